@@ -1,0 +1,44 @@
+# Needs Python 3.11 or newer, make and git. Everything is installed into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RESULTS ?= results
+
+.PHONY: demo test test-all check bench clean
+
+# Each stamp stands for an environment that has an extra; it is made anew when pyproject changes.
+$(VENV)/pip: 
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "jaxcollapse needs Python 3.11 or newer; set PYTHON=python3.12, say"'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/plot: $(VENV)/pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	touch $@
+
+$(VENV)/test: $(VENV)/pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/plot
+
+## The paper's Figure 1: sweep, results file, figures, table.
+demo: $(VENV)/plot
+	$(BIN)/python experiments/figure1_gaussian.py --out $(RESULTS)/figure1 --overwrite
+
+## The tests, style and types.
+test: $(VENV)/test check
+	$(BIN)/python -m pytest
+
+## Also those that take minutes.
+test-all: $(VENV)/test check
+	$(BIN)/python -m pytest -m ''
+
+check: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test
+	$(BIN)/python benchmarks/gaussian.py --out benchmarks/results/gaussian.json
+
+clean:
+	rm -rf $(VENV) $(RESULTS)

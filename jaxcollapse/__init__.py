@@ -1,0 +1,27 @@
+"""What happens when generative models train on data that earlier models made?
+
+A chain (``make_chain``) is one seed's history as a pure function of a key: a task is fitted to
+real data, and each later generation to what earlier ones made, as a workflow says. ``sweep`` maps
+chains over seeds and grids and labels the result.
+"""
+
+from jaxcollapse import theory
+from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
+from jaxcollapse.sweep import sweep
+from jaxcollapse.tasks import gaussian
+from jaxcollapse.workflows import Workflow, accumulate, accumulate_subsample, replace
+
+__all__ = [
+    "Task",
+    "Workflow",
+    "accumulate",
+    "accumulate_subsample",
+    "gaussian",
+    "make_chain",
+    "points_task",
+    "replace",
+    "seed_keys",
+    "sweep",
+    "theory",
+]
+

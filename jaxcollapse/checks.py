@@ -1,0 +1,61 @@
+"""Refusals at the door: every error says what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from types import ModuleType
+from typing import Any
+
+import jax
+
+
+def refuse(what: str, expected: str, got: Any, remedy: str) -> ValueError:
+    """The one form of an input error: ``what: expected ..., got ...; remedy``.
+
+    Returns:
+      The exception, for the caller to raise.
+    """
+    return ValueError(f"{what}: expected {expected}, got {got}; {remedy}")
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is known only while JAX traces, so that it cannot be checked here."""
+    return isinstance(value, jax.core.Tracer)
+
+
+def whole_number(name: str, value: Any, minimum: int = 1) -> int:
+    """Returns ``value`` as an ``int``, or raises ``ValueError`` if it is none or too small."""
+    remedy = f"give {name} as a whole number of at least {minimum}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise refuse(name, "a whole number", repr(value), remedy) from None
+    if isinstance(value, bool) or number < minimum:
+        raise refuse(name, f"at least {minimum}", repr(value), remedy)
+    return number
+
+
+def one_of(name: str, value: Any, allowed: Any) -> Any:
+    """Returns ``value`` if it is among ``allowed``, or raises ``ValueError``."""
+    if value not in allowed:
+        names = ", ".join(str(item) for item in allowed)
+        raise refuse(name, f"one of {names}", repr(value), "choose one of those")
+    return value
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports an optional dependency, or says which extra brings it.
+
+    Raises:
+      ImportError: the module is missing; the message names the extra to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise ImportError(
+            f"{module} is not installed; it comes with the extra '{extra}': "
+            f"pip install 'jaxcollapse[{extra}]'"
+        ) from None

@@ -1,0 +1,337 @@
+"""The command line: ``jaxcollapse run | plot | info``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+# XLA spreads a batch of small decompositions over the cores itself; OpenBLAS's own threads then
+# only get in its way. Read when JAX loads OpenBLAS, so it is set before that.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from jaxcollapse import checks, report, results
+from jaxcollapse.workflows import accumulate_subsample, as_workflow
+
+if TYPE_CHECKING:
+    import xarray
+
+    from jaxcollapse.sweep import Plan
+
+sweep = sys.modules["jaxcollapse.sweep"]
+
+try:
+    import tyro
+except ModuleNotFoundError:
+    print("jaxcollapse: the command line needs the extra 'sweep': pip install 'jaxcollapse[sweep]'", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """Options of every ``run``."""
+
+    out: Path
+    """Results file to write, NetCDF-4 (.nc)."""
+    workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
+    """Training workflows: replace, accumulate, accumulate-subsample."""
+    seeds: str = "100"
+    """A number of seeds from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is 5 6 7)."""
+    generations: int = 100
+    """Generations; the first is fitted to real data."""
+    preset: str = "corrected"
+    """corrected: what we recommend. authors: what the published experiments did."""
+    pool: str = "auto"
+    """statistics: draw only what a fit needs, exact in law. points: draw the points.
+    auto: statistics where the workflow allows."""
+    metrics: tuple[str, ...] = ()
+    """Metrics to compute; all by default."""
+    subsample_size: int | None = None
+    """Points that accumulate-subsample draws; as many as a generation has by default."""
+    memory_limit: float | None = None
+    """GiB that running chains may take; an eighth of what is free by default."""
+    overwrite: bool = False
+    """Replace an existing results file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian(Common):
+    """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again."""
+
+    dim: tuple[int, ...] = (1, 3, 10, 31, 100)
+    """Dimensions D."""
+    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
+    """Points N that each generation draws."""
+    ddof: float | None = None
+    """The fitted covariance is the scatter over N - ddof; both presets use 0."""
+    mean: Path | None = None
+    """Real mean, a .npy or .csv file of D numbers; 0 by default."""
+    cov: Path | None = None
+    """Real covariance, a .npy or .csv file of D x D (or D) numbers; the identity by default."""
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes, by name."""
+        return {"dim": self.dim, "num_samples": self.num_samples}
+
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+        given = {"ddof": self.ddof} if self.ddof is not None else {}
+        arrays = {"mean": self.mean, "cov": self.cov}
+        return given | {name: _array(path) for name, path in arrays.items() if path is not None}
+
+
+TASKS = {"gaussian": Gaussian}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw a results file: a column a workflow, colours by the last axis, theory dashed."""
+
+    file: tyro.conf.Positional[Path]
+    """Results file."""
+    out: Path
+    """Figure to write (.png, .pdf or .svg)."""
+    metric: tuple[str, ...] = ()
+    """Metrics to draw, a row each."""
+    select: tuple[str, ...] = ()
+    """Only these values of an axis, as dim=1,3."""
+    hue: str | None = None
+    """The axis that colours tell apart; the last one by default."""
+    statistic: Literal["mean", "median"] = "mean"
+    """mean with 95% confidence, or median with quartiles."""
+    overwrite: bool = False
+    """Replace an existing figure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Say what a results file is, where it came from, and how it ends."""
+
+    file: tyro.conf.Positional[Path]
+    """Results file."""
+    csv: Path | None = None
+    """Also write every number as a table (.csv)."""
+    overwrite: bool = False
+    """Replace an existing table."""
+
+
+def run(args: Any) -> None:
+    """``jaxcollapse run TASK``: a sweep into a results file, resumed if it was interrupted."""
+    results.check_output(args.out, (".nc",), args.overwrite)
+    workflows = [as_workflow(name) for name in args.workflow]
+    if args.subsample_size is not None:
+        sized = accumulate_subsample(args.subsample_size)
+        if all(workflow.name != sized.name for workflow in workflows):
+            raise checks.refuse(
+                "--subsample-size", f"the workflow {sized.name}", " ".join(args.workflow), "add it"
+            )
+        workflows = [sized if w.name == sized.name else w for w in workflows]
+    limit = None if args.memory_limit is None else args.memory_limit * 2**30
+    checked = sweep.plan(
+        type(args).__name__.lower(),
+        workflows,
+        args.axes(),
+        parse_seeds(args.seeds),
+        args.generations,
+        args.preset,
+        args.metrics or None,
+        limit,
+        pool=args.pool,
+        **args.options(),
+    )
+    dataset = run_and_save(checked, args.out)
+    bad = int((dataset["first_nonfinite_generation"] > 0).sum())
+    if bad:
+        print(f"{bad} chains turned non-finite: see first_nonfinite_generation", file=sys.stderr)
+    print(
+        f"{args.out}: {dataset.attrs['title']}, {dataset.attrs['programs']} programs compiled in "
+        f"{dataset.attrs['compile_seconds']:.1f} s, ran for {dataset.attrs['run_seconds']:.1f} s"
+    )
+
+
+def run_and_save(plan: Plan, out: Path) -> xarray.Dataset:
+    """Runs a sweep with a progress bar and writes it to ``out``, replacing what is there.
+
+    Finished cells are kept in ``out`` with ``.partial`` added, from which the same sweep goes on
+    if it is interrupted; the folder goes once the result is written.
+    """
+    enable_compilation_cache()
+    partial = out.with_name(f"{out.name}.partial")
+    with progress_bar() as report:
+        dataset = sweep.run(plan, partial, report)
+    results.save(dataset, out, overwrite=True)
+    shutil.rmtree(partial)
+    return dataset
+
+
+def plot(args: Plot) -> None:
+    """``jaxcollapse plot FILE``."""
+    checks.require("matplotlib", "plot").use("Agg")
+    from jaxcollapse import plotting
+
+    results.check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
+    dataset = select(results.load(args.file), args.select)
+    figure = plotting.grid(dataset, args.metric, args.hue, args.statistic)
+    with results.whole_file(args.out) as temporary:
+        figure.savefig(temporary)
+    print(args.out)
+
+
+def info(args: Info) -> None:
+    """``jaxcollapse info FILE``."""
+    if args.csv is not None:
+        results.check_output(args.csv, (".csv",), args.overwrite)
+    dataset = results.load(args.file)
+    report.show(dataset, str(args.file))
+    if args.csv is not None:
+        with results.whole_file(args.csv) as temporary:
+            dataset.to_dataframe().to_csv(temporary)
+
+
+def parse_seeds(text: str) -> range:
+    """Seeds from ``"100"`` (0 to 99) or ``"5:8"`` (5, 6, 7)."""
+    match = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    seeds = range(int(match[1] or 0), int(match[2])) if match else range(0)
+    if not seeds:
+        raise checks.refuse(
+            "--seeds", "a number of at least 1 or a range FIRST:END", repr(text), "try 100 or 5:8"
+        )
+    return seeds
+
+
+def select(dataset: Any, choices: Sequence[str]) -> Any:
+    """The part of a result at the values of axes given as ``dim=1,3``."""
+    for choice in choices:
+        name, _, values = choice.partition("=")
+        checks.one_of("--select", name, ["workflow", *results.axes_of(dataset)])
+        present = {str(value): value for value in dataset[name].values}
+        chosen = [checks.one_of(f"--select {name}", v, present) for v in values.split(",")]
+        dataset = dataset.sel({name: [present[v] for v in chosen]})
+    return dataset
+
+
+def _array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise checks.refuse("array file", "a file that exists", str(path), "check the path")
+    try:
+        return np.load(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=1)
+    except (ValueError, OSError, EOFError) as error:
+        raise checks.refuse(
+            "array file", ".npy, or .csv of numbers alone", f"{path} ({error})", "save it again"
+        ) from None
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs on disk, in the folder that JAX is told or the user's cache."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "jaxcollapse" / "xla"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@contextlib.contextmanager
+def progress_bar() -> Any:
+    """A bar with an estimate of the time left, on standard error; yields the function to call."""
+    progress = checks.require("rich.progress", "sweep")
+    console = checks.require("rich.console", "sweep").Console(stderr=True)
+    columns = (
+        progress.BarColumn(24),
+        progress.TaskProgressColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(elapsed_when_finished=False),
+        progress.TextColumn("{task.description}"),
+    )
+    with progress.Progress(*columns, console=console, speed_estimate_period=300) as bar:
+        task = bar.add_task("compiling", total=None)
+        yield lambda report: bar.update(
+            task, total=report.total, completed=report.done, description=str(report.cell)
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Bad input ends in one line on standard error and exit code 2."""
+    try:
+        command = parse(sys.argv[1:] if arguments is None else list(arguments))
+        if isinstance(command, Common):
+            run(command)
+        elif isinstance(command, Plot):
+            plot(command)
+        else:
+            info(command)
+    except (ValueError, ImportError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; the same command goes on where it stopped", code=130)
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror or error}", code=1)
+
+
+def fail(message: str, code: int = 2) -> None:
+    """Ends the process with one line."""
+    print(f"jaxcollapse: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+COMMANDS: dict[str, type] = {
+    **{f"run {name}": options for name, options in TASKS.items()},
+    "plot": Plot,
+    "info": Info,
+}
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command's options, as one of the classes above."""
+    words = 2 if arguments[:1] == ["run"] else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
+    if name in ("-h", "--help", "run -h", "run --help"):
+        print(usage())
+        raise SystemExit(0)
+    if words == 2 and len(arguments) > 1:
+        checks.one_of("task", arguments[1], TASKS)
+    if name not in COMMANDS:
+        raise checks.refuse(
+            "command", ", ".join(COMMANDS), repr(name) if name else "none", "see jaxcollapse --help"
+        )
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(
+                COMMANDS[name],
+                prog=f"jaxcollapse {name}",
+                args=rest,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        # tyro draws a box of several lines; one line is easier to read in a log.
+        words_only = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", errors.getvalue())
+        raise ValueError(f"{name}: {words_only}") from None
+
+
+def usage() -> str:
+    """The commands, a line each."""
+    lines = [f"  jaxcollapse {name:14} {(c.__doc__ or '').strip()}" for name, c in COMMANDS.items()]
+    return "\n".join(
+        ["Model collapse, simulated: sweeps, figures, results.", "", *lines]
+        + ["", "Options of a command: jaxcollapse COMMAND --help"]
+    )
+
+
+if __name__ == "__main__":
+    main()

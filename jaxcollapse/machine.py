@@ -1,0 +1,81 @@
+"""Facts about the machine that a sweep plans with and a result records."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+
+def free_memory() -> float:
+    """Bytes free on the default devices together, or on the host where they share its memory."""
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.device_count()
+    return _host_memory()
+
+
+def _host_memory() -> float:
+    available = 2.0**32  # where the system does not tell
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        available = float(fields["MemAvailable"].split()[0]) * 1024
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and limit.read_text().strip() != "max":
+        used = float(Path("/sys/fs/cgroup/memory.current").read_text())
+        available = min(available, float(limit.read_text()) - used)
+    return max(available, 2.0**26)
+
+
+def peak_memory() -> float:
+    """The most bytes that this process has held in the host's memory."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def describe() -> dict[str, str]:
+    """Device, versions and commit, as a result records them."""
+    devices = jax.devices()
+    facts = {
+        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "platform": platform.platform(),
+        "python_version": platform.python_version(),
+    }
+    for package in ("jaxcollapse", "jax", "jaxlib", "numpy"):
+        facts[f"{package}_version"] = version(package)
+    return facts | _commit()
+
+
+def version(package: str) -> str:
+    """The installed version of a package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> dict[str, str]:
+    """The commit of the source tree that this package runs from, and whether it was clean."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str | None:
+        command = ["git", "-C", str(here), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = git("rev-parse", "HEAD") if tracked else None
+    if commit is None:
+        return {"commit": "unknown", "source_tree": "not a checkout"}
+    changes = git("status", "--porcelain", "--", str(here))
+    return {"commit": commit, "source_tree": "modified" if changes else "clean"}

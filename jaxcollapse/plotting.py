@@ -1,0 +1,248 @@
+"""Figures of results: arrays in, figure out. Files are the caller's business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcollapse import checks, results
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Metrics that are positive and span decades.
+LOG_METRICS = ("squared_error_of_mean", "squared_error_of_cov", "wasserstein2", "trace_ratio")
+# A column of a journal's page is about 3.4 inches wide, a page 7.
+PAGE_WIDTH = 7.0
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "figure.dpi": 200,
+}
+
+
+def mean_with_interval(
+    dataset: xarray.Dataset, metric: str
+) -> tuple[xarray.DataArray, xarray.DataArray]:
+    """The mean over seeds and the half-width of its 95% confidence interval."""
+    values = dataset[metric].astype(np.float64)
+    half = 1.96 * values.std("seed", ddof=1 if values.sizes["seed"] > 1 else 0)
+    return values.mean("seed"), half / np.sqrt(values.sizes["seed"])
+
+
+def grid(
+    dataset: xarray.Dataset,
+    metrics: Sequence[str] | None = None,
+    hue: str | None = None,
+    statistic: str = "mean",
+) -> Figure:
+    """One panel for each workflow (column) and each metric at each point of the grid (row).
+
+    Lines are the mean over seeds with its 95% confidence interval, or the median with the
+    quartiles; dashes are the mean known in closed form.
+
+    Args:
+      dataset: a sweep's result.
+      metrics: the metrics to show; by default the squared error of the mean and the trace ratio,
+        or the first two that there are.
+      hue: the axis that colours tell apart; the last one by default. The others become rows.
+      statistic: ``mean`` or ``median``.
+
+    Raises:
+      ValueError: an unknown metric, axis or statistic.
+      ImportError: the extra ``plot`` is not installed.
+    """
+    plt = checks.require("matplotlib.pyplot", "plot")
+    axes_names = results.axes_of(dataset)
+    shown = list(metrics or _default_metrics(dataset))
+    for metric in shown:
+        checks.one_of("metric", metric, results.metrics_of(dataset))
+    checks.one_of("statistic", statistic, ("mean", "median"))
+    hue = checks.one_of("hue", axes_names[-1] if hue is None else hue, axes_names)
+    rest = [name for name in axes_names if name != hue]
+    rows = [(metric, point) for metric in shown for point in _points(dataset, rest)]
+    columns = dataset["workflow"].values
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            len(rows),
+            len(columns),
+            figsize=(max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.75 * len(rows) + 0.9),
+            sharex=True,
+            sharey="row",
+            squeeze=False,
+            layout="constrained",
+        )
+        colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, dataset.sizes[hue]))
+        for row, (metric, point) in enumerate(rows):
+            for column, workflow in enumerate(columns):
+                panel = dataset.sel(workflow=workflow, **point)
+                _panel(axes[row, column], panel, metric, hue, colours, statistic)
+                axes[row, column].set_title(
+                    ", ".join([workflow, *(f"{label(k)} = {v}" for k, v in point.items())])
+                )
+            _scale_row(axes[row], metric, dataset)
+            attrs = dataset[metric].attrs
+            units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
+            axes[row, 0].set_ylabel(_wrap(attrs["long_name"]) + units)
+        for axis in axes[-1]:
+            axis.set_xlabel("Generation")
+        _legend(figure, axes, hue, statistic, dataset.sizes["seed"])
+    return figure
+
+
+def label(axis: str) -> str:
+    """The name of a grid axis as a figure shows it."""
+    return {"num_samples": "N", "dim": "D"}.get(axis, axis.replace("_", " "))
+
+
+def _default_metrics(dataset: xarray.Dataset) -> list[str]:
+    names = results.metrics_of(dataset)
+    preferred = [n for n in ("squared_error_of_mean", "trace_ratio") if n in names]
+    return preferred or names[:2]
+
+
+def _points(dataset: xarray.Dataset, names: list[str]) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = [{}]
+    for name in names:
+        points = [{**point, name: v} for point in points for v in dataset[name].values]
+    return points
+
+
+def _panel(
+    axis: Axes,
+    panel: xarray.Dataset,
+    metric: str,
+    hue: str,
+    colours: Any,
+    statistic: str,
+) -> None:
+    generation = panel["generation"].values
+    for value, colour in zip(panel[hue].values, colours, strict=True):
+        line = panel.sel({hue: value})
+        if statistic == "mean":
+            centre, half = mean_with_interval(line, metric)
+            low, high = centre - half, centre + half
+        else:
+            low, centre, high = (line[metric].quantile(q, "seed") for q in (0.25, 0.5, 0.75))
+        finite = np.isfinite(centre.values)
+        if not finite.any():
+            continue
+        axis.plot(generation, centre, color=colour, label=f"{label(hue)} = {value}")
+        axis.fill_between(generation, low, high, color=colour, alpha=0.25, linewidth=0)
+        theory = results.theory(line, metric)
+        if theory is not None and np.isfinite(theory).any():
+            axis.plot(generation, theory, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+
+
+def _scale_row(row: Any, metric: str, dataset: xarray.Dataset) -> None:
+    if dataset.sizes["generation"] > 1:
+        row[0].set_xscale("log")
+    if metric not in LOG_METRICS:
+        return
+    for axis in row:
+        axis.set_yscale("log")
+    # A collapse goes on below anything worth looking at.
+    low, high = row[0].get_ylim()
+    row[0].set_ylim(max(low, high * 1e-6), high)
+
+
+def _legend(figure: Figure, axes: Any, hue: str, statistic: str, seeds: int) -> None:
+    plt = checks.require("matplotlib.pyplot", "plot")
+    entries = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        entries.update(zip(labels, handles, strict=True))
+    if any(line.get_linestyle() == "--" for axis in axes.flat for line in axis.lines):
+        entries["mean, closed form"] = plt.Line2D(
+            [], [], color="black", linewidth=0.8, linestyle=(0, (4, 2))
+        )
+    band = {
+        "mean": f"mean of {seeds} seeds, 95% confidence",
+        "median": f"median of {seeds} seeds, quartiles",
+    }[statistic]
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=min(len(entries), 6),
+        title=band,
+        title_fontsize=7,
+        frameon=False,
+    )
+
+
+def _wrap(text: str, width: int = 24) -> str:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def densities(
+    mean: np.ndarray,
+    std: np.ndarray,
+    generations: Sequence[int],
+    titles: Sequence[str],
+    preset: str = "corrected",
+) -> Figure:
+    """Densities of fitted one-dimensional Gaussians, a column a workflow, coloured by generation.
+
+    Args:
+      mean: ``[W, S, G]``, fitted means.
+      std: ``[W, S, G]``, fitted standard deviations.
+      generations: ``[G]``, the generation of each.
+      titles: ``[W]``.
+      preset: ``authors`` draws them as published: centred at 0, with the variance as scale.
+    """
+    plt = checks.require("matplotlib.pyplot", "plot")
+    matplotlib = checks.require("matplotlib", "plot")
+    if preset == "authors":
+        mean, std = np.zeros_like(mean), std**2
+    x = np.linspace(-4, 4, 801)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(titles),
+            figsize=(max(PAGE_WIDTH * len(titles) / 3, 3.4), 2.4),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        norm = matplotlib.colors.LogNorm(min(generations), max(generations))
+        colours = plt.cm.ScalarMappable(norm, "viridis_r")
+        for column, axis in enumerate(axes[0]):
+            for index, generation in enumerate(generations):
+                for seed in range(mean.shape[1]):
+                    m, s = mean[column, seed, index], std[column, seed, index]
+                    density = np.exp(-0.5 * ((x - m) / s) ** 2) / (s * np.sqrt(2 * np.pi))
+                    axis.plot(
+                        x, density, color=colours.to_rgba(generation), linewidth=0.7, alpha=0.8
+                    )
+            real = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+            axis.plot(x, real, color="black", linewidth=1.4, linestyle="--", label="real")
+            axis.set_title(titles[column])
+            axis.set_xlabel("x")
+            axis.set_ylim(0, 2.5)
+        axes[0, 0].set_ylabel("Density of the fitted model")
+        axes[0, 0].legend(frameon=False, loc="upper left")
+        bar = figure.colorbar(colours, ax=axes, label="Generation", ticks=list(generations))
+        bar.ax.set_yticklabels([str(generation) for generation in generations])
+        bar.ax.minorticks_off()
+    return figure

@@ -1,0 +1,118 @@
+"""What a chain keeps of the data made so far: all points, or only their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcollapse import checks, random
+
+Batch = Any
+State = Any
+View = Any
+
+
+class Pool(NamedTuple):
+    """How batches are kept. Four pure functions on a state that is any pytree.
+
+    Attributes:
+      start: ``start(batch) -> state``, a pool that holds one batch.
+      add: ``add(state, batch) -> state``, the pool with one batch more.
+      all: ``all(state) -> view`` of everything in the pool.
+      draw: ``draw(key, state, size) -> view`` of ``size`` rows without replacement (None: as many
+        as a batch has); absent from a pool that keeps no rows.
+    """
+
+    start: Callable[[Batch], State]
+    add: Callable[[State, Batch], State]
+    all: Callable[[State], View]
+    draw: Callable[[jax.Array, State, int | None], View] | None = None
+
+
+class Points(NamedTuple):
+    """A view of rows, of which those with a mask of True count.
+
+    Attributes:
+      data: a pytree of arrays ``[R, ...]``.
+      mask: bool ``[R]``.
+    """
+
+    data: Any
+    mask: jax.Array
+
+
+class Buffer(NamedTuple):
+    """The state of a points pool: rows of a fixed capacity, the first ``batches * N`` in use."""
+
+    rows: Any
+    batches: jax.Array
+
+
+def points_pool(capacity: int) -> Pool:
+    """A pool that keeps every row of up to ``capacity`` batches of equal size.
+
+    A batch is a pytree of arrays ``[N, ...]``; rows are ``[capacity * N, ...]``. Adding to a full
+    pool overwrites its last batch, so a chain asks for the capacity that its workflow names.
+    """
+
+    def start(batch):
+        def pad(rows):
+            unused = (capacity - 1) * rows.shape[0]
+            return jnp.pad(rows, [(0, unused)] + [(0, 0)] * (rows.ndim - 1))
+
+        return Buffer(jax.tree.map(pad, batch), jnp.int32(1))
+
+    def add(state, batch):
+        def write(rows, new):
+            row = state.batches * new.shape[0]
+            return jax.lax.dynamic_update_slice_in_dim(rows, new, row, axis=0)
+
+        return Buffer(jax.tree.map(write, state.rows, batch), state.batches + 1)
+
+    def batch_size(state):
+        return jax.tree.leaves(state.rows)[0].shape[0] // capacity
+
+    def all_rows(state):
+        rows = capacity * batch_size(state)
+        return Points(state.rows, jnp.arange(rows) < state.batches * batch_size(state))
+
+    def draw(key, state, size):
+        n = batch_size(state)
+        size = n if size is None else size
+        if size > n:
+            raise checks.refuse(
+                "subsample size",
+                f"at most the {n} points of a generation, all that the first pool holds",
+                size,
+                "lower the subsample size or raise the number of points",
+            )
+
+        def from_one_batch(key):
+            return jnp.arange(n) if size == n else jax.random.permutation(key, n)[:size]
+
+        def from_many(key):
+            return random.distinct(key, state.batches * n, size, capacity * n)
+
+        if capacity == 1:
+            chosen = from_one_batch(key)
+        else:
+            chosen = jax.lax.cond(state.batches == 1, from_one_batch, from_many, key)
+        rows = jax.tree.map(
+            lambda x: x.at[chosen].get(mode="promise_in_bounds"), state.rows
+        )
+        return Points(rows, jnp.ones(size, bool))
+
+    return Pool(start, add, all_rows, draw)
+
+
+def statistics_pool(merge: Callable[[Any, Any], Any]) -> Pool:
+    """A pool that keeps sufficient statistics, so that a generation costs the same at any age.
+
+    Args:
+      merge: ``merge(a, b)`` gives the statistics of two sets of data pooled; for plain sums it is
+        ``partial(jax.tree.map, jnp.add)``.
+    """
+    return Pool(start=lambda batch: batch, add=merge, all=lambda state: state)

@@ -1,0 +1,243 @@
+"""Labelled results: made, kept cell by cell while a sweep runs, written whole, read again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcollapse import checks, machine
+
+if TYPE_CHECKING:
+    import xarray
+
+    from jaxcollapse.sweep import Plan
+
+FORMAT = "jaxcollapse sweep 1"
+
+
+def configuration(plan: Plan) -> dict[str, Any]:
+    """All that decides a sweep's numbers, as JSON can hold it."""
+    return {
+        "task": plan.family.name,
+        "version": machine.version("jaxcollapse"),
+        "workflow": [workflow.name for workflow in plan.workflows],
+        "subsample_size": [workflow.subsample_size for workflow in plan.workflows],
+        "axes": plan.axes,
+        "seeds": [int(seed) for seed in plan.seeds],
+        "generations": plan.generations,
+        "preset": plan.preset,
+        "options": {name: _plain(value) for name, value in plan.options.items()},
+        "metrics": plan.metrics,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist() if hasattr(value, "shape") else value
+
+
+def dataset(
+    plan: Plan,
+    values: list[dict[str, np.ndarray]],
+    compile_seconds: float,
+    run_seconds: float,
+    programs: int,
+) -> xarray.Dataset:
+    """The result of a plan from the metrics ``[S, G]`` of each of its cells, in order."""
+    xarray = checks.require("xarray", "sweep")
+    coords = {
+        "workflow": [workflow.name for workflow in plan.workflows],
+        **plan.axes,
+        "seed": plan.seeds.astype(np.int64),
+        "generation": np.arange(1, plan.generations + 1),
+    }
+    shape = tuple(len(values) for values in coords.values())
+    variables = {}
+    finite = np.ones(shape, bool)
+    for name in plan.metrics:
+        metric = plan.family.metrics[name]
+        array = np.stack([cell[name] for cell in values]).reshape(shape)
+        attrs = {"long_name": metric.long_name, "units": metric.units}
+        variables[name] = (tuple(coords), array, attrs)
+        finite &= ~np.isnan(array) if metric.infinite else np.isfinite(array)
+    first = np.where(finite.all(axis=-1), 0, 1 + np.argmin(finite, axis=-1))
+    variables["first_nonfinite_generation"] = (
+        tuple(coords)[:-1],
+        first.astype(np.int32),
+        {"long_name": "First generation with a metric that is not finite; 0 where there is none"},
+    )
+    config = configuration(plan)
+    attrs = {
+        "title": f"{plan.family.name}: {plan.seeds.size} seeds, {plan.generations} generations",
+        "format": FORMAT,
+        "task": plan.family.name,
+        "preset": plan.preset,
+        "options": json.dumps(config["options"]),
+        "configuration": json.dumps(config),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "compile_seconds": round(compile_seconds, 3),
+        "run_seconds": round(run_seconds, 3),
+        "programs": programs,
+        "peak_memory_bytes": machine.peak_memory(),
+        **machine.describe(),
+    }
+    return xarray.Dataset(variables, coords, attrs)
+
+
+class CellStore:
+    """Finished cells of a sweep in a folder, so that an interrupted run goes on where it was.
+
+    The folder's name in the file system is the caller's; it holds one file a cell and the
+    configuration they belong to. Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None, plan: Plan):
+        self.folder = folder
+        if folder is None:
+            return
+        config = json.dumps(configuration(plan), sort_keys=True)
+        self.digest = hashlib.sha256(config.encode()).hexdigest()[:16]
+        folder.mkdir(exist_ok=True)
+
+    def _path(self, index: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self.digest}-{index}.npz"
+
+    def has(self, index: int) -> bool:
+        return self.folder is not None and self._path(index).exists()
+
+    def load(self, index: int) -> dict[str, np.ndarray]:
+        with np.load(self._path(index)) as arrays:
+            return dict(arrays)
+
+    def save(self, index: int, arrays: dict[str, np.ndarray]) -> None:
+        if self.folder is not None:
+            with whole_file(self._path(index)) as temporary, temporary.open("wb") as file:
+                np.savez(file, **arrays)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the name ``path`` once the block has ended without an error."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:
+    """Refuses a path that cannot or must not be written, before work is done for it.
+
+    Raises:
+      ValueError: the ending is none of ``suffixes``, the folder does not exist or cannot be
+        written, or the file exists and ``overwrite`` is False.
+    """
+    if path.suffix not in suffixes:
+        raise checks.refuse(
+            "output file", f"an ending of {' or '.join(suffixes)}", path.name, "rename it"
+        )
+    if not path.parent.is_dir():
+        raise checks.refuse(
+            "output folder", "one that exists", str(path.parent), f"mkdir -p {path.parent}"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise checks.refuse(
+            "output folder", "one that can be written", str(path.parent), "choose another"
+        )
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise checks.refuse(
+            "output file",
+            "a new name",
+            f"{path}, which exists",
+            "choose another name or pass --overwrite",
+        )
+
+
+def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> None:
+    """Writes a result as NetCDF-4, whole or not at all.
+
+    Raises:
+      ValueError: see ``check_output``.
+      ImportError: the extra ``sweep`` is not installed.
+    """
+    path = Path(path)
+    check_output(path, (".nc",), overwrite)
+    checks.require("h5netcdf", "sweep")
+    with whole_file(path) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def load(path: Path | str) -> xarray.Dataset:
+    """Reads a result into memory.
+
+    Raises:
+      ValueError: there is no such file, or it is not a result of a sweep.
+      ImportError: the extra ``sweep`` is not installed.
+    """
+    path = Path(path)
+    xarray = checks.require("xarray", "sweep")
+    checks.require("h5netcdf", "sweep")
+    if not path.is_file():
+        raise checks.refuse("results file", "a file that exists", str(path), "check the path")
+    try:
+        with xarray.open_dataset(path, engine="h5netcdf") as opened:
+            dataset = opened.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise checks.refuse(
+            "results file", "NetCDF-4 written by 'jaxcollapse run'", f"{path} ({error})", "run again"
+        ) from None
+    if dataset.attrs.get("format") != FORMAT:
+        raise checks.refuse(
+            "results file", f"one of format '{FORMAT}'", str(path), "make it with 'jaxcollapse run'"
+        )
+    return dataset
+
+
+def options_of(dataset: xarray.Dataset) -> dict[str, Any]:
+    """The task's options that a result was made with."""
+    return json.loads(dataset.attrs["options"])
+
+
+def metrics_of(dataset: xarray.Dataset) -> list[str]:
+    """The names of a result's metrics: its variables that have a value for each generation."""
+    return [str(name) for name, array in dataset.data_vars.items() if "generation" in array.dims]
+
+
+def axes_of(dataset: xarray.Dataset) -> list[str]:
+    """The names of a result's grid axes: its dimensions but workflow, seed and generation."""
+    first = next(iter(dataset.data_vars.values()))
+    return [str(d) for d in first.dims if d not in ("workflow", "seed", "generation")]
+
+
+def theory(line: xarray.Dataset, metric: str) -> np.ndarray | None:
+    """The closed form of a metric's mean for one workflow at one point of the grid, or None.
+
+    Args:
+      line: a result with scalar ``workflow`` and scalar grid axes.
+      metric: the metric's name.
+    """
+    from jaxcollapse.tasks import FAMILIES
+
+    family = FAMILIES.get(line.attrs["task"])
+    subsampled = any(size for size in json.loads(line.attrs["configuration"])["subsample_size"])
+    workflow = line["workflow"].item()
+    if family is None or (subsampled and workflow == "accumulate-subsample"):
+        return None
+    point = {axis: line[axis].item() for axis in family.axes}
+    generation = line["generation"].values
+    return family.theory(metric, workflow, generation, options_of(line), **point)

@@ -1,0 +1,338 @@
+"""A grid of chains in few compiled calls, as labelled arrays.
+
+A cell is one workflow at one point of the grid. Cells that differ only in traced axes share a
+program; one call of it runs one cell for one chunk of seeds, sharded over the devices. Programs
+compile in the background while earlier cells run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxcollapse import checks, results
+from jaxcollapse.chain import keys_of, make_chain, whole_seeds
+from jaxcollapse.machine import free_memory
+from jaxcollapse.tasks import as_family
+from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.workflows import Workflow, as_workflow
+
+if TYPE_CHECKING:
+    import xarray
+
+# The memory that a sweep takes unless told, of what is free: others use the machine too.
+SHARE_OF_FREE_MEMORY = 1 / 8
+
+
+class Cell(NamedTuple):
+    """One workflow at one point of the grid."""
+
+    workflow: Workflow
+    point: dict[str, Any]
+
+    def __str__(self) -> str:
+        return " ".join([self.workflow.name, *(f"{k}={v}" for k, v in self.point.items())])
+
+
+class Plan(NamedTuple):
+    """A sweep whose every parameter has been checked.
+
+    Attributes:
+      family: the task.
+      workflows: in the order of the result.
+      axes: values by axis, in the order of the result.
+      seeds: uint32 ``[S]``.
+      generations: G.
+      options: of the task, the same for every cell.
+      preset: where the options that were not given came from.
+      metrics: names of the metrics to compute.
+      memory_limit: bytes that the chains of one call may take on one device.
+    """
+
+    family: TaskFamily
+    workflows: list[Workflow]
+    axes: dict[str, list[Any]]
+    seeds: np.ndarray
+    generations: int
+    options: dict[str, Any]
+    preset: str
+    metrics: list[str]
+    memory_limit: float
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every workflow at every point, in the order of the result."""
+        points = [
+            dict(zip(self.axes, values, strict=True))
+            for values in itertools.product(*self.axes.values())
+        ]
+        return [Cell(workflow, point) for workflow in self.workflows for point in points]
+
+    def traced(self, cell: Cell) -> dict[str, Any]:
+        """The axes of a cell that change no shape."""
+        names = self.family.traced_axes(cell.workflow.needs_points, self.options["pool"])
+        return {name: cell.point[name] for name in names}
+
+    def program(self, cell: Cell) -> Hashable:
+        """A name for the program of a cell: cells that share it share one compilation."""
+        traced = self.traced(cell)
+        fixed = ((k, v) for k, v in cell.point.items() if k not in traced)
+        return (cell.workflow.name, *fixed)
+
+    def chain(self, cell: Cell, traced: Mapping[str, Any]) -> Callable[[jax.Array], Any]:
+        """The chain of a cell, with traced values in place of those of its traced axes."""
+        task = self.family.make(**{**cell.point, **traced}, **self.options)
+        return make_chain(task, cell.workflow, self.generations)
+
+
+def plan(
+    task: TaskFamily | str,
+    workflows: Sequence[Workflow | Callable[[], Workflow] | str],
+    axes: Mapping[str, Iterable[Any]],
+    seeds: int | Iterable[int] = 100,
+    generations: int = 100,
+    preset: str = "corrected",
+    metrics: Sequence[str] | None = None,
+    memory_limit: float | None = None,
+    **options: Any,
+) -> Plan:
+    """Checks everything that ``sweep`` takes, before anything is compiled or written.
+
+    Raises:
+      ValueError: as for ``sweep``.
+    """
+    family = as_family(task)
+    checks.one_of("preset", preset, family.presets)
+    options = {"pool": "auto", **family.presets[preset], **options}
+    if set(axes) != set(family.axes):
+        raise checks.refuse(
+            f"axes of {family.name}",
+            ", ".join(family.axes),
+            ", ".join(axes) or "none",
+            "give values for each of them",
+        )
+    values = {name: _distinct(name, axes[name]) for name in family.axes}
+    chosen = _distinct("workflow", [as_workflow(workflow) for workflow in workflows])
+    _distinct("workflow", [workflow.name for workflow in chosen])
+    number_of_seeds = range(seeds) if isinstance(seeds, int) else seeds
+    for metric in metrics or ():
+        checks.one_of("metric", metric, family.metrics)
+    if memory_limit is not None and not memory_limit > 0:
+        raise checks.refuse("memory limit", "more than 0", memory_limit, "raise it or leave it out")
+    checked = Plan(
+        family=family,
+        workflows=chosen,
+        axes=values,
+        seeds=whole_seeds(_distinct("seed", number_of_seeds)),
+        generations=checks.whole_number("generations", generations),
+        options=options,
+        preset=preset,
+        metrics=list(metrics or family.metrics),
+        memory_limit=(memory_limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count(),
+    )
+    for cell in checked.cells:
+        family.check(cell.workflow, cell.point, options)
+    return checked
+
+
+def _distinct(name: str, values: Iterable[Any]) -> list[Any]:
+    values = list(values)
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if not values or repeated:
+        got = f"{repeated[0]!r} twice" if repeated else "none"
+        raise checks.refuse(name, "at least one value, each once", got, "correct the list")
+    return values
+
+
+class Report(NamedTuple):
+    """How far a sweep is, told after every chunk of seeds.
+
+    Attributes:
+      cell: the cell that is running.
+      done: work done, in the units of ``total``.
+      total: all the work: array elements that the pools of all chains see.
+    """
+
+    cell: Cell
+    done: float
+    total: float
+
+
+def sweep(
+    task: TaskFamily | str,
+    workflows: Sequence[Workflow | Callable[[], Workflow] | str],
+    axes: Mapping[str, Iterable[Any]],
+    seeds: int | Iterable[int] = 100,
+    generations: int = 100,
+    preset: str = "corrected",
+    metrics: Sequence[str] | None = None,
+    memory_limit: float | None = None,
+    **options: Any,
+) -> xarray.Dataset:
+    """Chains for every workflow, every combination of axis values and every seed.
+
+    >>> sweep("gaussian", ["replace", "accumulate"], {"dim": [1, 3], "num_samples": [10, 100]})
+
+    Args:
+      task: a task's name, or a ``TaskFamily`` of one's own.
+      workflows: names, functions or ``Workflow``s.
+      axes: values for each axis of the task.
+      seeds: how many, from 0, or the seeds themselves.
+      generations: G.
+      preset: ``corrected`` or ``authors``; it sets the options that are not given.
+      metrics: names of those to compute; all by default.
+      memory_limit: bytes that running chains may take; an eighth of what is free by default.
+      **options: of the task, the same for every cell (for instance ``ddof=1``).
+
+    Returns:
+      One variable a metric, with dimensions ``workflow``, one for each axis, ``seed`` and
+      ``generation`` (from 1), and ``first_nonfinite_generation`` for each seed.
+
+    Raises:
+      ValueError: an unknown name, an empty or repeated value, or a cell that the task refuses.
+      ImportError: the extra ``sweep`` is not installed.
+    """
+    checked = plan(
+        task, workflows, axes, seeds, generations, preset, metrics, memory_limit, **options
+    )
+    return run(checked)
+
+
+class Program(NamedTuple):
+    """A compiled function of seeds ``[chunk]`` and traced axes, for all cells of one shape."""
+
+    call: Callable[[np.ndarray, dict[str, Any]], dict[str, np.ndarray]]
+    chunk: int
+    seconds: float
+
+
+def run(
+    plan: Plan,
+    checkpoint: Path | None = None,
+    progress: Callable[[Report], None] = lambda report: None,
+) -> xarray.Dataset:
+    """Runs a plan; see ``sweep`` for the result.
+
+    Args:
+      plan: from ``plan``.
+      checkpoint: a folder for finished cells, from which an interrupted run goes on; the caller
+        removes it once the result is safe.
+      progress: called after every chunk of seeds.
+    """
+    checks.require("xarray", "sweep")
+    store = results.CellStore(checkpoint, plan)
+    cells = plan.cells
+    work = [plan.family.work(**cell.point) for cell in cells]
+    total = float(sum(work)) * plan.seeds.size
+    done = 0.0
+    run_seconds = 0.0
+    values: list[dict[str, np.ndarray]] = []
+    missing = [index for index in range(len(cells)) if not store.has(index)]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        programs = {}
+        for index in missing:
+            name = plan.program(cells[index])
+            if name not in programs:
+                programs[name] = pool.submit(_compile, plan, cells[index])
+        try:
+            for index, cell in enumerate(cells):
+                if store.has(index):
+                    values.append(store.load(index))
+                    done += work[index] * plan.seeds.size
+                    progress(Report(cell, done, total))
+                    continue
+                program = programs[plan.program(cell)].result()
+                parts = []
+                for first in range(0, plan.seeds.size, program.chunk):
+                    seeds = plan.seeds[first : first + program.chunk]
+                    start = time.perf_counter()
+                    parts.append(_call(program, seeds, plan.traced(cell)))
+                    run_seconds += time.perf_counter() - start
+                    done += work[index] * seeds.size
+                    progress(Report(cell, done, total))
+                joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                store.save(index, joined)
+                values.append(joined)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    compiled = [future.result() for future in programs.values()]
+    return results.dataset(
+        plan,
+        values,
+        compile_seconds=sum(program.seconds for program in compiled),
+        run_seconds=run_seconds,
+        programs=len(compiled),
+    )
+
+
+def _call(program: Program, seeds: np.ndarray, traced: dict[str, Any]) -> dict[str, np.ndarray]:
+    """One chunk, filled up with copies of its last seed."""
+    padded = np.pad(seeds, (0, program.chunk - seeds.size), mode="edge")
+    return {name: value[: seeds.size] for name, value in program.call(padded, traced).items()}
+
+
+def _compile(plan: Plan, cell: Cell) -> Program:
+    start = time.perf_counter()
+    mesh = Mesh(np.asarray(jax.devices()), ("seed",))
+    by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()
+    chunk = _chunk(plan, cell, jax.device_count())
+
+    def chains(seeds, traced):
+        metrics = jax.vmap(plan.chain(cell, traced))(keys_of(seeds))
+        return {name: metrics[name] for name in plan.metrics}
+
+    sharded = jax.shard_map(
+        chains, mesh=mesh, in_specs=(by_seed, everywhere), out_specs=by_seed, check_vma=False
+    )
+
+    def place(seeds, traced):
+        scalars = {k: np.asarray(v, jnp.result_type(type(v))) for k, v in traced.items()}
+        return jax.device_put(
+            (seeds, scalars), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
+        )
+
+    example = place(np.resize(plan.seeds, chunk), plan.traced(cell))
+    compiled = jax.jit(sharded).lower(*example).compile()
+
+    def call(seeds, traced):
+        return {name: np.asarray(x) for name, x in compiled(*place(seeds, traced)).items()}
+
+    return Program(call, chunk, time.perf_counter() - start)
+
+
+def _chunk(plan: Plan, cell: Cell, devices: int) -> int:
+    """Seeds a call: as many as fit in memory, in few chunks of equal size."""
+    fitting = max(1, int(plan.memory_limit / _chain_bytes(plan, cell)))
+    # A power of two, so that the program does not change with every change of the free memory.
+    fitting = 2 ** (fitting.bit_length() - 1) * devices
+    chunks = -(-plan.seeds.size // fitting)
+    return -(-plan.seeds.size // (chunks * devices)) * devices
+
+
+def _chain_bytes(plan: Plan, cell: Cell) -> float:
+    """An estimate of one chain's memory: its pool, a few batches, its noise and its metrics."""
+    task = plan.family.make(**cell.point, **plan.options)
+    if task.statistics is not None and not cell.workflow.needs_points:
+        task = task.statistics
+
+    def start(key):
+        noise = task.noise(key)
+        truth, batch = task.init(noise)
+        state = task.pool(truth, cell.workflow.capacity(plan.generations)).start(batch)
+        return state, batch, jax.tree.leaves(noise)
+
+    shapes = jax.eval_shape(start, jax.eval_shape(jax.random.key, 0))
+    state, batch, noise = (
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part)) for part in shapes
+    )
+    metrics = 8 * plan.generations * len(plan.metrics)
+    return 1.1 * state + 8 * batch + 2 * (plan.generations + 1) * noise + metrics

@@ -1,0 +1,16 @@
+"""The tasks that come with jaxcollapse, by name."""
+
+from __future__ import annotations
+
+from jaxcollapse import checks
+from jaxcollapse.tasks import gaussian
+from jaxcollapse.tasks.family import TaskFamily
+
+FAMILIES: dict[str, TaskFamily] = {family.name: family for family in (gaussian.FAMILY,)}
+
+
+def as_family(task: TaskFamily | str) -> TaskFamily:
+    """A task family from its name or itself."""
+    if isinstance(task, TaskFamily):
+        return task
+    return FAMILIES[checks.one_of("task", task, FAMILIES)]

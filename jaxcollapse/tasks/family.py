@@ -1,0 +1,61 @@
+"""What a sweep needs to know of a task beside its functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcollapse import checks
+from jaxcollapse.chain import Task
+from jaxcollapse.metrics import Metric
+from jaxcollapse.workflows import Workflow
+
+
+class TaskFamily(NamedTuple):
+    """A task with its parameters left open.
+
+    Attributes:
+      name: as written on the command line.
+      make: ``make(**axes, **options) -> Task``; refuses bad values with ``ValueError``.
+      axes: the parameters that a sweep varies, in the order of the result's dimensions.
+      metrics: label and units of each metric, by name.
+      traced_axes: ``traced_axes(needs_points, pool)``, the axes that change no array's shape,
+        so that one compiled program serves all their values.
+      work: ``work(**axes)``, how long a chain takes relative to others, for estimates of time.
+      theory: ``theory(metric, workflow, generation, options, **axes)``, the mean over seeds that
+        is known in closed form, an array like ``generation``, or None.
+      presets: options by preset name: ``corrected`` is what we recommend, ``authors`` what the
+        published experiments did.
+    """
+
+    name: str
+    make: Callable[..., Task]
+    axes: tuple[str, ...]
+    metrics: Mapping[str, Metric]
+    traced_axes: Callable[[bool, str], tuple[str, ...]]
+    work: Callable[..., float]
+    theory: Callable[..., np.ndarray | None]
+    presets: Mapping[str, Mapping[str, Any]]
+
+    def check(self, workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` if a workflow cannot run the task at a point of the grid."""
+        task = self.make(**point, **options)
+        if not workflow.needs_points:
+            return
+        if options.get("pool") == "statistics" and task.statistics is None:
+            raise checks.refuse(
+                f"pool for {workflow.name}",
+                "auto or points, since it draws points",
+                "statistics",
+                "use --pool auto",
+            )
+        num_samples = point.get("num_samples")
+        if workflow.subsample_size and num_samples and workflow.subsample_size > num_samples:
+            raise checks.refuse(
+                "subsample size",
+                f"at most num_samples, {num_samples}, all that the first pool holds",
+                workflow.subsample_size,
+                "lower the subsample size or raise num_samples",
+            )

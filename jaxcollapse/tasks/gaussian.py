@@ -1,0 +1,449 @@
+"""Multivariate Gaussians: fitted by mean and covariance, sampled, and fitted again.
+
+Everything runs in the coordinates in which the real data are N(0, I), with covariances in the
+form L L', L lower triangular. There fitting and sampling do not depend on the real mean and
+covariance, which enter only where a model is evaluated. A sample of a model is the model's own
+map ``x -> mean + L x`` applied to a standard normal sample, so a model fitted to it is a
+composition of two such maps, and the history of ``replace`` is a product of triangular matrices.
+Kept as ``L = U diag(exp(l))`` with U of unit diagonal, the product neither underflows nor loses
+the directions that collapse fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks, metrics, random, theory
+from jaxcollapse.affine import Gaussian, Moments, compose, from_factor, merge, standard
+from jaxcollapse.chain import Task
+from jaxcollapse.pools import Pool, points_pool, statistics_pool
+from jaxcollapse.tasks.family import TaskFamily
+
+# Parameters ---------------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """A fitted model.
+
+    Attributes:
+      local: the model in the coordinates of the pool that it was fitted to.
+      absolute: the model in the coordinates in which the real data are N(0, I).
+    """
+
+    local: Gaussian
+    absolute: Gaussian
+
+
+class Truth(NamedTuple):
+    """The real distribution N(mean, A A').
+
+    Attributes:
+      mean: ``[D]``.
+      factor: A, ``[D, K]`` for a covariance of rank K, or a scalar ``a`` that stands for ``a I``.
+    """
+
+    mean: jax.Array
+    factor: jax.Array
+
+
+# Sample -------------------------------------------------------------------------------------
+
+
+def sample(key: jax.Array, model: Gaussian, num_samples: int) -> jax.Array:
+    """``num_samples`` points ``[N, D]`` of a Gaussian: ``mean + L z``, singular or not."""
+    z = random.normal_points(key, num_samples, model.mean.shape[0])
+    return model.mean + z @ model.factor.T
+
+
+def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian:
+    """The Gaussian that fits (``ddof=0``) N standard normal points, without the points.
+
+    Their mean is ``z / sqrt N``, and their scatter is Wishart with N-1 degrees of freedom: the law
+    of ``T T'`` when the triangle T has ``chi_j`` on its diagonal, ``chi_j^2`` of N-1-j degrees (j
+    from 0), standard normals below, and, when N <= D, no columns beyond the first N-1 (Bartlett
+    1933).
+
+    Args:
+      key: a typed key.
+      chi: ``[D]``, the diagonal of T; 0 marks a column that is absent.
+      num_samples: N.
+    """
+    dim = chi.shape[0]
+    below = np.tri(dim, k=-1, dtype=bool)
+    draws = random.normal(key, (dim + np.count_nonzero(below),))
+    # A gather of D(D-1)/2 draws: half the draws of a full square, and no scatter.
+    place = np.zeros((dim, dim), np.int32)
+    place[below] = np.arange(dim, draws.shape[0])
+    triangle = jnp.where(below, draws[place], 0.0) + jnp.diag(chi)
+    scale = jnp.sqrt(num_samples)
+    return from_factor(draws[:dim] / scale, jnp.where(chi > 0, triangle, 0.0) / scale)
+
+
+# Fit ----------------------------------------------------------------------------------------
+
+
+def fit(points: jax.Array, ddof: float = 0) -> Gaussian:
+    """The Gaussian of points ``[N, D]``: mean, and scatter over ``N - ddof``; N <= D allowed."""
+    mask = jnp.ones(points.shape[0], bool)
+    return fit_points(points, mask, ddof, rank=min(points.shape[0] - 1, points.shape[1]))
+
+
+def fit_points(points: jax.Array, mask: jax.Array, ddof: float, rank: int) -> Gaussian:
+    """``fit`` to the rows with ``mask`` True, whose scatter is known to have rank ``rank``."""
+    dim = points.shape[1]
+    weight = mask.astype(points.dtype)
+    count = jnp.sum(weight)
+    mean = weight @ points / count
+    centred = (points - mean) * weight[:, None]
+    if rank == dim and points.shape[0] >= 2 * dim:
+        factor = jnp.linalg.cholesky(centred.T @ centred)
+    else:
+        # The scatter of few points is too ill-conditioned to be formed; a QR needs no scatter.
+        upper = jnp.linalg.qr(centred, mode="r")
+        upper = jnp.pad(upper, ((0, dim - upper.shape[0]), (0, 0)))
+        factor = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)
+        factor = jnp.where(jnp.arange(dim) < rank, factor, 0.0)
+    return from_factor(mean, factor / jnp.sqrt(count - ddof))
+
+
+def fit_moments(moments: Moments, ddof: float) -> Gaussian:
+    """The Gaussian of moments whose scatter is singular only by rows and columns of zeros."""
+    empty = jnp.diagonal(moments.scatter) == 0
+    factor = jnp.linalg.cholesky(moments.scatter + jnp.diag(empty.astype(moments.scatter.dtype)))
+    factor = jnp.where(empty, 0.0, factor)
+    return from_factor(moments.mean, factor / jnp.sqrt(moments.count - ddof))
+
+
+# Evaluate -----------------------------------------------------------------------------------
+
+
+def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, jax.Array]:
+    """How far N(m, S), the model in real coordinates, is from the real N(m0, S0).
+
+    Returns:
+      ``squared_error_of_mean``: ``|m - m0|^2``.
+      ``squared_error_of_cov``: ``|S - S0|_F^2``.
+      ``trace_ratio``: ``tr S / tr S0``.
+      ``log_det_ratio``: ``log det S - log det S0`` in nats, on the support of S0; -inf where S is
+      singular there.
+      ``wasserstein2``: the Wasserstein-2 distance, in the units of the data.
+
+    Args:
+      truth: the real distribution.
+      model: the model in the coordinates in which the real data are N(0, I).
+      rank: a bound on the rank of S; beyond it the columns of L are zero.
+    """
+    dim = model.mean.shape[0]
+    real = truth.factor
+    factor = model.factor
+    # S - S0 = A (L L' - I) A', in which what the two share cancels before anything is squared.
+    excess = factor @ factor.T - jnp.eye(dim, dtype=factor.dtype)
+    if real.ndim == 0:
+        mean_shift, image, shift = real * model.mean, real * factor, real**2 * excess
+        trace_real = dim * real**2
+        transport = jnp.sum((metrics.singular_values(image, rank) - real) ** 2)
+    else:
+        mean_shift, image, shift = real @ model.mean, real @ factor, real @ excess @ real.T
+        trace_real = jnp.sum(real**2)
+        # tr (S0^1/2 S S0^1/2)^1/2 is the sum of the singular values of A' (A L).
+        overlap = jnp.sum(metrics.singular_values(real.T @ image, rank))
+        transport = jnp.sum(image**2) + trace_real - 2.0 * overlap
+    squared_error_of_mean = jnp.sum(mean_shift**2)
+    return {
+        "squared_error_of_mean": squared_error_of_mean,
+        "squared_error_of_cov": jnp.sum(shift**2),
+        "trace_ratio": jnp.sum(image**2) / trace_real,
+        "log_det_ratio": model.log_det,
+        "wasserstein2": metrics.safe_sqrt(squared_error_of_mean + transport),
+    }
+
+
+METRICS = {
+    "squared_error_of_mean": metrics.Metric("Squared error of the mean", "data units squared"),
+    "squared_error_of_cov": metrics.Metric(
+        "Squared error of the covariance", "data units to the fourth"
+    ),
+    "trace_ratio": metrics.Metric("Trace of the covariance, fitted / real", "1"),
+    "log_det_ratio": metrics.Metric(
+        "Log-determinant of the covariance, fitted - real", "nats", infinite=True
+    ),
+    "wasserstein2": metrics.Metric("Wasserstein-2 distance to the real law", "data units"),
+}
+
+# Task ---------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """A batch as standard normal draws seen through the model that drew it.
+
+    Attributes:
+      model: the model.
+      drawn: the standard normal points ``[N, D]``, or the Gaussian that fits them with ``ddof=0``.
+    """
+
+    model: Model
+    drawn: Any
+
+
+class Framed(NamedTuple):
+    """The state and the view of a pool that has coordinates of its own.
+
+    Attributes:
+      frame: the map from those coordinates to the ones in which the real data are N(0, I).
+      content: what the pool keeps, in its own coordinates.
+    """
+
+    frame: Gaussian
+    content: Any
+
+
+def _framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
+    """A pool in the coordinates of its first batch.
+
+    What is started anew (``replace``, every generation) is standard normal again however far it
+    has collapsed, and what is added was drawn by a model that was fitted in these coordinates.
+
+    Args:
+      inner: keeps the contents.
+      first: ``first(batch) -> (frame, content)`` of a batch that starts a pool.
+      further: ``further(local, drawn) -> content`` of a batch of the model ``local``.
+    """
+
+    def start(batch):
+        frame, content = first(batch)
+        return Framed(frame, inner.start(content))
+
+    def add(state, batch):
+        content = further(batch.model.local, batch.drawn)
+        return state._replace(content=inner.add(state.content, content))
+
+    def all_of(state):
+        return state._replace(content=inner.all(state.content))
+
+    draw = inner.draw
+    if draw is None:
+        return Pool(start, add, all_of)
+    return Pool(
+        start,
+        add,
+        all_of,
+        lambda key, state, size: state._replace(content=draw(key, state.content, size)),
+    )
+
+
+def _fitted(frame: Gaussian, local: Gaussian) -> Model:
+    return Model(local, compose(frame, local))
+
+
+def _real_model(dim: int) -> Model:
+    return Model(standard(dim), standard(dim))
+
+
+def task(
+    dim: int,
+    num_samples: int | jax.Array,
+    ddof: float | jax.Array = 0,
+    mean: Any = None,
+    cov: Any = None,
+    pool: str = "auto",
+) -> Task:
+    """Gaussians fitted to N points in D dimensions.
+
+    Args:
+      dim: D.
+      num_samples: N, real points and points of every generation; may be traced when only the
+        statistics pool is used.
+      ddof: the fitted covariance is the scatter over ``N - ddof``: 0 for maximum likelihood (what
+        the paper's experiments and its Theorem 1 use), 1 for the unbiased estimate. May be traced.
+      mean: of the real data, ``[D]``; 0 by default.
+      cov: of the real data: a variance, ``[D]`` variances, or ``[D, D]``, singular or not; the
+        identity by default. May be traced, then positive definite.
+      pool: ``"statistics"`` draws mean and scatter of each sample without the sample, exact in
+        law (Bartlett 1933); ``"points"`` draws the points; ``"auto"`` uses statistics where the
+        workflow allows.
+
+    Raises:
+      ValueError: a count is not a whole number of at least 1, ``num_samples <= ddof``, ``cov`` is
+        not symmetric positive semidefinite or has another shape, or ``pool`` has another name.
+    """
+    dim = checks.whole_number("dim", dim)
+    checks.one_of("pool", pool, POOLS)
+    if not checks.is_traced(num_samples):
+        num_samples = checks.whole_number("num_samples", num_samples)
+        if not checks.is_traced(ddof) and not 0 <= ddof < num_samples:
+            raise checks.refuse(
+                "ddof",
+                f"from 0 to below num_samples, which is {num_samples}",
+                ddof,
+                "lower ddof or raise num_samples",
+            )
+    truth = Truth(_real_mean(mean, dim), _real_factor(cov, dim))
+    rank_of_real = dim if truth.factor.ndim == 0 else truth.factor.shape[1]
+    statistics = _statistics_task(rank_of_real, num_samples, ddof, truth)
+    if pool == "statistics":
+        return statistics
+    points = _points_task(rank_of_real, num_samples, ddof, truth)
+    return points if pool == "points" else points._replace(statistics=statistics)
+
+
+def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
+    """The task on points. ``dim`` is the rank of the real covariance."""
+
+    def size() -> int:
+        if checks.is_traced(num_samples):
+            raise checks.refuse(
+                "num_samples",
+                "a number known before tracing, for the points pool",
+                "a traced one",
+                "use pool='statistics' or map over num_samples outside jax",
+            )
+        return num_samples
+
+    def pool(truth, capacity):
+        return _framed_pool(
+            points_pool(capacity),
+            first=lambda batch: (batch.model.absolute, batch.drawn),
+            further=lambda local, z: local.mean + z @ local.factor.T,
+        )
+
+    def fit_view(key, view):
+        points, mask = view.content
+        rank = min(size() - 1, points.shape[0] - 1, dim)
+        return _fitted(view.frame, fit_points(points, mask, ddof, rank))
+
+    def sample_batch(key, model):
+        return Batch(model, random.normal_points(key, size(), dim))
+
+    def init(key):
+        return truth, sample_batch(key, _real_model(dim))
+
+    return Task(
+        init=init,
+        pool=pool,
+        fit=fit_view,
+        noise=lambda key: key,
+        sample=sample_batch,
+        evaluate=lambda truth, model: evaluate(truth, model.absolute, min(size() - 1, dim)),
+    )
+
+
+def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
+    """The task on mean and scatter. ``dim`` is the rank of the real covariance."""
+    # A constant of numpy's, so that building a task runs nothing.
+    to_float = jnp.asarray if checks.is_traced(num_samples) else np.asarray
+    n = to_float(num_samples, random.float_dtype())
+    rank = jnp.minimum(n - 1, dim) if checks.is_traced(num_samples) else min(num_samples - 1, dim)
+
+    def pool(truth, capacity):
+        def first(batch):
+            # A batch is standard in the coordinates of the Gaussian that fits it.
+            present = jnp.isfinite(batch.drawn.log_diagonal).astype(n.dtype)
+            return compose(batch.model.absolute, batch.drawn), Moments(
+                count=n, mean=jnp.zeros(dim, n.dtype), scatter=n * jnp.diag(present)
+            )
+
+        def further(local, drawn):
+            factor = local.factor @ drawn.factor
+            mean = local.mean + local.factor @ drawn.mean
+            return Moments(count=n, mean=mean, scatter=n * factor @ factor.T)
+
+        return _framed_pool(statistics_pool(merge), first, further)
+
+    def noise(key):
+        # The draws of a rejection sampler are worth drawing ahead; normals are cheap.
+        return key, jnp.sqrt(random.chi_square(key, n - 1 - jnp.arange(dim)))
+
+    def sample_batch(noise, model):
+        key, chi = noise
+        return Batch(model, sample_moments(key, chi, n))
+
+    def init(noise):
+        return truth, sample_batch(noise, _real_model(dim))
+
+    return Task(
+        init=init,
+        pool=pool,
+        fit=lambda key, view: _fitted(view.frame, fit_moments(view.content, ddof)),
+        noise=noise,
+        sample=sample_batch,
+        evaluate=lambda truth, model: evaluate(truth, model.absolute, rank),
+    )
+
+
+POOLS = ("auto", "points", "statistics")
+
+
+def _real_mean(mean: Any, dim: int) -> Any:
+    if mean is None:
+        return np.zeros(dim, random.float_dtype())
+    if jnp.shape(mean) not in ((), (dim,)):
+        raise checks.refuse("mean", f"shape ({dim},)", jnp.shape(mean), "give one entry a dimension")
+    if checks.is_traced(mean):
+        return jnp.broadcast_to(mean, (dim,))
+    return np.broadcast_to(np.asarray(mean, random.float_dtype()), (dim,))
+
+
+def _real_factor(cov: Any, dim: int) -> Any:
+    """A with ``A A' = cov``: ``[D, K]``, or a scalar for a multiple of the identity."""
+    dtype = random.float_dtype()
+    if cov is None:
+        return np.ones((), dtype)
+    shape = jnp.shape(cov)
+    if shape not in ((), (dim,), (dim, dim)):
+        raise checks.refuse(
+            "cov", f"a variance, shape ({dim},) or ({dim}, {dim})", f"shape {shape}", "reshape it"
+        )
+    if checks.is_traced(cov):
+        if len(shape) == 2:
+            return jnp.linalg.cholesky(cov)
+        return jnp.sqrt(cov) if shape == () else jnp.diag(jnp.sqrt(cov))
+    matrix = np.asarray(cov, np.float64)
+    matrix = matrix * np.eye(dim) if matrix.ndim < 2 else matrix
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-5, atol=0):
+        raise checks.refuse("cov", "finite and symmetric", "it is not", "use (cov + cov.T) / 2")
+    values, vectors = np.linalg.eigh(matrix)
+    largest = values[-1]
+    rounding = 1e-6 * max(abs(values[0]), abs(largest))  # of a covariance computed in float32
+    if values[0] < -rounding or largest <= 0:
+        raise checks.refuse(
+            "cov",
+            "positive semidefinite and not 0",
+            f"smallest eigenvalue {values[0]:.3g}, largest {largest:.3g}",
+            "clip negative eigenvalues at 0",
+        )
+    if np.array_equal(matrix, matrix[0, 0] * np.eye(dim)):
+        return np.asarray(np.sqrt(matrix[0, 0]), dtype)
+    kept = values > dim * np.finfo(np.float64).eps * largest
+    if kept.all():  # the factor that a traced covariance has, so that both give the same draws
+        return np.linalg.cholesky(matrix).astype(dtype)
+    return (vectors[:, kept] * np.sqrt(values[kept])).astype(dtype)
+
+
+def _traced_axes(needs_points: bool, pool: str) -> tuple[str, ...]:
+    return () if needs_points or pool == "points" else ("num_samples",)
+
+
+def _theory(metric, workflow, generation, options, dim, num_samples):
+    cov = options.get("cov")
+    real_trace = None if cov is None else float(np.trace(np.asarray(cov) * np.eye(dim)))
+    ddof = options["ddof"]
+    return theory.gaussian_metric(metric, workflow, generation, dim, num_samples, ddof, real_trace)
+
+
+FAMILY = TaskFamily(
+    name="gaussian",
+    make=task,
+    axes=("dim", "num_samples"),
+    metrics=METRICS,
+    traced_axes=_traced_axes,
+    # Per generation: overheads, products of D x D matrices, and rows of N x D points.
+    work=lambda dim, num_samples: 200.0 + dim**2 + dim * num_samples / 2,
+    theory=_theory,
+    # The published experiments divide by N too; their plots differ (see plotting).
+    presets={"corrected": {"ddof": 0}, "authors": {"ddof": 0}},
+)

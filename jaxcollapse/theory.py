@@ -1,0 +1,270 @@
+"""Closed forms of what the simulator measures: means over seeds, exact unless said otherwise.
+
+Plain NumPy in float64, for arrays that broadcast. Gaussian formulas are for one coordinate, in
+units of its real variance; the coordinates of a Gaussian in D dimensions have the same law, so a
+trace ratio has the mean of the variance, and the squared error of the mean is D times that of one
+coordinate (``tr S0`` times, for a real covariance S0).
+
+Letters: N points a generation, t the generation (1 is fitted to real data), ``ddof`` 0 for a
+variance over N and 1 for one over N - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from jaxcollapse import checks
+
+
+def _cumulative(
+    t: ArrayLike, n: ArrayLike, step: Callable[[int, Any, np.ndarray], tuple[Any, np.ndarray]]
+) -> np.ndarray:
+    """A recursion's value at each t: ``step(i, state, n) -> (state, value at i)`` for i = 1, 2, ..."""
+    t, n = np.broadcast_arrays(np.asarray(t), np.asarray(n, np.float64))
+    out = np.full(t.shape, np.nan)
+    state = None
+    for i in range(1, int(t.max(initial=0)) + 1):
+        state, value = step(i, state, n)
+        out = np.where(t == i, value, out)
+    return out
+
+
+def _check_ddof(ddof: int) -> None:
+    checks.one_of("ddof", ddof, (0, 1))
+
+
+# Replace --------------------------------------------------------------------------------------
+
+
+def gaussian_replace_variance(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:
+    """``E v_t = (1 - 1/N)^t`` for ddof 0; 1 for ddof 1: there only the median shows collapse."""
+    _check_ddof(ddof)
+    t, n = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(n, np.float64))
+    return (1 - 1 / n) ** t if ddof == 0 else np.ones(t.shape)
+
+
+def gaussian_replace_mean_error(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:
+    """``E (mu_t - mu_0)^2 = 1 - (1 - 1/N)^t`` for ddof 0, which ends at 1; ``t / N`` for ddof 1."""
+    if ddof == 0:
+        return 1 - gaussian_replace_variance(t, n, ddof)
+    _check_ddof(ddof)
+    return np.asarray(t, np.float64) / np.asarray(n, np.float64)
+
+
+def gaussian_replace_wasserstein2_squared(
+    t: ArrayLike, n: ArrayLike, ddof: int = 0
+) -> np.ndarray:
+    """``E W2^2`` in one dimension.
+
+    With ``c = sqrt(2/(N - ddof)) Gamma(N/2) / Gamma((N-1)/2)``, the mean ratio of successive
+    standard deviations: ``2 (1 - c^t)`` for ddof 0, ``t/N + 2 - 2 c^t`` for ddof 1. N >= 2.
+    """
+    _check_ddof(ddof)
+    t, n = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(n, np.float64))
+    log_c = 0.5 * np.log(2 / (n - ddof)) + special.gammaln(n / 2) - special.gammaln((n - 1) / 2)
+    contraction = -2 * np.expm1(t * log_c)
+    return contraction if ddof == 0 else t / n + contraction
+
+
+def gaussian_replace_log_variance_drift(n: ArrayLike, ddof: int = 0) -> np.ndarray:
+    """Nats of log-variance a generation: ``psi((N-1)/2) - log((N - ddof)/2)``. Negative; N >= 2."""
+    _check_ddof(ddof)
+    n = np.asarray(n, np.float64)
+    return special.digamma((n - 1) / 2) - np.log((n - ddof) / 2)
+
+
+def gaussian_replace_log_det_drift(n: ArrayLike, dim: int, ddof: int = 0) -> np.ndarray:
+    """Nats of log-determinant a generation: ``sum_{k<D} psi((N-1-k)/2) - log((N - ddof)/2)``.
+
+    -inf for N <= D, where the fitted covariance is singular. Derived from Bartlett's decomposition.
+    """
+    _check_ddof(ddof)
+    n = np.asarray(n, np.float64)[..., None]
+    dof = n - 1 - np.arange(dim)
+    terms = special.digamma(np.maximum(dof, 1) / 2) - np.log((n - ddof) / 2)
+    return np.where(dof > 0, terms, -np.inf).sum(axis=-1)
+
+
+def gaussian_replace_det_ratio(t: ArrayLike, n: ArrayLike, dim: int) -> np.ndarray:
+    """``E det S_t / det S_0 = (prod_{k<D} (N-1-k)/N)^t``, ddof 0; 0 for N <= D."""
+    t, n = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(n, np.float64))
+    factors = np.maximum(n[..., None] - 1 - np.arange(dim), 0) / n[..., None]
+    return factors.prod(axis=-1) ** t
+
+
+# Accumulate -----------------------------------------------------------------------------------
+
+
+def gaussian_accumulate_variance(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:
+    """``E v_t``: the paper's Theorem 1 for ddof 0, its counterpart for ddof 1.
+
+    ``prod_{i=1..t} (1 - 1/(N i^2))`` and ``prod_{i=2..t} (1 - 1/(i (N i - 1)))``.
+    """
+    _check_ddof(ddof)
+
+    def step(i, product, n):
+        if ddof == 0:
+            factor = 1 - 1 / (n * i**2)
+        else:
+            factor = 1.0 if i == 1 else 1 - 1 / (i * (n * i - 1))
+        product = factor * (1.0 if product is None else product)
+        return product, product
+
+    return _cumulative(t, n, step)
+
+
+def gaussian_accumulate_variance_limit(n: ArrayLike, ddof: int = 0) -> np.ndarray:
+    """``lim E v_t``: ``sin(pi/sqrt N) / (pi/sqrt N)`` for ddof 0.
+
+    ``Gamma(2 - 1/N) / (Gamma(2 - r) Gamma(2 - s))`` with ``r, s = (1 +- sqrt(1 + 4N)) / (2N)``
+    for ddof 1.
+    """
+    _check_ddof(ddof)
+    n = np.asarray(n, np.float64)
+    if ddof == 0:
+        return np.sinc(1 / np.sqrt(n))
+    root = np.sqrt(1 + 4 * n)
+    r, s = (1 + root) / (2 * n), (1 - root) / (2 * n)
+    return special.gamma(2 - 1 / n) / (special.gamma(2 - r) * special.gamma(2 - s))
+
+
+def gaussian_accumulate_mean_error(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:
+    """``E (mu_t - mu_0)^2``: ``1 - E v_t`` for ddof 0 (Corollary 4).
+
+    ``(1 + sum_{i=2..t} E v_{i-1} / i^2) / N`` for ddof 1.
+    """
+    if ddof == 0:
+        return 1 - gaussian_accumulate_variance(t, n, ddof)
+
+    def step(i, state, n):
+        if state is None:
+            return (1.0, 1.0), 1 / n
+        total, variance = state
+        total = total + variance / i**2
+        variance = variance * (1 - 1 / (i * (n * i - 1)))
+        return (total, variance), total / n
+
+    return _cumulative(t, n, step)
+
+
+# Accumulate-subsample -------------------------------------------------------------------------
+
+
+def _subsample(t: ArrayLike, n: ArrayLike, ddof: int, what: str) -> np.ndarray:
+    """``E v_t`` (``variance``) or the mean error (``mean error``) with subsamples of N points.
+
+    ``a_t`` is the mean unbiased variance of the pool and ``M_t`` the error of its mean; with
+    ``c = (N - 1)/N`` for ddof 0 and 1 for ddof 1:
+    ``a_{t+1} = a_t [(N t - 1) + (N - 1) c + ((t - 1) + c t)/(t + 1)] / (N (t + 1) - 1)`` and
+    ``M_{t+1} = M_t + a_t [(1 - 1/t) + c] / (N (t + 1)^2)``.
+    """
+    _check_ddof(ddof)
+
+    def step(i, state, n):
+        c = 1.0 if ddof == 1 else 1 - 1 / n
+        if state is None:
+            a, error = np.ones_like(n), 1 / n
+        else:
+            a, error = state
+            s = i - 1
+            error = error + a * ((1 - 1 / s) + c) / (n * i**2)
+            a = a * ((n * s - 1) + (n - 1) * c + ((s - 1) + c * s) / i) / (n * i - 1)
+        return (a, error), (c * a if what == "variance" else error + a * (1 - 1 / i) / n)
+
+    return _cumulative(t, n, step)
+
+
+def gaussian_accumulate_subsample_variance(
+    t: ArrayLike, n: ArrayLike, ddof: int = 0
+) -> np.ndarray:
+    """``E v_t``; converges for ddof 0, grows like ``t^(1/N)`` for ddof 1. See ``_subsample``."""
+    return _subsample(t, n, ddof, "variance")
+
+
+def gaussian_accumulate_subsample_mean_error(
+    t: ArrayLike, n: ArrayLike, ddof: int = 0
+) -> np.ndarray:
+    """``E (mu_t - mu_0)^2`` under accumulate_subsample. See ``_subsample``."""
+    return _subsample(t, n, ddof, "mean error")
+
+
+# Real data in every generation ----------------------------------------------------------------
+
+
+def gaussian_fresh_real_mean_error(num_real: ArrayLike, num_synthetic: ArrayLike) -> np.ndarray:
+    """Stationary mean error when each generation adds fresh real points to synthetic ones, ddof 0.
+
+    ``1 / (N (1 - l^2) + l)`` with ``N`` points in all, ``l`` the synthetic share.
+    """
+    real, synthetic = np.asarray(num_real, np.float64), np.asarray(num_synthetic, np.float64)
+    n = real + synthetic
+    share = synthetic / n
+    return 1 / (n * (1 - share**2) + share)
+
+
+def gaussian_fixed_real_mean_error(num_real: ArrayLike, num_synthetic: ArrayLike) -> np.ndarray:
+    """The same with one set of real points that every generation reuses.
+
+    ``[(1 - l^2)/N_r + l^2/N_s] / (1 - l^2 + l^2/N_s)``.
+    """
+    real, synthetic = np.asarray(num_real, np.float64), np.asarray(num_synthetic, np.float64)
+    share = synthetic / (real + synthetic)
+    variance = np.divide(share**2, synthetic, out=np.zeros_like(share), where=synthetic > 0)
+    return ((1 - share**2) / real + variance) / (1 - share**2 + variance)
+
+
+def share_of_real_data(workflow: str, t: ArrayLike) -> np.ndarray:
+    """The share of real data that the model of generation t trains on: 1/t, or 0 for replace."""
+    t = np.asarray(t, np.float64)
+    return np.where(t == 1, 1.0, 0.0) if workflow == "replace" else 1 / t
+
+
+# By workflow ----------------------------------------------------------------------------------
+
+GAUSSIAN_VARIANCE = {
+    "replace": gaussian_replace_variance,
+    "accumulate": gaussian_accumulate_variance,
+    "accumulate-subsample": gaussian_accumulate_subsample_variance,
+}
+GAUSSIAN_MEAN_ERROR = {
+    "replace": gaussian_replace_mean_error,
+    "accumulate": gaussian_accumulate_mean_error,
+    "accumulate-subsample": gaussian_accumulate_subsample_mean_error,
+}
+
+
+def gaussian_metric(
+    metric: str,
+    workflow: str,
+    t: ArrayLike,
+    dim: int,
+    num_samples: int,
+    ddof: int = 0,
+    real_trace: float | None = None,
+) -> np.ndarray | None:
+    """The mean over seeds of a metric of the Gaussian task, or None where none is known.
+
+    Args:
+      metric: ``squared_error_of_mean``, ``trace_ratio``, or ``log_det_ratio`` (under replace).
+      workflow: its name.
+      t: generations, any shape.
+      dim: D.
+      num_samples: N.
+      ddof: 0 or 1; for others there is no formula here.
+      real_trace: trace of the real covariance; D by default.
+    """
+    if ddof not in (0, 1) or workflow not in GAUSSIAN_VARIANCE:
+        return None
+    if metric == "trace_ratio":
+        return GAUSSIAN_VARIANCE[workflow](t, num_samples, ddof)
+    if metric == "squared_error_of_mean":
+        trace = dim if real_trace is None else real_trace
+        return trace * GAUSSIAN_MEAN_ERROR[workflow](t, num_samples, ddof)
+    if metric == "log_det_ratio" and workflow == "replace":
+        return np.asarray(t) * gaussian_replace_log_det_drift(num_samples, dim, ddof)
+    return None
