@@ -29,7 +29,7 @@ class Gaussian(NamedTuple):
     @property
     def factor(self) -> jax.Array:
         """L ``[D, D]``, a lower triangular square root of the covariance."""
-        return self.unit_factor * jnp.exp(self.log_diagonal)
+        return self.unit_factor * jnp.exp(self.log_diagonal)[None, :]
 
     @property
     def cov(self) -> jax.Array:
@@ -50,7 +50,7 @@ def from_factor(mean: jax.Array, factor: jax.Array) -> Gaussian:
     diagonal = jnp.diagonal(factor)
     positive = diagonal > 0
     safe = jnp.where(positive, diagonal, 1.0)
-    unit = jnp.where(positive, factor / safe, jnp.eye(factor.shape[0], dtype=factor.dtype))
+    unit = jnp.where(positive[None, :], factor / safe[None, :], jnp.eye(factor.shape[0], dtype=factor.dtype))
     return Gaussian(mean, unit, jnp.where(positive, jnp.log(safe), -jnp.inf))
 
 

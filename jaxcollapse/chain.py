@@ -123,7 +123,9 @@ def make_chain(
         numbers = jnp.arange(3 * (num_generations + 1), dtype=jnp.uint32).reshape(-1, 3)
         keys = random.fold_in(key, numbers)
         noise = jax.vmap(task.noise)(keys[:, 0])
-        truth, real_batch = task.init(jax.tree.map(lambda x: x[0], noise))
+        first_noise = jax.tree.map(lambda x: x[0], noise)
+        inputs = jax.tree.map(lambda x: x[1:], (noise, keys[:, 1], keys[:, 2]))
+        truth, real_batch = task.init(first_noise)
         pool = task.pool(truth, workflow.capacity(num_generations))
         if workflow.needs_points and pool.draw is None:
             raise checks.refuse(
@@ -140,7 +142,6 @@ def make_chain(
             batch = task.sample(noise, params)
             return workflow.update(pool, state, batch), metrics
 
-        inputs = jax.tree.map(lambda x: x[1:], (noise, keys[:, 1], keys[:, 2]))
         _, metrics = jax.lax.scan(generation, pool.start(real_batch), inputs)
         return metrics
 

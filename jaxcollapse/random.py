@@ -155,7 +155,8 @@ def chi_square(key: jax.Array, dof: jax.Array) -> jax.Array:
       An array of the shape of ``dof``.
     """
     dof = jnp.asarray(dof, float_dtype())
-    return 2.0 * _gamma(key, jnp.maximum(dof, 0.0) / 2.0)
+    # A key of its own, so that the caller may draw normals with the same one.
+    return 2.0 * _gamma(fold_in(key, 1), jnp.maximum(dof, 0.0) / 2.0)
 
 
 @jax.custom_jvp
@@ -180,8 +181,7 @@ def _gamma(key: jax.Array, a: jax.Array) -> jax.Array:
     def unfinished(state):
         return ~jnp.all(state[2])
 
-    # From block 1: block 0 is what normal(key, shape) draws.
-    first = (jnp.uint32(1), jnp.zeros_like(a), ~positive)
+    first = (jnp.uint32(0), jnp.zeros_like(a), ~positive)
     return jax.lax.while_loop(unfinished, propose, first)[1]
 
 

@@ -60,6 +60,7 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
         title_justify="left",
         box=checks.require("rich.box", "sweep").SIMPLE,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     axes = results.axes_of(dataset)
     for heading in ("workflow", *axes):
@@ -74,6 +75,6 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
         infinite = bool(np.isinf(values).any())
         error = np.nan if infinite or values.size < 2 else values.std(ddof=1) / values.size**0.5
         known = "" if theory is None else f"{theory[-1]:.4g}"
-        numbers = (f"{values.mean():.4g}", f"{error:.2g}", known, f"{np.median(values):.4g}")
+        numbers = (f"{values.mean():.4g}", f"{error:.1g}", known, f"{np.median(values):.4g}")
         table.add_row(*map(str, point), *numbers)
     return table

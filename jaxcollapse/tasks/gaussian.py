@@ -57,7 +57,7 @@ class Truth(NamedTuple):
 def sample(key: jax.Array, model: Gaussian, num_samples: int) -> jax.Array:
     """``num_samples`` points ``[N, D]`` of a Gaussian: ``mean + L z``, singular or not."""
     z = random.normal_points(key, num_samples, model.mean.shape[0])
-    return model.mean + z @ model.factor.T
+    return model.mean[None, :] + z @ model.factor.T
 
 
 def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian:
@@ -81,7 +81,7 @@ def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian
     place[below] = np.arange(dim, draws.shape[0])
     triangle = jnp.where(below, draws[place], 0.0) + jnp.diag(chi)
     scale = jnp.sqrt(num_samples)
-    return from_factor(draws[:dim] / scale, jnp.where(chi > 0, triangle, 0.0) / scale)
+    return from_factor(draws[:dim] / scale, jnp.where((chi > 0)[None, :], triangle, 0.0) / scale)
 
 
 # Fit ----------------------------------------------------------------------------------------
@@ -99,15 +99,15 @@ def fit_points(points: jax.Array, mask: jax.Array, ddof: float, rank: int) -> Ga
     weight = mask.astype(points.dtype)
     count = jnp.sum(weight)
     mean = weight @ points / count
-    centred = (points - mean) * weight[:, None]
+    centred = (points - mean[None, :]) * weight[:, None]
     if rank == dim and points.shape[0] >= 2 * dim:
         factor = jnp.linalg.cholesky(centred.T @ centred)
     else:
         # The scatter of few points is too ill-conditioned to be formed; a QR needs no scatter.
         upper = jnp.linalg.qr(centred, mode="r")
         upper = jnp.pad(upper, ((0, dim - upper.shape[0]), (0, 0)))
-        factor = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)
-        factor = jnp.where(jnp.arange(dim) < rank, factor, 0.0)
+        factor = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[None, :]
+        factor = jnp.where((jnp.arange(dim) < rank)[None, :], factor, 0.0)
     return from_factor(mean, factor / jnp.sqrt(count - ddof))
 
 
@@ -115,7 +115,7 @@ def fit_moments(moments: Moments, ddof: float) -> Gaussian:
     """The Gaussian of moments whose scatter is singular only by rows and columns of zeros."""
     empty = jnp.diagonal(moments.scatter) == 0
     factor = jnp.linalg.cholesky(moments.scatter + jnp.diag(empty.astype(moments.scatter.dtype)))
-    factor = jnp.where(empty, 0.0, factor)
+    factor = jnp.where(empty[None, :], 0.0, factor)
     return from_factor(moments.mean, factor / jnp.sqrt(moments.count - ddof))
 
 
@@ -308,7 +308,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
         return _framed_pool(
             points_pool(capacity),
             first=lambda batch: (batch.model.absolute, batch.drawn),
-            further=lambda local, z: local.mean + z @ local.factor.T,
+            further=lambda local, z: local.mean[None, :] + z @ local.factor.T,
         )
 
     def fit_view(key, view):
@@ -335,8 +335,10 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
 def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     """The task on mean and scatter. ``dim`` is the rank of the real covariance."""
     # A constant of numpy's, so that building a task runs nothing.
-    to_float = jnp.asarray if checks.is_traced(num_samples) else np.asarray
-    n = to_float(num_samples, random.float_dtype())
+    if checks.is_traced(num_samples):
+        n = jnp.asarray(num_samples, random.float_dtype())
+    else:
+        n = np.asarray(num_samples, random.float_dtype())
     rank = jnp.minimum(n - 1, dim) if checks.is_traced(num_samples) else min(num_samples - 1, dim)
 
     def pool(truth, capacity):
@@ -356,7 +358,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
 
     def noise(key):
         # The draws of a rejection sampler are worth drawing ahead; normals are cheap.
-        return key, jnp.sqrt(random.chi_square(key, n - 1 - jnp.arange(dim)))
+        return key, jnp.sqrt(random.chi_square(key, n - 1 - jnp.arange(dim, dtype=n.dtype)))
 
     def sample_batch(noise, model):
         key, chi = noise

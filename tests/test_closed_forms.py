@@ -1,0 +1,99 @@
+"""The simulator against every Gaussian closed form, to five standard errors over 20,000 seeds."""
+
+import jax
+import numpy as np
+import pytest
+from conftest import run_gaussian, standard_errors
+
+import jaxcollapse as jc
+from jaxcollapse import theory
+
+SEEDS = 20_000
+GENERATIONS = (1, 2, 10, 100)
+DDOF = (0, 1)
+POOLS = {
+    "replace": ("statistics", "points"),
+    "accumulate": ("statistics", "points"),
+    "accumulate-subsample": ("points",),
+}
+CELLS = [
+    pytest.param(
+        workflow,
+        pool,
+        dim,
+        num_samples,
+        id=f"{workflow}-{pool}-d{dim}-n{num_samples}",
+        # Pooled points of 100 generations are what statistics spare us: minutes.
+        marks=[pytest.mark.slow] if pool == "points" and (dim, num_samples) != (1, 7) else [],
+    )
+    for workflow, pools in POOLS.items()
+    for pool in pools
+    for dim in (1, 3)
+    for num_samples in (2, 7, 20)
+]
+
+
+def histories(workflow, pool, dim, num_samples):
+    """Metrics ``[2, S, G]``, ddof first."""
+    return run_gaussian(workflow, pool, dim, num_samples, max(GENERATIONS), SEEDS)
+
+
+def mean_can_be_seen(workflow, ddof, num_samples, t):
+    """Whether 20,000 seeds show the mean of the variance under replace.
+
+    There v_t is a product of independent chi-squares, whose relative variance is
+    ``((n+1)/(n-1))^t - 1``: soon no seed of any sample comes near those that make the mean.
+    """
+    return workflow != "replace" or ((num_samples + 1) / (num_samples - 1)) ** t < SEEDS / 200
+
+
+@pytest.mark.parametrize(("workflow", "pool", "dim", "num_samples"), CELLS)
+def test_means(workflow, pool, dim, num_samples):
+    metrics = histories(workflow, pool, dim, num_samples)
+    for ddof in DDOF:
+        for t in GENERATIONS:
+            trace = metrics["trace_ratio"][ddof, :, t - 1]
+            error = metrics["squared_error_of_mean"][ddof, :, t - 1]
+            if mean_can_be_seen(workflow, ddof, num_samples, t):
+                variance = theory.GAUSSIAN_VARIANCE[workflow](t, num_samples, ddof)
+                assert standard_errors(trace, variance) < 5, ("variance", ddof, t)
+            if ddof == 0 or mean_can_be_seen(workflow, ddof, num_samples, t):
+                expected = dim * theory.GAUSSIAN_MEAN_ERROR[workflow](t, num_samples, ddof)
+                assert standard_errors(error, expected) < 5, ("mean", ddof, t)
+            if ddof == 0:
+                assert standard_errors(trace + error / dim, 1.0) < 5, ("invariant", t)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "pool", "dim", "num_samples"), [c for c in CELLS if c.values[0] == "replace"]
+)
+def test_log_determinant_under_replace(workflow, pool, dim, num_samples):
+    log_det = histories("replace", pool, dim, num_samples)["log_det_ratio"]
+    for ddof in DDOF:
+        drift = theory.gaussian_replace_log_det_drift(num_samples, dim, ddof)
+        for t in GENERATIONS:
+            if num_samples <= dim:
+                assert (log_det[ddof, :, t - 1] == -np.inf).all()
+            else:
+                assert standard_errors(log_det[ddof, :, t - 1], t * drift) < 5
+
+
+@pytest.mark.parametrize(("dim", "num_samples"), [(1, 7), (1, 20), (3, 20)])
+def test_determinant_under_replace(dim, num_samples):
+    log_det = histories("replace", "statistics", dim, num_samples)["log_det_ratio"]
+    for t in (1, 2, 10):
+        determinant = np.exp(log_det[0, :, t - 1].astype(np.float64))
+        expected = theory.gaussian_replace_det_ratio(t, num_samples, dim)
+        assert standard_errors(determinant, expected) < 5
+
+
+def test_wasserstein_under_replace_in_one_dimension():
+    for ddof in DDOF:
+        chain = jc.make_chain(jc.gaussian.task(1, 20, ddof), jc.replace, 100)
+        keys = jc.seed_keys(range(SEEDS))
+        distance = np.asarray(jax.jit(jax.vmap(chain))(keys)["wasserstein2"], np.float64)
+        for t in GENERATIONS:
+            if ddof == 1 and not mean_can_be_seen("replace", ddof, 20, t):
+                continue
+            expected = theory.gaussian_replace_wasserstein2_squared(t, 20, ddof)
+            assert standard_errors(distance[:, t - 1] ** 2, expected) < 5

@@ -1,0 +1,89 @@
+"""Every task under every workflow, through the same checks."""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcollapse as jc
+from jaxcollapse.tasks import FAMILIES
+from jaxcollapse.workflows import WORKFLOWS
+
+POINTS = {"gaussian": [{"dim": 1, "num_samples": 4}, {"dim": 3, "num_samples": 8}]}
+CASES = [
+    (family, point, workflow, pool)
+    for family, workflow, pool in itertools.product(
+        FAMILIES.values(), WORKFLOWS.values(), ("auto", "points")
+    )
+    for point in POINTS[family.name]
+    if pool == "points" or not workflow().needs_points
+]
+IDS = [
+    "-".join([f.name, *(f"{k}{v}" for k, v in point.items()), w().name, pool])
+    for f, point, w, pool in CASES
+]
+
+
+@pytest.fixture(params=CASES, ids=IDS)
+def case(request):
+    return request.param
+
+
+def chain_of(case, generations):
+    family, point, workflow, pool = case
+    return jc.make_chain(family.make(**point, pool=pool), workflow, generations)
+
+
+def test_metrics_are_those_declared_one_a_generation(case):
+    metrics = jax.jit(chain_of(case, 5))(jax.random.key(0))
+    assert set(metrics) == set(case[0].metrics)
+    for value in metrics.values():
+        chex.assert_shape(value, (5,))
+        chex.assert_type(value, jnp.float32)
+        assert np.isfinite(value).all()
+
+
+def test_a_generation_does_not_depend_on_how_many_follow(case):
+    short = jax.jit(chain_of(case, 3))(jax.random.key(1))
+    long = jax.jit(chain_of(case, 9))(jax.random.key(1))
+    for name, values in short.items():
+        np.testing.assert_allclose(values, long[name][:3], rtol=1e-5, atol=1e-6)
+
+
+def test_a_seed_is_the_same_alone_and_among_others(case):
+    chain = jax.jit(chain_of(case, 4))
+    many = jax.jit(jax.vmap(chain_of(case, 4)))(jc.seed_keys(range(20)))
+    alone = chain(jax.random.key(17))
+    for name, values in alone.items():
+        np.testing.assert_allclose(values, many[name][17], rtol=2e-5, atol=1e-6)
+
+
+def test_the_first_generation_is_the_same_under_every_workflow(case):
+    family, point, _, pool = case
+    if pool != "points":
+        pytest.skip("one pool for all workflows is the points pool")
+    first = jax.jit(chain_of((family, point, jc.replace, pool), 1))(jax.random.key(2))
+    ours = jax.jit(chain_of(case, 1))(jax.random.key(2))
+    for name, values in first.items():
+        np.testing.assert_allclose(values, ours[name], rtol=1e-5, atol=1e-6)
+
+
+def test_no_key_is_used_twice(case):
+    with jax.debug_key_reuse(True):
+        metrics = jax.jit(chain_of(case, 2))(jax.random.key(3))
+    for name, values in jax.jit(chain_of(case, 2))(jax.random.key(3)).items():
+        assert metrics[name].shape == values.shape
+
+
+def test_families_are_complete(case):
+    family, point, workflow, _ = case
+    assert set(point) == set(family.axes)
+    assert {"corrected", "authors"} <= set(family.presets)
+    assert family.work(**point) > 0
+    family.check(workflow(), point, {"pool": "auto"})
+    for metric in family.metrics.values():
+        assert metric.long_name
+        assert metric.units
