@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Metric(NamedTuple):
@@ -45,7 +46,7 @@ def singular_values(matrix: jax.Array, rank: int | jax.Array) -> jax.Array:
 
         return decompose
 
-    branch = sum(rank > width for width in widths[:-1])
-    if isinstance(branch, int):
-        return of_width(widths[branch])(matrix)
+    if isinstance(rank, int):
+        return of_width(next(width for width in widths if rank <= width))(matrix)
+    branch = jnp.sum(rank > np.asarray(widths[:-1], np.float32), dtype=jnp.int32)
     return jax.lax.switch(branch, [of_width(width) for width in widths], matrix)

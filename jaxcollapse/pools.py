@@ -91,7 +91,8 @@ def points_pool(capacity: int) -> Pool:
             )
 
         def from_one_batch(key):
-            return jnp.arange(n) if size == n else jax.random.permutation(key, n)[:size]
+            everything = jnp.arange(n, dtype=jnp.int32)
+            return everything if size == n else jax.random.permutation(key, everything)[:size]
 
         def from_many(key):
             return random.distinct(key, state.batches * n, size, capacity * n)

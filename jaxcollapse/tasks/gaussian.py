@@ -383,8 +383,8 @@ POOLS = ("auto", "points", "statistics")
 def _real_mean(mean: Any, dim: int) -> Any:
     if mean is None:
         return np.zeros(dim, random.float_dtype())
-    if jnp.shape(mean) not in ((), (dim,)):
-        raise checks.refuse("mean", f"shape ({dim},)", jnp.shape(mean), "give one entry a dimension")
+    if np.shape(mean) not in ((), (dim,)):
+        raise checks.refuse("mean", f"shape ({dim},)", np.shape(mean), "give one entry a dimension")
     if checks.is_traced(mean):
         return jnp.broadcast_to(mean, (dim,))
     return np.broadcast_to(np.asarray(mean, random.float_dtype()), (dim,))
@@ -395,7 +395,7 @@ def _real_factor(cov: Any, dim: int) -> Any:
     dtype = random.float_dtype()
     if cov is None:
         return np.ones((), dtype)
-    shape = jnp.shape(cov)
+    shape = np.shape(cov)
     if shape not in ((), (dim,), (dim, dim)):
         raise checks.refuse(
             "cov", f"a variance, shape ({dim},) or ({dim}, {dim})", f"shape {shape}", "reshape it"

@@ -1,0 +1,32 @@
+"""Seeds on several devices are the seeds on one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+import jaxcollapse as jc
+
+CODE = """
+import json, jax
+jax.config.update("jax_num_cpu_devices", 3)
+import jaxcollapse as jc
+result = jc.sweep("gaussian", ["replace", "accumulate-subsample"], {"dim": [2], "num_samples": [6]}, 7, 4)
+print(json.dumps([result.attrs["device"], result["wasserstein2"].values.tolist()]))
+"""
+
+
+def test_three_devices():
+    # Small decompositions wait for helpers in XLA's pool of threads, which must outnumber devices.
+    env = os.environ | {"PJRT_NPROC": "8"}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, env=env, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    device, values = json.loads(done.stdout)
+    assert device.startswith("3 x")
+    axes = {"dim": [2], "num_samples": [6]}
+    one = jc.sweep("gaussian", ["replace", "accumulate-subsample"], axes, 7, 4)
+    np.testing.assert_allclose(values, one["wasserstein2"], rtol=2e-5)

@@ -1,0 +1,43 @@
+"""What importing the core costs, and what happens without the extras."""
+
+import subprocess
+import sys
+
+HEAVY = ("matplotlib", "xarray", "pandas", "flax", "transformers", "tyro", "rich", "h5py")
+
+
+def python(code, **kwargs):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_core_brings_nothing_heavy():
+    loaded = python("import sys, jaxcollapse; print(*sys.modules)").split()
+    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY)
+
+
+def test_import_costs_less_than_a_third_of_a_second():
+    code = (
+        "import time, jax, jax.numpy; start = time.perf_counter(); import jaxcollapse; "
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(python(code)) for _ in range(3)) < 0.3
+
+
+def test_importing_compiles_nothing():
+    code = (
+        "import jax; events = []; "
+        "jax.monitoring.register_event_duration_secs_listener(lambda n, s, **k: events.append(n)); "
+        "import jaxcollapse; print(sum('backend_compile' in e for e in events))"
+    )
+    assert int(python(code)) == 0
+
+
+def test_a_missing_extra_is_named():
+    code = (
+        "import sys; sys.modules['xarray'] = None; import jaxcollapse as jc\n"
+        "try: jc.sweep('gaussian', ['replace'], {'dim': [1], 'num_samples': [5]}, 1, 1)\n"
+        "except ImportError as error: print(error)"
+    )
+    assert "pip install 'jaxcollapse[sweep]'" in python(code)
