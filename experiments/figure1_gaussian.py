@@ -28,7 +28,6 @@ import numpy as np
 import jaxcollapse as jc
 from jaxcollapse import checks, cli, plotting, report, results
 from jaxcollapse.sweep import plan
-from jaxcollapse.sweep import run as run_sweep
 
 if TYPE_CHECKING:
     import xarray
@@ -83,9 +82,7 @@ def plot(dataset: xarray.Dataset, out: Path) -> list[Path]:
     generations = [g for g in DENSITY_GENERATIONS if g <= last]
     chains = [fitted(workflow, 32, 3, last) for workflow in WORKFLOWS]
     index = np.asarray(generations) - 1
-    mean, std = (
-        np.stack([chain[name][:, index] for chain in chains]) for name in ("mean", "std")
-    )
+    mean, std = (np.stack([chain[name][:, index] for chain in chains]) for name in ("mean", "std"))
     titles = [f"{workflow}, N = 32, 3 seeds" for workflow in WORKFLOWS]
     figure = plotting.densities(mean, std, generations, titles, dataset.attrs["preset"])
     paths.append(out / "densities.png")

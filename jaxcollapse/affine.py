@@ -7,14 +7,17 @@ underflows nor loses the directions that shrink fastest.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks, random
 
 
 class Gaussian(NamedTuple):
-    """N(mean, L L') with ``L = unit_factor @ diag(exp(log_diagonal))``; also the map ``mean + L x``.
+    """N(mean, L L') with ``L = unit_factor @ diag(exp(log_diagonal))``, or ``x -> mean + L x``.
 
     Attributes:
       mean: ``[D]``.
@@ -50,7 +53,9 @@ def from_factor(mean: jax.Array, factor: jax.Array) -> Gaussian:
     diagonal = jnp.diagonal(factor)
     positive = diagonal > 0
     safe = jnp.where(positive, diagonal, 1.0)
-    unit = jnp.where(positive[None, :], factor / safe[None, :], jnp.eye(factor.shape[0], dtype=factor.dtype))
+    unit = jnp.where(
+        positive[None, :], factor / safe[None, :], jnp.eye(factor.shape[0], dtype=factor.dtype)
+    )
     return Gaussian(mean, unit, jnp.where(positive, jnp.log(safe), -jnp.inf))
 
 
@@ -82,23 +87,68 @@ class Moments(NamedTuple):
     """What a Gaussian fit needs of its data.
 
     Attributes:
-      count: number of points.
+      num_points: how many.
       mean: ``[D]``.
       scatter: ``[D, D]``, the sum of ``(x - mean)(x - mean)'``.
     """
 
-    count: jax.Array
+    num_points: jax.Array
     mean: jax.Array
     scatter: jax.Array
 
 
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of two sets of points pooled (Chan, Golub & LeVeque 1979)."""
-    count = a.count + b.count
+    total = a.num_points + b.num_points
+    share = b.num_points / total
     shift = b.mean - a.mean
-    weight = a.count * b.count / count
     return Moments(
-        count=count,
-        mean=a.mean + shift * (b.count / count),
-        scatter=a.scatter + b.scatter + weight * jnp.outer(shift, shift),
+        num_points=total,
+        mean=a.mean + share * shift,
+        scatter=a.scatter + b.scatter + a.num_points * share * jnp.outer(shift, shift),
     )
+
+
+def square_root(cov: Any, dim: int) -> Any:
+    """A with ``A A' = cov``: ``[D, K]`` for rank K, or a scalar for a multiple of the identity.
+
+    Args:
+      cov: a variance, ``[D]`` variances or ``[D, D]``; None for the identity. May be traced, then
+        positive definite.
+      dim: D.
+
+    Raises:
+      ValueError: another shape, not finite or symmetric, not positive semidefinite, or 0.
+    """
+    dtype = random.float_dtype()
+    if cov is None:
+        return np.ones((), dtype)
+    shape = np.shape(cov)
+    if shape not in ((), (dim,), (dim, dim)):
+        raise checks.refuse(
+            "cov", f"a variance, shape ({dim},) or ({dim}, {dim})", f"shape {shape}", "reshape it"
+        )
+    if checks.is_traced(cov):
+        if len(shape) == 2:
+            return jnp.linalg.cholesky(cov)
+        return jnp.sqrt(cov) if shape == () else jnp.diag(jnp.sqrt(cov))
+    matrix = np.asarray(cov, np.float64)
+    matrix = matrix * np.eye(dim) if matrix.ndim < 2 else matrix
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-5, atol=0):
+        raise checks.refuse("cov", "finite and symmetric", "it is not", "use (cov + cov.T) / 2")
+    values, vectors = np.linalg.eigh(matrix)
+    largest = values[-1]
+    rounding = 1e-6 * max(abs(values[0]), abs(largest))  # of a covariance computed in float32
+    if values[0] < -rounding or largest <= 0:
+        raise checks.refuse(
+            "cov",
+            "positive semidefinite and not 0",
+            f"smallest eigenvalue {values[0]:.3g}, largest {largest:.3g}",
+            "clip negative eigenvalues at 0",
+        )
+    if np.array_equal(matrix, matrix[0, 0] * np.eye(dim)):
+        return np.asarray(np.sqrt(matrix[0, 0]), dtype)
+    kept = values > dim * np.finfo(np.float64).eps * largest
+    if kept.all():  # the factor that a traced covariance has, so that both give the same draws
+        return np.linalg.cholesky(matrix).astype(dtype)
+    return (vectors[:, kept] * np.sqrt(values[kept])).astype(dtype)

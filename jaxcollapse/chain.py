@@ -88,7 +88,7 @@ def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
     return np.asarray(numbers, np.uint32)
 
 
-def keys_of(seeds: jax.Array) -> jax.Array:
+def keys_of(seeds: jax.Array | np.ndarray) -> jax.Array:
     """``seed_keys`` for uint32 seeds ``[S]`` that may be traced."""
     return jax.vmap(jax.random.key)(seeds)
 
@@ -110,8 +110,8 @@ def make_chain(
       ``chain(key) -> metrics``, a dict of arrays ``[G]``.
 
     Raises:
-      ValueError: G is not a whole number of at least 1, or the workflow draws points and the task
-        keeps only statistics.
+      ValueError: G is not a whole number of at least 1; or, when the chain is traced, the workflow
+        draws points and the task keeps only statistics, or draws more than a generation has.
     """
     num_generations = checks.whole_number("num_generations", num_generations)
     workflow = as_workflow(workflow)
@@ -127,13 +127,7 @@ def make_chain(
         inputs = jax.tree.map(lambda x: x[1:], (noise, keys[:, 1], keys[:, 2]))
         truth, real_batch = task.init(first_noise)
         pool = task.pool(truth, workflow.capacity(num_generations))
-        if workflow.needs_points and pool.draw is None:
-            raise checks.refuse(
-                f"pool for {workflow.name}",
-                "one that keeps points",
-                "one that keeps only statistics",
-                "use pool='auto' or 'points'",
-            )
+
         def generation(state, inputs):
             noise, fit_key, select_key = inputs
             view = workflow.select(select_key, pool, state)

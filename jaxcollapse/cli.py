@@ -32,7 +32,10 @@ sweep = sys.modules["jaxcollapse.sweep"]
 try:
     import tyro
 except ModuleNotFoundError:
-    print("jaxcollapse: the command line needs the extra 'sweep': pip install 'jaxcollapse[sweep]'", file=sys.stderr)
+    print(
+        "jaxcollapse: the command line needs the extra 'sweep': pip install 'jaxcollapse[sweep]'",
+        file=sys.stderr,
+    )
     raise SystemExit(2) from None
 
 
@@ -45,7 +48,7 @@ class Common:
     workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
     """Training workflows: replace, accumulate, accumulate-subsample."""
     seeds: str = "100"
-    """A number of seeds from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is 5 6 7)."""
+    """How many seeds from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is 5 6 7)."""
     generations: int = 100
     """Generations; the first is fitted to real data."""
     preset: str = "corrected"
@@ -234,7 +237,7 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, in the folder that JAX is told or the user's cache."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(base) / "jaxcollapse" / "xla"
         with contextlib.suppress(OSError):
@@ -327,10 +330,8 @@ def parse(arguments: list[str]) -> Any:
 def usage() -> str:
     """The commands, a line each."""
     lines = [f"  jaxcollapse {name:14} {(c.__doc__ or '').strip()}" for name, c in COMMANDS.items()]
-    return "\n".join(
-        ["Model collapse, simulated: sweeps, figures, results.", "", *lines]
-        + ["", "Options of a command: jaxcollapse COMMAND --help"]
-    )
+    title = "Model collapse, simulated: sweeps, figures, results."
+    return "\n".join([title, "", *lines, "", "Options: jaxcollapse COMMAND --help"])
 
 
 if __name__ == "__main__":

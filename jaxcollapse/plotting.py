@@ -111,8 +111,8 @@ def label(axis: str) -> str:
 
 def _default_metrics(dataset: xarray.Dataset) -> list[str]:
     names = results.metrics_of(dataset)
-    preferred = [n for n in ("squared_error_of_mean", "trace_ratio") if n in names]
-    return preferred or names[:2]
+    preferred = [n for n in names if n in ("squared_error_of_mean", "trace_ratio")]
+    return list(preferred or names[:2])
 
 
 def _points(dataset: xarray.Dataset, names: list[str]) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def _scale_row(row: Any, metric: str, dataset: xarray.Dataset) -> None:
 
 def _legend(figure: Figure, axes: Any, hue: str, statistic: str, seeds: int) -> None:
     plt = checks.require("matplotlib.pyplot", "plot")
-    entries = {}
+    entries: dict[str, Any] = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
         entries.update(zip(labels, handles, strict=True))

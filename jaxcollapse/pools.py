@@ -15,6 +15,15 @@ State = Any
 View = Any
 
 
+def _no_rows(key: jax.Array, state: State, size: int | None) -> View:
+    raise checks.refuse(
+        "pool to draw from",
+        "one that keeps points",
+        "one that keeps only statistics",
+        "use pool='auto' or 'points'",
+    )
+
+
 class Pool(NamedTuple):
     """How batches are kept. Four pure functions on a state that is any pytree.
 
@@ -23,13 +32,13 @@ class Pool(NamedTuple):
       add: ``add(state, batch) -> state``, the pool with one batch more.
       all: ``all(state) -> view`` of everything in the pool.
       draw: ``draw(key, state, size) -> view`` of ``size`` rows without replacement (None: as many
-        as a batch has); absent from a pool that keeps no rows.
+        as a batch has); refused by a pool that keeps no rows.
     """
 
     start: Callable[[Batch], State]
     add: Callable[[State, Batch], State]
     all: Callable[[State], View]
-    draw: Callable[[jax.Array, State, int | None], View] | None = None
+    draw: Callable[[jax.Array, State, int | None], View] = _no_rows
 
 
 class Points(NamedTuple):
@@ -101,9 +110,7 @@ def points_pool(capacity: int) -> Pool:
             chosen = from_one_batch(key)
         else:
             chosen = jax.lax.cond(state.batches == 1, from_one_batch, from_many, key)
-        rows = jax.tree.map(
-            lambda x: x.at[chosen].get(mode="promise_in_bounds"), state.rows
-        )
+        rows = jax.tree.map(lambda x: x.at[chosen].get(mode="promise_in_bounds"), state.rows)
         return Points(rows, jnp.ones(size, bool))
 
     return Pool(start, add, all_rows, draw)

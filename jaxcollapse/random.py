@@ -59,13 +59,13 @@ def _unrolled(key: jax.Array) -> bool:
     return (
         jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
         and "fry" in str(jax.random.key_impl(key))
-        and jax.config.jax_threefry_partitionable
-        and not jax.config.jax_debug_key_reuse
+        and getattr(jax.config, "jax_threefry_partitionable", True)
+        and not getattr(jax.config, "jax_debug_key_reuse", False)
     )
 
 
 def fold_in(key: jax.Array, numbers: jax.Array | int) -> jax.Array:
-    """``jax.random.fold_in(key, number)`` for each of ``numbers``, any shape: keys of that shape."""
+    """Keys: ``jax.random.fold_in(key, number)`` for each of ``numbers``, any shape."""
     numbers = jnp.asarray(numbers).astype(jnp.uint32)
     if not _unrolled(key):
         fold = jax.random.fold_in
@@ -249,4 +249,3 @@ def distinct(key: jax.Array, count: jax.Array, size: int, bound: int) -> jax.Arr
     start = (jnp.uint32(0), jnp.zeros((size,), jnp.int32), jnp.array(False))
     _, indices, _ = jax.lax.while_loop(lambda state: ~state[2], attempt, start)
     return indices
-

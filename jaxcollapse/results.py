@@ -53,7 +53,7 @@ def dataset(
 ) -> xarray.Dataset:
     """The result of a plan from the metrics ``[S, G]`` of each of its cells, in order."""
     xarray = checks.require("xarray", "sweep")
-    coords = {
+    coords: dict[str, Any] = {
         "workflow": [workflow.name for workflow in plan.workflows],
         **plan.axes,
         "seed": plan.seeds.astype(np.int64),
@@ -65,8 +65,8 @@ def dataset(
     for name in plan.metrics:
         metric = plan.family.metrics[name]
         array = np.stack([cell[name] for cell in values]).reshape(shape)
-        attrs = {"long_name": metric.long_name, "units": metric.units}
-        variables[name] = (tuple(coords), array, attrs)
+        labels = {"long_name": metric.long_name, "units": metric.units}
+        variables[name] = (tuple(coords), array, labels)
         finite &= ~np.isnan(array) if metric.infinite else np.isfinite(array)
     first = np.where(finite.all(axis=-1), 0, 1 + np.argmin(finite, axis=-1))
     variables["first_nonfinite_generation"] = (
@@ -75,7 +75,7 @@ def dataset(
         {"long_name": "First generation with a metric that is not finite; 0 where there is none"},
     )
     config = configuration(plan)
-    attrs = {
+    attrs: dict[str, Any] = {
         "title": f"{plan.family.name}: {plan.seeds.size} seeds, {plan.generations} generations",
         "format": FORMAT,
         "task": plan.family.name,
@@ -112,16 +112,19 @@ class CellStore:
         return self.folder / f"{self.digest}-{index}.npz"
 
     def has(self, index: int) -> bool:
+        """Whether a cell is finished."""
         return self.folder is not None and self._path(index).exists()
 
     def load(self, index: int) -> dict[str, np.ndarray]:
+        """The metrics ``[S, G]`` of a finished cell."""
         with np.load(self._path(index)) as arrays:
             return dict(arrays)
 
     def save(self, index: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keeps the metrics ``[S, G]`` of a cell."""
         if self.folder is not None:
             with whole_file(self._path(index)) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, allow_pickle=False, **arrays)
 
 
 @contextlib.contextmanager
@@ -199,7 +202,10 @@ def load(path: Path | str) -> xarray.Dataset:
             dataset = opened.load()
     except (OSError, ValueError, KeyError) as error:
         raise checks.refuse(
-            "results file", "NetCDF-4 written by 'jaxcollapse run'", f"{path} ({error})", "run again"
+            "results file",
+            "NetCDF-4 written by 'jaxcollapse run'",
+            f"{path} ({error})",
+            "run again",
         ) from None
     if dataset.attrs.get("format") != FORMAT:
         raise checks.refuse(

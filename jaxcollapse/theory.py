@@ -24,7 +24,7 @@ from jaxcollapse import checks
 def _cumulative(
     t: ArrayLike, n: ArrayLike, step: Callable[[int, Any, np.ndarray], tuple[Any, np.ndarray]]
 ) -> np.ndarray:
-    """A recursion's value at each t: ``step(i, state, n) -> (state, value at i)`` for i = 1, 2, ..."""
+    """A recursion's value at each t: ``step(i, state, n) -> (state, value)`` for i = 1, 2, ..."""
     t, n = np.broadcast_arrays(np.asarray(t), np.asarray(n, np.float64))
     out = np.full(t.shape, np.nan)
     state = None
@@ -56,9 +56,7 @@ def gaussian_replace_mean_error(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np
     return np.asarray(t, np.float64) / np.asarray(n, np.float64)
 
 
-def gaussian_replace_wasserstein2_squared(
-    t: ArrayLike, n: ArrayLike, ddof: int = 0
-) -> np.ndarray:
+def gaussian_replace_wasserstein2_squared(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:
     """``E W2^2`` in one dimension.
 
     With ``c = sqrt(2/(N - ddof)) Gamma(N/2) / Gamma((N-1)/2)``, the mean ratio of successive
@@ -108,11 +106,10 @@ def gaussian_accumulate_variance(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> n
     _check_ddof(ddof)
 
     def step(i, product, n):
-        if ddof == 0:
-            factor = 1 - 1 / (n * i**2)
+        if i == 1:
+            product = np.ones_like(n) if ddof == 1 else 1 - 1 / n
         else:
-            factor = 1.0 if i == 1 else 1 - 1 / (i * (n * i - 1))
-        product = factor * (1.0 if product is None else product)
+            product = product * (1 - 1 / (i * (n * i - 1) if ddof == 1 else n * i**2))
         return product, product
 
     return _cumulative(t, n, step)
@@ -179,9 +176,7 @@ def _subsample(t: ArrayLike, n: ArrayLike, ddof: int, what: str) -> np.ndarray:
     return _cumulative(t, n, step)
 
 
-def gaussian_accumulate_subsample_variance(
-    t: ArrayLike, n: ArrayLike, ddof: int = 0
-) -> np.ndarray:
+def gaussian_accumulate_subsample_variance(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:
     """``E v_t``; converges for ddof 0, grows like ``t^(1/N)`` for ddof 1. See ``_subsample``."""
     return _subsample(t, n, ddof, "variance")
 

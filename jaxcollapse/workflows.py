@@ -78,7 +78,7 @@ def accumulate_subsample(size: int | None = None) -> Workflow:
     )
 
 
-WORKFLOWS = {
+WORKFLOWS: dict[str, Callable[[], Workflow]] = {
     "replace": replace,
     "accumulate": accumulate,
     "accumulate-subsample": accumulate_subsample,
@@ -87,6 +87,9 @@ WORKFLOWS = {
 
 def as_workflow(workflow: Workflow | Callable[[], Workflow] | str) -> Workflow:
     """A workflow from its name (``"accumulate-subsample"``), its function, or itself."""
+    if isinstance(workflow, Workflow):
+        return workflow
     if isinstance(workflow, str):
-        workflow = WORKFLOWS[checks.one_of("workflow", workflow.replace("_", "-"), WORKFLOWS)]
-    return workflow if isinstance(workflow, Workflow) else workflow()
+        name = checks.one_of("workflow", workflow.replace("_", "-"), WORKFLOWS)
+        return WORKFLOWS[name]()
+    return workflow()

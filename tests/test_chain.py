@@ -135,7 +135,9 @@ def test_gradient_in_a_scale_of_all_directions():
     slope = jax.jit(jax.grad(final), static_argnums=1)
     at_one = jax.jit(final, static_argnums=1)(jnp.float32(1.0), "squared_error_of_mean")
     assert abs(float(slope(jnp.float32(2.0), "trace_ratio"))) < 1e-6
-    assert float(slope(jnp.float32(2.0), "squared_error_of_mean")) == pytest.approx(float(at_one), 1e-3)
+    assert float(slope(jnp.float32(2.0), "squared_error_of_mean")) == pytest.approx(
+        float(at_one), 1e-3
+    )
 
 
 def test_gradient_in_the_sample_size():
@@ -163,10 +165,8 @@ def test_refused(arguments, message):
 
 
 def test_statistics_cannot_be_subsampled():
-    chain = jc.make_chain(
-        jc.gaussian.task(1, 5, pool="statistics"), jc.accumulate_subsample, 2
-    )
-    with pytest.raises(ValueError, match="pool for accumulate-subsample: expected one that keeps points"):
+    chain = jc.make_chain(jc.gaussian.task(1, 5, pool="statistics"), jc.accumulate_subsample, 2)
+    with pytest.raises(ValueError, match="pool to draw from: expected one that keeps points"):
         chain(jax.random.key(0))
 
 

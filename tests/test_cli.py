@@ -1,16 +1,17 @@
 """The command line, as typed."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 
 from jaxcollapse import cli, results
 
-RUN = (
-    "run gaussian --workflow replace accumulate accumulate-subsample --dim 1 3 --num-samples 10 32 "
-    "--ddof 0 --seeds 4 --generations 6"
-).split()
+RUN = shlex.split(
+    "run gaussian --workflow replace accumulate accumulate-subsample --dim 1 3 "
+    "--num-samples 10 32 --ddof 0 --seeds 4 --generations 6"
+)
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,10 @@ CELLS = [
         dim,
         num_samples,
         id=f"{workflow}-{pool}-d{dim}-n{num_samples}",
-        # Pooled points of 100 generations are what statistics spare us: minutes.
-        marks=[pytest.mark.slow] if pool == "points" and (dim, num_samples) != (1, 7) else [],
+        # Refitting to the points of 100 generations is what statistics spare us: minutes.
+        marks=[pytest.mark.slow]
+        if (workflow, pool) == ("accumulate", "points") and (dim, num_samples) != (1, 7)
+        else [],
     )
     for workflow, pools in POOLS.items()
     for pool in pools

@@ -13,7 +13,8 @@ CODE = """
 import json, jax
 jax.config.update("jax_num_cpu_devices", 3)
 import jaxcollapse as jc
-result = jc.sweep("gaussian", ["replace", "accumulate-subsample"], {"dim": [2], "num_samples": [6]}, 7, 4)
+axes = {"dim": [2], "num_samples": [6]}
+result = jc.sweep("gaussian", ["replace", "accumulate-subsample"], axes, 7, 4)
 print(json.dumps([result.attrs["device"], result["wasserstein2"].values.tolist()]))
 """
 

@@ -65,9 +65,7 @@ def test_chi_square_is_independent_of_normal_with_the_same_key():
 def test_chi_square_slope_in_dof():
     # Implicit reparameterisation: the quantile stays, so the slope is that of the quantile.
     key, dof = jax.random.key(8), np.float32(7)
-    draw, slope = jax.jvp(
-        lambda dof: random.chi_square(key, dof), (dof,), (np.float32(1),)
-    )
+    draw, slope = jax.jvp(lambda dof: random.chi_square(key, dof), (dof,), (np.float32(1),))
     quantile = stats.chi2.cdf(float(draw), 7.0)
     expected = (stats.chi2.ppf(quantile, 7.01) - stats.chi2.ppf(quantile, 6.99)) / 0.02
     assert float(slope) == pytest.approx(expected, rel=1e-3)

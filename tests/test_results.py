@@ -44,9 +44,14 @@ def test_an_existing_file_stays(dataset, tmp_path):
 def test_a_file_that_fails_leaves_nothing(tmp_path):
     path = tmp_path / "a.nc"
     path.write_text("precious")
-    with pytest.raises(RuntimeError), results.whole_file(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail_half_way():
+        with results.whole_file(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert path.read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
 

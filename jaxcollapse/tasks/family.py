@@ -39,7 +39,9 @@ class TaskFamily(NamedTuple):
     theory: Callable[..., np.ndarray | None]
     presets: Mapping[str, Mapping[str, Any]]
 
-    def check(self, workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    def check(
+        self, workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> None:
         """Raises ``ValueError`` if a workflow cannot run the task at a point of the grid."""
         task = self.make(**point, **options)
         if not workflow.needs_points:

@@ -19,7 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, metrics, random, theory
-from jaxcollapse.affine import Gaussian, Moments, compose, from_factor, merge, standard
+from jaxcollapse.affine import (
+    Gaussian,
+    Moments,
+    compose,
+    from_factor,
+    merge,
+    square_root,
+    standard,
+)
 from jaxcollapse.chain import Task
 from jaxcollapse.pools import Pool, points_pool, statistics_pool
 from jaxcollapse.tasks.family import TaskFamily
@@ -75,7 +83,7 @@ def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian
     """
     dim = chi.shape[0]
     below = np.tri(dim, k=-1, dtype=bool)
-    draws = random.normal(key, (dim + np.count_nonzero(below),))
+    draws = random.normal(key, (dim + int(np.count_nonzero(below)),))
     # A gather of D(D-1)/2 draws: half the draws of a full square, and no scatter.
     place = np.zeros((dim, dim), np.int32)
     place[below] = np.arange(dim, draws.shape[0])
@@ -116,7 +124,7 @@ def fit_moments(moments: Moments, ddof: float) -> Gaussian:
     empty = jnp.diagonal(moments.scatter) == 0
     factor = jnp.linalg.cholesky(moments.scatter + jnp.diag(empty.astype(moments.scatter.dtype)))
     factor = jnp.where(empty[None, :], 0.0, factor)
-    return from_factor(moments.mean, factor / jnp.sqrt(moments.count - ddof))
+    return from_factor(moments.mean, factor / jnp.sqrt(moments.num_points - ddof))
 
 
 # Evaluate -----------------------------------------------------------------------------------
@@ -225,15 +233,10 @@ def _framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
     def all_of(state):
         return state._replace(content=inner.all(state.content))
 
-    draw = inner.draw
-    if draw is None:
-        return Pool(start, add, all_of)
-    return Pool(
-        start,
-        add,
-        all_of,
-        lambda key, state, size: state._replace(content=draw(key, state.content, size)),
-    )
+    def draw(key, state, size):
+        return state._replace(content=inner.draw(key, state.content, size))
+
+    return Pool(start, add, all_of, draw)
 
 
 def _fitted(frame: Gaussian, local: Gaussian) -> Model:
@@ -282,7 +285,7 @@ def task(
                 ddof,
                 "lower ddof or raise num_samples",
             )
-    truth = Truth(_real_mean(mean, dim), _real_factor(cov, dim))
+    truth = Truth(_real_mean(mean, dim), square_root(cov, dim))
     rank_of_real = dim if truth.factor.ndim == 0 else truth.factor.shape[1]
     statistics = _statistics_task(rank_of_real, num_samples, ddof, truth)
     if pool == "statistics":
@@ -335,10 +338,8 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
 def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     """The task on mean and scatter. ``dim`` is the rank of the real covariance."""
     # A constant of numpy's, so that building a task runs nothing.
-    if checks.is_traced(num_samples):
-        n = jnp.asarray(num_samples, random.float_dtype())
-    else:
-        n = np.asarray(num_samples, random.float_dtype())
+    as_float = jnp.asarray if checks.is_traced(num_samples) else np.asarray
+    n: Any = as_float(num_samples, random.float_dtype())
     rank = jnp.minimum(n - 1, dim) if checks.is_traced(num_samples) else min(num_samples - 1, dim)
 
     def pool(truth, capacity):
@@ -346,13 +347,13 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
             # A batch is standard in the coordinates of the Gaussian that fits it.
             present = jnp.isfinite(batch.drawn.log_diagonal).astype(n.dtype)
             return compose(batch.model.absolute, batch.drawn), Moments(
-                count=n, mean=jnp.zeros(dim, n.dtype), scatter=n * jnp.diag(present)
+                num_points=n, mean=jnp.zeros(dim, n.dtype), scatter=n * jnp.diag(present)
             )
 
         def further(local, drawn):
             factor = local.factor @ drawn.factor
             mean = local.mean + local.factor @ drawn.mean
-            return Moments(count=n, mean=mean, scatter=n * factor @ factor.T)
+            return Moments(num_points=n, mean=mean, scatter=n * factor @ factor.T)
 
         return _framed_pool(statistics_pool(merge), first, further)
 
@@ -388,42 +389,6 @@ def _real_mean(mean: Any, dim: int) -> Any:
     if checks.is_traced(mean):
         return jnp.broadcast_to(mean, (dim,))
     return np.broadcast_to(np.asarray(mean, random.float_dtype()), (dim,))
-
-
-def _real_factor(cov: Any, dim: int) -> Any:
-    """A with ``A A' = cov``: ``[D, K]``, or a scalar for a multiple of the identity."""
-    dtype = random.float_dtype()
-    if cov is None:
-        return np.ones((), dtype)
-    shape = np.shape(cov)
-    if shape not in ((), (dim,), (dim, dim)):
-        raise checks.refuse(
-            "cov", f"a variance, shape ({dim},) or ({dim}, {dim})", f"shape {shape}", "reshape it"
-        )
-    if checks.is_traced(cov):
-        if len(shape) == 2:
-            return jnp.linalg.cholesky(cov)
-        return jnp.sqrt(cov) if shape == () else jnp.diag(jnp.sqrt(cov))
-    matrix = np.asarray(cov, np.float64)
-    matrix = matrix * np.eye(dim) if matrix.ndim < 2 else matrix
-    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-5, atol=0):
-        raise checks.refuse("cov", "finite and symmetric", "it is not", "use (cov + cov.T) / 2")
-    values, vectors = np.linalg.eigh(matrix)
-    largest = values[-1]
-    rounding = 1e-6 * max(abs(values[0]), abs(largest))  # of a covariance computed in float32
-    if values[0] < -rounding or largest <= 0:
-        raise checks.refuse(
-            "cov",
-            "positive semidefinite and not 0",
-            f"smallest eigenvalue {values[0]:.3g}, largest {largest:.3g}",
-            "clip negative eigenvalues at 0",
-        )
-    if np.array_equal(matrix, matrix[0, 0] * np.eye(dim)):
-        return np.asarray(np.sqrt(matrix[0, 0]), dtype)
-    kept = values > dim * np.finfo(np.float64).eps * largest
-    if kept.all():  # the factor that a traced covariance has, so that both give the same draws
-        return np.linalg.cholesky(matrix).astype(dtype)
-    return (vectors[:, kept] * np.sqrt(values[kept])).astype(dtype)
 
 
 def _traced_axes(needs_points: bool, pool: str) -> tuple[str, ...]:

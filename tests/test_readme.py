@@ -1,0 +1,35 @@
+"""The README's Python runs, and its commands are ones that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from jaxcollapse import cli
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+COMMANDS = [
+    shlex.split(line)
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("jaxcollapse")
+]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_snippet(number, capsys):
+    exec(compile(BLOCKS[number], f"README block {number}", "exec"), {"__name__": "readme"})
+
+
+def test_commands_parse():
+    assert [command[1] for command in COMMANDS] == ["run", "plot", "info"]
+    for command in COMMANDS:
+        cli.parse(command[1:])
+
+
+def test_make_targets_exist():
+    makefile = (Path(__file__).resolve().parent.parent / "Makefile").read_text()
+    for target in re.findall(r"^make (\S+)", README, re.M):
+        assert re.search(rf"^{target}:", makefile, re.M)
