@@ -83,8 +83,8 @@ def plot(dataset: xarray.Dataset, out: Path) -> list[Path]:
     chains = [fitted(workflow, 32, 3, last) for workflow in WORKFLOWS]
     index = np.asarray(generations) - 1
     mean, std = (np.stack([chain[name][:, index] for chain in chains]) for name in ("mean", "std"))
-    titles = [f"{workflow}, N = 32, 3 seeds" for workflow in WORKFLOWS]
-    figure = plotting.densities(mean, std, generations, titles, dataset.attrs["preset"])
+    figure = plotting.densities(mean, std, generations, WORKFLOWS, dataset.attrs["preset"])
+    figure.suptitle("D = 1, N = 32, three seeds", fontsize=8)
     paths.append(out / "densities.png")
     figure.savefig(paths[-1])
     return paths

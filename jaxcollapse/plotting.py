@@ -37,11 +37,20 @@ STYLE = {
 
 def mean_with_interval(
     dataset: xarray.Dataset, metric: str
-) -> tuple[xarray.DataArray, xarray.DataArray]:
-    """The mean over seeds and the half-width of its 95% confidence interval."""
+) -> tuple[xarray.DataArray, xarray.DataArray, xarray.DataArray]:
+    """The mean over seeds between the ends of its 95% confidence interval: low, mean, high.
+
+    For metrics that are positive the interval is one for the logarithm of the mean, so that it
+    stays positive: ``mean exp(+- 1.96 s / mean)`` with s the standard error.
+    """
     values = dataset[metric].astype(np.float64)
-    half = 1.96 * values.std("seed", ddof=1 if values.sizes["seed"] > 1 else 0)
-    return values.mean("seed"), half / np.sqrt(values.sizes["seed"])
+    mean = values.mean("seed")
+    spread = values.std("seed", ddof=1 if values.sizes["seed"] > 1 else 0)
+    half = 1.96 * spread / np.sqrt(values.sizes["seed"])
+    if metric not in LOG_METRICS:
+        return mean - half, mean, mean + half
+    factor = np.exp(half / mean.where(mean > 0, 1.0))
+    return mean / factor, mean, mean * factor
 
 
 def grid(
@@ -134,8 +143,7 @@ def _panel(
     for value, colour in zip(panel[hue].values, colours, strict=True):
         line = panel.sel({hue: value})
         if statistic == "mean":
-            centre, half = mean_with_interval(line, metric)
-            low, high = centre - half, centre + half
+            low, centre, high = mean_with_interval(line, metric)
         else:
             low, centre, high = (line[metric].quantile(q, "seed") for q in (0.25, 0.5, 0.75))
         finite = np.isfinite(centre.values)
@@ -239,8 +247,8 @@ def densities(
             axis.plot(x, real, color="black", linewidth=1.4, linestyle="--", label="real")
             axis.set_title(titles[column])
             axis.set_xlabel("x")
-            axis.set_ylim(0, 2.5)
-        axes[0, 0].set_ylabel("Density of the fitted model")
+            axis.set_ylim(0, 1.5)
+        axes[0, 0].set_ylabel("Density of the fitted models")
         axes[0, 0].legend(frameon=False, loc="upper left")
         bar = figure.colorbar(colours, ax=axes, label="Generation", ticks=list(generations))
         bar.ax.set_yticklabels([str(generation) for generation in generations])
