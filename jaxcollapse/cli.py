@@ -20,14 +20,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from jaxcollapse import checks, report, results
+from jaxcollapse.sweep import Plan
+from jaxcollapse.sweep import plan as plan_sweep
+from jaxcollapse.sweep import run as run_sweep
 from jaxcollapse.workflows import accumulate_subsample, as_workflow
 
 if TYPE_CHECKING:
     import xarray
-
-    from jaxcollapse.sweep import Plan
-
-sweep = sys.modules["jaxcollapse.sweep"]
 
 try:
     import tyro
@@ -139,7 +138,7 @@ def run(args: Any) -> None:
             )
         workflows = [sized if w.name == sized.name else w for w in workflows]
     limit = None if args.memory_limit is None else args.memory_limit * 2**30
-    checked = sweep.plan(
+    checked = plan_sweep(
         type(args).__name__.lower(),
         workflows,
         args.axes(),
@@ -170,7 +169,7 @@ def run_and_save(plan: Plan, out: Path) -> xarray.Dataset:
     enable_compilation_cache()
     partial = out.with_name(f"{out.name}.partial")
     with progress_bar() as report:
-        dataset = sweep.run(plan, partial, report)
+        dataset = run_sweep(plan, partial, report)
     results.save(dataset, out, overwrite=True)
     shutil.rmtree(partial)
     return dataset

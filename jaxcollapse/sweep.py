@@ -236,13 +236,15 @@ def run(
     done = 0.0
     run_seconds = 0.0
     values: list[dict[str, np.ndarray]] = []
+    # A context of the caller's, such as jax.enable_x64, does not reach the compiling thread.
+    x64 = jnp.result_type(float) == jnp.float64
     missing = [index for index in range(len(cells)) if not store.has(index)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         programs = {}
         for index in missing:
             name = plan.program(cells[index])
             if name not in programs:
-                programs[name] = pool.submit(_compile, plan, cells[index])
+                programs[name] = pool.submit(_compile, plan, cells[index], x64)
         try:
             for index, cell in enumerate(cells):
                 if store.has(index):
@@ -280,7 +282,12 @@ def _call(program: Program, seeds: np.ndarray, traced: dict[str, Any]) -> dict[s
     return {name: value[: seeds.size] for name, value in program.call(padded, traced).items()}
 
 
-def _compile(plan: Plan, cell: Cell) -> Program:
+def _compile(plan: Plan, cell: Cell, x64: bool) -> Program:
+    with jax.enable_x64(x64):
+        return _compile_here(plan, cell)
+
+
+def _compile_here(plan: Plan, cell: Cell) -> Program:
     start = time.perf_counter()
     mesh = Mesh(np.asarray(jax.devices()), ("seed",))
     by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()

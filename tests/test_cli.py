@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -145,7 +146,8 @@ def test_interrupted_run_resumes(tmp_path, capsys, monkeypatch):
     out = tmp_path / "a.nc"
     command = ["run", "gaussian", "--workflow", "replace", "--dim", "1", "2", "--num-samples", "5"]
     command += ["--seeds", "2", "--generations", "2", "--out", str(out)]
-    original = cli.sweep._call
+    sweep = sys.modules["jaxcollapse.sweep"]
+    original = sweep._call
 
     def interrupt(program, seeds, traced):
         if list(out.with_name("a.nc.partial").iterdir()):
@@ -153,7 +155,7 @@ def test_interrupted_run_resumes(tmp_path, capsys, monkeypatch):
         return original(program, seeds, traced)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli.sweep, "_call", interrupt)
+        patch.setattr(sweep, "_call", interrupt)
         with pytest.raises(SystemExit) as stop:
             cli.main(command)
     assert stop.value.code == 130

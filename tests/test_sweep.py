@@ -57,7 +57,7 @@ def test_seed_17_alone_is_seed_17_of_the_sweep(dataset, dim, num_samples):
 
 
 def test_chunks_of_seven(dataset, monkeypatch):
-    monkeypatch.setattr(sweep, "_chunk", lambda plan, cell, devices: 7)
+    monkeypatch.setattr(sweep, "_chunk", lambda *_: 7)
     chunked = jc.sweep("gaussian", ["replace"], {"dim": [3], "num_samples": [5]}, 100, 10)
     whole = dataset.sel(workflow=["replace"], dim=[3], num_samples=[5])
     for name in gaussian.METRICS:
@@ -192,6 +192,12 @@ def test_singular_is_not_non_finite():
     result = jc.sweep("gaussian", ["replace"], {"dim": [3], "num_samples": [2]}, 3, 3)
     assert (result["log_det_ratio"] == -np.inf).all()
     assert (result["first_nonfinite_generation"] == 0).all()
+
+
+def test_float64_in_a_context_of_the_caller():
+    with jax.enable_x64(True):
+        result = jc.sweep("gaussian", ["replace"], {"dim": [1], "num_samples": [5]}, 3, 3)
+    assert result["trace_ratio"].dtype == np.float64
 
 
 def test_chosen_metrics_only():

@@ -1,0 +1,5 @@
+"""``python -m jaxcollapse`` is the command ``jaxcollapse``."""
+
+from jaxcollapse.cli import main
+
+main()
