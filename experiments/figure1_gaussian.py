@@ -38,11 +38,16 @@ QUICK = {"dim": [1, 3], "num_samples": [10, 100]}
 # What the figures show, and the log-determinant. The Wasserstein distance, which the figure does
 # not show, takes a singular value decomposition for every fit: --all-metrics adds it.
 METRICS = ("squared_error_of_mean", "squared_error_of_cov", "trace_ratio", "log_det_ratio")
+FIGURES = ("squared_error_of_mean", "squared_error_of_cov", "densities")
 DENSITY_GENERATIONS = (1, 3, 10, 32, 100)
 
 
 def run(
-    out: Path, quick: bool = False, preset: str = "corrected", all_metrics: bool = False
+    out: Path,
+    quick: bool = False,
+    preset: str = "corrected",
+    all_metrics: bool = False,
+    overwrite: bool = False,
 ) -> xarray.Dataset:
     """The sweep, written to ``out/gaussian.nc``."""
     seeds, generations = (5, 20) if quick else (100, 100)
@@ -55,8 +60,7 @@ def run(
         preset,
         None if all_metrics else METRICS,
     )
-    dataset = cli.run_and_save(checked, out / "gaussian.nc")
-    return dataset
+    return cli.run_and_save(checked, out / "gaussian.nc", overwrite)
 
 
 def fitted(workflow: str, num_samples: int, seeds: int, generations: int) -> dict[str, np.ndarray]:
@@ -73,11 +77,10 @@ def fitted(workflow: str, num_samples: int, seeds: int, generations: int) -> dic
 
 def plot(dataset: xarray.Dataset, out: Path) -> list[Path]:
     """The figures, from a result."""
-    paths = []
-    for metric in ("squared_error_of_mean", "squared_error_of_cov"):
-        figure = plotting.grid(dataset, [metric])
-        paths.append(out / f"{metric}.png")
-        figure.savefig(paths[-1])
+    figures = {
+        metric: plotting.grid(dataset, [metric])
+        for metric in ("squared_error_of_mean", "squared_error_of_cov")
+    }
     last = int(dataset["generation"][-1])
     generations = [g for g in DENSITY_GENERATIONS if g <= last]
     chains = [fitted(workflow, 32, 3, last) for workflow in WORKFLOWS]
@@ -85,9 +88,11 @@ def plot(dataset: xarray.Dataset, out: Path) -> list[Path]:
     mean, std = (np.stack([chain[name][:, index] for chain in chains]) for name in ("mean", "std"))
     figure = plotting.densities(mean, std, generations, WORKFLOWS, dataset.attrs["preset"])
     figure.suptitle("D = 1, N = 32, three seeds", fontsize=8)
-    paths.append(out / "densities.png")
-    figure.savefig(paths[-1])
-    return paths
+    figures["densities"] = figure
+    for name, figure in figures.items():
+        with results.whole_file(out / f"{name}.png") as temporary:
+            figure.savefig(temporary)
+    return [out / f"{name}.png" for name in figures]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -113,8 +118,9 @@ def main(arguments: list[str] | None = None) -> None:
           overwrite: run again where there is a results file.
         """
         out.mkdir(parents=True, exist_ok=True)
-        results.check_output(out / "gaussian.nc", (".nc",), overwrite)
-        dataset = run(out, quick, preset, all_metrics)
+        for name in ("gaussian.nc", *(f"{figure}.png" for figure in FIGURES)):
+            results.check_output(out / name, (".nc", ".png"), overwrite)
+        dataset = run(out, quick, preset, all_metrics, overwrite)
         paths = plot(dataset, out)
         console = checks.require("rich.console", "sweep").Console()
         shown = dataset.sel(dim=[d for d in (1, 10) if d in dataset["dim"]])

@@ -51,12 +51,11 @@ def from_factor(mean: jax.Array, factor: jax.Array) -> Gaussian:
     A zero on the diagonal stands for a zero column.
     """
     diagonal = jnp.diagonal(factor)
-    positive = diagonal > 0
-    safe = jnp.where(positive, diagonal, 1.0)
-    unit = jnp.where(
-        positive[None, :], factor / safe[None, :], jnp.eye(factor.shape[0], dtype=factor.dtype)
-    )
-    return Gaussian(mean, unit, jnp.where(positive, jnp.log(safe), -jnp.inf))
+    absent = diagonal == 0  # and not NaN, which stays
+    safe = jnp.where(absent, 1.0, diagonal)
+    identity = jnp.eye(factor.shape[0], dtype=factor.dtype)
+    unit = jnp.where(absent[None, :], identity, factor / safe[None, :])
+    return Gaussian(mean, unit, jnp.where(absent, -jnp.inf, jnp.log(safe)))
 
 
 def standard(dim: int) -> Gaussian:

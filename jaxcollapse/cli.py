@@ -7,7 +7,6 @@ import dataclasses
 import io
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +54,7 @@ class Common:
     pool: str = "auto"
     """statistics: draw only what a fit needs, exact in law. points: draw the points.
     auto: statistics where the workflow allows."""
-    metrics: tuple[str, ...] = ()
+    metric: tuple[str, ...] = ()
     """Metrics to compute; all by default."""
     subsample_size: int | None = None
     """Points that accumulate-subsample draws; as many as a generation has by default."""
@@ -76,7 +75,7 @@ class Gaussian(Common):
     ddof: float | None = None
     """The fitted covariance is the scatter over N - ddof; both presets use 0."""
     mean: Path | None = None
-    """Real mean, a .npy or .csv file of D numbers; 0 by default."""
+    """Real mean, a .npy or .csv file of D numbers; 0 by default. No metric depends on it."""
     cov: Path | None = None
     """Real covariance, a .npy or .csv file of D x D (or D) numbers; the identity by default."""
 
@@ -139,18 +138,18 @@ def run(args: Any) -> None:
         workflows = [sized if w.name == sized.name else w for w in workflows]
     limit = None if args.memory_limit is None else args.memory_limit * 2**30
     checked = plan_sweep(
-        type(args).__name__.lower(),
+        next(name for name, options in TASKS.items() if isinstance(args, options)),
         workflows,
         args.axes(),
         parse_seeds(args.seeds),
         args.generations,
         args.preset,
-        args.metrics or None,
+        args.metric or None,
         limit,
         pool=args.pool,
         **args.options(),
     )
-    dataset = run_and_save(checked, args.out)
+    dataset = run_and_save(checked, args.out, args.overwrite)
     bad = int((dataset["first_nonfinite_generation"] > 0).sum())
     if bad:
         print(f"{bad} chains turned non-finite: see first_nonfinite_generation", file=sys.stderr)
@@ -160,18 +159,18 @@ def run(args: Any) -> None:
     )
 
 
-def run_and_save(plan: Plan, out: Path) -> xarray.Dataset:
-    """Runs a sweep with a progress bar and writes it to ``out``, replacing what is there.
+def run_and_save(plan: Plan, out: Path, overwrite: bool = False) -> xarray.Dataset:
+    """Runs a sweep with a progress bar and writes it to ``out``.
 
     Finished cells are kept in ``out`` with ``.partial`` added, from which the same sweep goes on
     if it is interrupted; the folder goes once the result is written.
     """
     enable_compilation_cache()
     partial = out.with_name(f"{out.name}.partial")
-    with progress_bar() as report:
-        dataset = run_sweep(plan, partial, report)
-    results.save(dataset, out, overwrite=True)
-    shutil.rmtree(partial)
+    with progress_bar() as update:
+        dataset = run_sweep(plan, partial, update)
+    results.save(dataset, out, overwrite)
+    results.CellStore(partial, plan).remove()
     return dataset
 
 
@@ -260,8 +259,8 @@ def progress_bar() -> Any:
     )
     with progress.Progress(*columns, console=console, speed_estimate_period=300) as bar:
         task = bar.add_task("compiling", total=None)
-        yield lambda report: bar.update(
-            task, total=report.total, completed=report.done, description=str(report.cell)
+        yield lambda state: bar.update(
+            task, total=state.total, completed=state.done, description=str(state.cell)
         )
 
 
@@ -278,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, ImportError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted; the same command goes on where it stopped", code=130)
+        fail("interrupted; a run goes on where it stopped when it is given again", code=130)
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror or error}", code=1)
 

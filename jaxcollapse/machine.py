@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
 import sys
 from importlib import metadata
@@ -36,6 +35,8 @@ def _host_memory() -> float:
 
 def peak_memory() -> float:
     """The most bytes that this process has held in the host's memory."""
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
@@ -48,20 +49,23 @@ def describe() -> dict[str, str]:
         "platform": platform.platform(),
         "python_version": platform.python_version(),
     }
-    for package in ("jaxcollapse", "jax", "jaxlib", "numpy"):
-        facts[f"{package}_version"] = version(package)
-    return facts | _commit()
+    return facts | versions() | commit()
 
 
-def version(package: str) -> str:
-    """The installed version of a package."""
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a number."""
+    packages = ("jaxcollapse", "jax", "jaxlib", "numpy")
+    return {f"{package}_version": _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
 
 
-def _commit() -> dict[str, str]:
+def commit() -> dict[str, str]:
     """The commit of the source tree that this package runs from, and whether it was clean."""
     here = Path(__file__).resolve().parent
 
@@ -74,8 +78,9 @@ def _commit() -> dict[str, str]:
         return done.stdout.strip()
 
     tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
-    commit = git("rev-parse", "HEAD") if tracked else None
-    if commit is None:
+    head = git("rev-parse", "HEAD") if tracked else None
+    if head is None:
         return {"commit": "unknown", "source_tree": "not a checkout"}
     changes = git("status", "--porcelain", "--", str(here))
-    return {"commit": commit, "source_tree": "modified" if changes else "clean"}
+    state = {None: "unknown", "": "clean"}.get(changes, "modified")
+    return {"commit": head, "source_tree": state}

@@ -45,7 +45,8 @@ def mean_with_interval(
     """
     values = dataset[metric].astype(np.float64)
     mean = values.mean("seed")
-    spread = values.std("seed", ddof=1 if values.sizes["seed"] > 1 else 0)
+    # One seed has no spread: its interval is NaN, and is not drawn.
+    spread = values.std("seed", ddof=1) if values.sizes["seed"] > 1 else mean * np.nan
     half = 1.96 * spread / np.sqrt(values.sizes["seed"])
     if metric not in LOG_METRICS:
         return mean - half, mean, mean + half
@@ -149,7 +150,8 @@ def _panel(
         finite = np.isfinite(centre.values)
         if not finite.any():
             continue
-        axis.plot(generation, centre, color=colour, label=f"{label(hue)} = {value}")
+        marker = "o" if generation.size == 1 else None
+        axis.plot(generation, centre, color=colour, marker=marker, label=f"{label(hue)} = {value}")
         axis.fill_between(generation, low, high, color=colour, alpha=0.25, linewidth=0)
         theory = results.theory(line, metric)
         if theory is not None and np.isfinite(theory).any():
@@ -178,10 +180,14 @@ def _legend(figure: Figure, axes: Any, hue: str, statistic: str, seeds: int) -> 
         entries["mean, closed form"] = plt.Line2D(
             [], [], color="black", linewidth=0.8, linestyle=(0, (4, 2))
         )
-    band = {
-        "mean": f"mean of {seeds} seeds, 95% confidence",
-        "median": f"median of {seeds} seeds, quartiles",
-    }[statistic]
+    band = (
+        "one seed"
+        if seeds == 1
+        else {
+            "mean": f"mean of {seeds} seeds, 95% confidence",
+            "median": f"median of {seeds} seeds, quartiles",
+        }[statistic]
+    )
     figure.legend(
         entries.values(),
         entries.keys(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxcollapse import checks, machine
+from jaxcollapse import checks, machine, random
 
 if TYPE_CHECKING:
     import xarray
@@ -28,7 +28,6 @@ def configuration(plan: Plan) -> dict[str, Any]:
     """All that decides a sweep's numbers, as JSON can hold it."""
     return {
         "task": plan.family.name,
-        "version": machine.version("jaxcollapse"),
         "workflow": [workflow.name for workflow in plan.workflows],
         "subsample_size": [workflow.subsample_size for workflow in plan.workflows],
         "axes": plan.axes,
@@ -103,7 +102,9 @@ class CellStore:
         self.folder = folder
         if folder is None:
             return
-        config = json.dumps(configuration(plan), sort_keys=True)
+        # Cells of another precision or of other code are not mixed with these.
+        code = [str(random.float_dtype()), machine.versions(), machine.commit()]
+        config = json.dumps([configuration(plan), code], sort_keys=True)
         self.digest = hashlib.sha256(config.encode()).hexdigest()[:16]
         folder.mkdir(exist_ok=True)
 
@@ -125,6 +126,15 @@ class CellStore:
         if self.folder is not None:
             with whole_file(self._path(index)) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
+
+    def remove(self) -> None:
+        """Removes this sweep's cells, and the folder if nothing else is in it."""
+        if self.folder is None:
+            return
+        for path in self.folder.glob(f"{self.digest}-*.npz"):
+            path.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -120,19 +121,22 @@ def plan(
             ", ".join(axes) or "none",
             "give values for each of them",
         )
-    values = {name: _distinct(name, axes[name]) for name in family.axes}
-    chosen = _distinct("workflow", [as_workflow(workflow) for workflow in workflows])
+    values = {name: _distinct(name, map(_plain, axes[name])) for name in family.axes}
+    chosen = [as_workflow(workflow) for workflow in workflows]
     _distinct("workflow", [workflow.name for workflow in chosen])
-    number_of_seeds = range(seeds) if isinstance(seeds, int) else seeds
+    if not isinstance(seeds, Iterable):
+        seeds = range(checks.whole_number("seeds", seeds))
     for metric in metrics or ():
         checks.one_of("metric", metric, family.metrics)
-    if memory_limit is not None and not memory_limit > 0:
-        raise checks.refuse("memory limit", "more than 0", memory_limit, "raise it or leave it out")
+    if memory_limit is not None and not 0 < memory_limit < float("inf"):
+        raise checks.refuse(
+            "memory limit", "more than 0, finite", memory_limit, "change it or leave it out"
+        )
     checked = Plan(
         family=family,
         workflows=chosen,
         axes=values,
-        seeds=whole_seeds(_distinct("seed", number_of_seeds)),
+        seeds=whole_seeds(_distinct("seed", seeds)),
         generations=checks.whole_number("generations", generations),
         options=options,
         preset=preset,
@@ -144,22 +148,27 @@ def plan(
     return checked
 
 
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own, which labels and files take."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _distinct(name: str, values: Iterable[Any]) -> list[Any]:
     values = list(values)
-    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    repeated = [value for value, times in Counter(values).items() if times > 1]
     if not values or repeated:
         got = f"{repeated[0]!r} twice" if repeated else "none"
         raise checks.refuse(name, "at least one value, each once", got, "correct the list")
     return values
 
 
-class Report(NamedTuple):
+class Progress(NamedTuple):
     """How far a sweep is, told after every chunk of seeds.
 
     Attributes:
       cell: the cell that is running.
       done: work done, in the units of ``total``.
-      total: all the work: array elements that the pools of all chains see.
+      total: all the work, as the task's ``work`` reckons it.
     """
 
     cell: Cell
@@ -218,7 +227,7 @@ class Program(NamedTuple):
 def run(
     plan: Plan,
     checkpoint: Path | None = None,
-    progress: Callable[[Report], None] = lambda report: None,
+    progress: Callable[[Progress], None] = lambda progress: None,
 ) -> xarray.Dataset:
     """Runs a plan; see ``sweep`` for the result.
 
@@ -250,7 +259,7 @@ def run(
                 if store.has(index):
                     values.append(store.load(index))
                     done += work[index] * plan.seeds.size
-                    progress(Report(cell, done, total))
+                    progress(Progress(cell, done, total))
                     continue
                 program = programs[plan.program(cell)].result()
                 parts = []
@@ -260,7 +269,7 @@ def run(
                     parts.append(_call(program, seeds, plan.traced(cell)))
                     run_seconds += time.perf_counter() - start
                     done += work[index] * seeds.size
-                    progress(Report(cell, done, total))
+                    progress(Progress(cell, done, total))
                 joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
                 store.save(index, joined)
                 values.append(joined)

@@ -108,9 +108,10 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ([*RUN, "--seeds", "8:5"], "--seeds: expected a number of at least 1"),
         ([*RUN, "--generations", "0"], "generations: expected at least 1, got 0"),
         ([*RUN, "--subsample-size", "11"], "subsample size: expected at most num_samples, 10"),
-        ([*RUN, "--metrics", "nll"], "metric: expected one of squared_error_of_mean"),
+        ([*RUN, "--metric", "nll"], "metric: expected one of squared_error_of_mean"),
         ([*RUN, "--no-such-option"], "--no-such-option"),
-        (["run", "gaussian", "--cov", "missing.npy"], "--out"),
+        (["run", "gaussian"], "--out"),
+        ([*RUN, "--cov", "missing.npy"], "array file: expected a file that exists"),
     ],
 )
 def test_refused(arguments, message, tmp_path, capsys):

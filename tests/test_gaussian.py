@@ -114,9 +114,11 @@ def test_evaluate_against_numpy():
 @pytest.mark.parametrize("shape", [(50, 3), (5, 3), (3, 3), (2, 5), (1, 2)])
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_fit_against_numpy(shape, ddof):
-    if shape[0] == ddof:
-        pytest.skip("one point has no unbiased variance")
     points = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    if shape[0] == ddof:
+        with pytest.raises(ValueError, match="points: expected more than ddof, 1, got 1"):
+            jc.gaussian.fit(points, ddof)
+        return
     model = jc.gaussian.fit(points, ddof)
     np.testing.assert_allclose(model.mean, points.mean(axis=0), rtol=1e-5, atol=1e-6)
     expected = np.cov(points.T, ddof=ddof).reshape(shape[1], shape[1])
@@ -185,11 +187,30 @@ def test_singular_values_of_any_rank(rank):
         ({"dim": 2, "num_samples": 5, "cov": -1.0}, "positive semidefinite"),
         ({"dim": 2, "num_samples": 5, "cov": np.nan}, "finite and symmetric"),
         ({"dim": 2, "num_samples": 5, "mean": [1, 2, 3]}, r"mean: expected shape \(2,\)"),
+        ({"dim": 1, "num_samples": 5, "mean": [np.nan]}, "mean: expected finite"),
     ],
 )
 def test_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         jc.gaussian.task(**arguments)
+
+
+@pytest.mark.parametrize("generations", [1, 3])
+def test_barely_enough_points_in_many_dimensions(generations):
+    """The scatter of 31 points in 30 dimensions is too ill-conditioned for float32."""
+    points = chains(jc.gaussian.task(30, 31, pool="points"), "accumulate", generations, seeds=400)
+    statistics = chains(
+        jc.gaussian.task(30, 31, pool="statistics"), "accumulate", generations, 400, 10_000
+    )
+    for t in range(generations):
+        a, b = points["log_det_ratio"][:, t], statistics["log_det_ratio"][:, t]
+        assert np.isfinite(a).all()
+        assert stats.ks_2samp(a, b).pvalue > 1e-4
+
+
+def test_what_is_not_a_number_stays_so():
+    factor = np.asarray([[1.0, 0.0], [0.0, np.nan]], np.float32)
+    assert np.isnan(from_factor(np.zeros(2, np.float32), factor).log_det)
 
 
 def test_one_point_without_bias_correction_is_a_point_mass():

@@ -71,6 +71,15 @@ def test_not_a_result(dataset, tmp_path, name, message):
         results.load(tmp_path / name)
 
 
+def test_theory_of_a_singular_covariance():
+    axes = {"dim": [3], "num_samples": [4]}
+    result = jc.sweep("gaussian", ["replace"], axes, 2, 3, cov=np.diag([1.0, 1.0, 0.0]))
+    cell = result.isel(dim=0, num_samples=0, workflow=0)
+    theory = results.theory(cell, "log_det_ratio")
+    # On the plane that the data fill, four points are enough.
+    np.testing.assert_allclose(theory[0], jc.theory.gaussian_replace_log_det_drift(4, 2))
+
+
 def test_theory_of_a_cell(dataset):
     cell = dataset.isel(dim=0, num_samples=0)
     theory = results.theory(cell.sel(workflow="replace"), "trace_ratio")

@@ -200,6 +200,12 @@ def test_float64_in_a_context_of_the_caller():
     assert result["trace_ratio"].dtype == np.float64
 
 
+def test_values_of_numpy():
+    axes = {"dim": np.asarray([1]), "num_samples": np.logspace(1, 2, 2).astype(int)}
+    result = jc.sweep("gaussian", ["replace"], axes, seeds=np.int64(2), generations=2)
+    assert result["num_samples"].values.tolist() == [10, 100]
+
+
 def test_chosen_metrics_only():
     result = jc.sweep(
         "gaussian", ["replace"], {"dim": [1], "num_samples": [5]}, 3, 3, metrics=["trace_ratio"]
@@ -217,11 +223,18 @@ def test_chosen_metrics_only():
         ({"axes": {"dim": [1]}}, "axes of gaussian: expected dim, num_samples, got dim"),
         ({"axes": {"dim": [1, 1], "num_samples": [5]}}, "dim: expected .* got 1 twice"),
         ({"axes": {"dim": [1], "num_samples": [5, 0]}}, "num_samples: expected at least 1, got 0"),
-        ({"seeds": 0}, "seed: expected at least one value, each once, got none"),
+        ({"seeds": 0}, "seeds: expected at least 1, got 0"),
+        ({"seeds": []}, "seed: expected at least one value, each once, got none"),
+        ({"seeds": 2.5}, "seeds: expected a whole number, got 2.5"),
+        ({"memory_limit": float("inf")}, "memory limit: expected more than 0, finite"),
+        (
+            {"workflows": [jc.accumulate_subsample(2)], "ddof": 3},
+            "ddof: expected from 0 to below num_samples, which is 2",
+        ),
         ({"generations": -1}, "generations: expected at least 1"),
         ({"preset": "published"}, "preset: expected one of corrected, authors"),
         ({"metrics": ["nll"]}, "metric: expected one of squared_error_of_mean"),
-        ({"memory_limit": -1.0}, "memory limit: expected more than 0"),
+        ({"memory_limit": -1.0}, "memory limit: expected more than 0, finite"),
         ({"ddof": 5}, "ddof: expected from 0 to below num_samples, which is 5"),
         ({"workflows": [jc.accumulate_subsample(6)]}, "subsample size: expected at most"),
         (

@@ -18,7 +18,8 @@ class TaskFamily(NamedTuple):
 
     Attributes:
       name: as written on the command line.
-      make: ``make(**axes, **options) -> Task``; refuses bad values with ``ValueError``.
+      make: ``make(**axes, **options) -> Task``; refuses bad values with ``ValueError``. One of the
+        options is ``pool``.
       axes: the parameters that a sweep varies, in the order of the result's dimensions.
       metrics: label and units of each metric, by name.
       traced_axes: ``traced_axes(needs_points, pool)``, the axes that change no array's shape,
@@ -26,8 +27,8 @@ class TaskFamily(NamedTuple):
       work: ``work(**axes)``, how long a chain takes relative to others, for estimates of time.
       theory: ``theory(metric, workflow, generation, options, **axes)``, the mean over seeds that
         is known in closed form, an array like ``generation``, or None.
-      presets: options by preset name: ``corrected`` is what we recommend, ``authors`` what the
-        published experiments did.
+      presets: options by preset name: ``corrected`` (the default) is what we recommend,
+        ``authors`` what the published experiments did.
     """
 
     name: str
@@ -53,6 +54,9 @@ class TaskFamily(NamedTuple):
                 "statistics",
                 "use --pool auto",
             )
+        if workflow.subsample_size and "num_samples" in point:
+            # A fit to that many points must be one that the task allows.
+            self.make(**{**point, "num_samples": workflow.subsample_size}, **options)
         num_samples = point.get("num_samples")
         if workflow.subsample_size and num_samples and workflow.subsample_size > num_samples:
             raise checks.refuse(

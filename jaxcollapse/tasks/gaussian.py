@@ -96,26 +96,40 @@ def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian
 
 
 def fit(points: jax.Array, ddof: float = 0) -> Gaussian:
-    """The Gaussian of points ``[N, D]``: mean, and scatter over ``N - ddof``; N <= D allowed."""
-    mask = jnp.ones(points.shape[0], bool)
-    return fit_points(points, mask, ddof, rank=min(points.shape[0] - 1, points.shape[1]))
+    """The Gaussian of points ``[N, D]``: mean, and scatter over ``N - ddof``; N <= D allowed.
+
+    Raises:
+      ValueError: another number of axes, or N <= ddof.
+    """
+    if np.ndim(points) != 2:
+        raise checks.refuse("points", "[N, D]", f"{np.ndim(points)} axes", "use points[:, None]")
+    rows = points.shape[0]
+    if not checks.is_traced(ddof) and rows <= ddof:
+        raise checks.refuse("points", f"more than ddof, {ddof}", rows, "lower ddof or add points")
+    return fit_points(points, jnp.ones(rows, bool), ddof, fewest=rows)
 
 
-def fit_points(points: jax.Array, mask: jax.Array, ddof: float, rank: int) -> Gaussian:
-    """``fit`` to the rows with ``mask`` True, whose scatter is known to have rank ``rank``."""
+def fit_points(points: jax.Array, mask: jax.Array, ddof: float, fewest: int) -> Gaussian:
+    """``fit`` to the rows with ``mask`` True, which are at least ``fewest``.
+
+    They may lie in the span of ``fewest`` points (what a model of N <= D points makes does), so
+    the covariance has the rank of that many.
+    """
     dim = points.shape[1]
     weight = mask.astype(points.dtype)
     count = jnp.sum(weight)
     mean = weight @ points / count
     centred = (points - mean[None, :]) * weight[:, None]
-    if rank == dim and points.shape[0] >= 2 * dim:
+    if dim == 1:
+        factor = jnp.linalg.norm(centred, axis=0, keepdims=True)
+    elif fewest >= 2 * dim:
         factor = jnp.linalg.cholesky(centred.T @ centred)
     else:
         # The scatter of few points is too ill-conditioned to be formed; a QR needs no scatter.
         upper = jnp.linalg.qr(centred, mode="r")
         upper = jnp.pad(upper, ((0, dim - upper.shape[0]), (0, 0)))
         factor = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[None, :]
-        factor = jnp.where((jnp.arange(dim) < rank)[None, :], factor, 0.0)
+        factor = jnp.where((jnp.arange(dim) < fewest - 1)[None, :], factor, 0.0)
     return from_factor(mean, factor / jnp.sqrt(count - ddof))
 
 
@@ -263,7 +277,8 @@ def task(
         statistics pool is used.
       ddof: the fitted covariance is the scatter over ``N - ddof``: 0 for maximum likelihood (what
         the paper's experiments and its Theorem 1 use), 1 for the unbiased estimate. May be traced.
-      mean: of the real data, ``[D]``; 0 by default.
+      mean: of the real data, ``[D]``; 0 by default. No metric depends on it: all are of what
+        differs from the real law.
       cov: of the real data: a variance, ``[D]`` variances, or ``[D, D]``, singular or not; the
         identity by default. May be traced, then positive definite.
       pool: ``"statistics"`` draws mean and scatter of each sample without the sample, exact in
@@ -316,8 +331,8 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
 
     def fit_view(key, view):
         points, mask = view.content
-        rank = min(size() - 1, points.shape[0] - 1, dim)
-        return _fitted(view.frame, fit_points(points, mask, ddof, rank))
+        fewest = min(size(), points.shape[0])
+        return _fitted(view.frame, fit_points(points, mask, ddof, fewest))
 
     def sample_batch(key, model):
         return Batch(model, random.normal_points(key, size(), dim))
@@ -388,6 +403,8 @@ def _real_mean(mean: Any, dim: int) -> Any:
         raise checks.refuse("mean", f"shape ({dim},)", np.shape(mean), "give one entry a dimension")
     if checks.is_traced(mean):
         return jnp.broadcast_to(mean, (dim,))
+    if not np.isfinite(mean).all():
+        raise checks.refuse("mean", "finite numbers", "others", "remove infinities and NaN")
     return np.broadcast_to(np.asarray(mean, random.float_dtype()), (dim,))
 
 
@@ -397,9 +414,13 @@ def _traced_axes(needs_points: bool, pool: str) -> tuple[str, ...]:
 
 def _theory(metric, workflow, generation, options, dim, num_samples):
     cov = options.get("cov")
-    real_trace = None if cov is None else float(np.trace(np.asarray(cov) * np.eye(dim)))
+    root = np.asarray(square_root(None if cov is None else np.asarray(cov), dim), np.float64)
+    real_trace = dim * root**2 if root.ndim == 0 else np.sum(root**2)
+    rank = dim if root.ndim == 0 else root.shape[1]
     ddof = options["ddof"]
-    return theory.gaussian_metric(metric, workflow, generation, dim, num_samples, ddof, real_trace)
+    return theory.gaussian_metric(
+        metric, workflow, generation, rank, num_samples, ddof, float(real_trace)
+    )
 
 
 FAMILY = TaskFamily(
