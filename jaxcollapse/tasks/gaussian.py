@@ -11,7 +11,6 @@ the directions that collapse fastest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -26,25 +25,13 @@ from jaxcollapse.affine import (
     from_factor,
     merge,
     square_root,
-    standard,
 )
 from jaxcollapse.chain import Task
-from jaxcollapse.pools import Pool, points_pool, statistics_pool
+from jaxcollapse.framed import Batch, fitted, framed_pool, real_model
+from jaxcollapse.pools import points_pool, statistics_pool
 from jaxcollapse.tasks.family import TaskFamily
 
 # Parameters ---------------------------------------------------------------------------------
-
-
-class Model(NamedTuple):
-    """A fitted model.
-
-    Attributes:
-      local: the model in the coordinates of the pool that it was fitted to.
-      absolute: the model in the coordinates in which the real data are N(0, I).
-    """
-
-    local: Gaussian
-    absolute: Gaussian
 
 
 class Truth(NamedTuple):
@@ -200,67 +187,6 @@ METRICS = {
 # Task ---------------------------------------------------------------------------------------
 
 
-class Batch(NamedTuple):
-    """A batch as standard normal draws seen through the model that drew it.
-
-    Attributes:
-      model: the model.
-      drawn: the standard normal points ``[N, D]``, or the Gaussian that fits them with ``ddof=0``.
-    """
-
-    model: Model
-    drawn: Any
-
-
-class Framed(NamedTuple):
-    """The state and the view of a pool that has coordinates of its own.
-
-    Attributes:
-      frame: the map from those coordinates to the ones in which the real data are N(0, I).
-      content: what the pool keeps, in its own coordinates.
-    """
-
-    frame: Gaussian
-    content: Any
-
-
-def _framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
-    """A pool in the coordinates of its first batch.
-
-    What is started anew (``replace``, every generation) is standard normal again however far it
-    has collapsed, and what is added was drawn by a model that was fitted in these coordinates.
-
-    Args:
-      inner: keeps the contents.
-      first: ``first(batch) -> (frame, content)`` of a batch that starts a pool.
-      further: ``further(local, drawn) -> content`` of a batch of the model ``local``.
-    """
-
-    def start(batch):
-        frame, content = first(batch)
-        return Framed(frame, inner.start(content))
-
-    def add(state, batch):
-        content = further(batch.model.local, batch.drawn)
-        return state._replace(content=inner.add(state.content, content))
-
-    def all_of(state):
-        return state._replace(content=inner.all(state.content))
-
-    def draw(key, state, size):
-        return state._replace(content=inner.draw(key, state.content, size))
-
-    return Pool(start, add, all_of, draw)
-
-
-def _fitted(frame: Gaussian, local: Gaussian) -> Model:
-    return Model(local, compose(frame, local))
-
-
-def _real_model(dim: int) -> Model:
-    return Model(standard(dim), standard(dim))
-
-
 def task(
     dim: int,
     num_samples: int | jax.Array,
@@ -323,7 +249,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
         return num_samples
 
     def pool(truth, capacity):
-        return _framed_pool(
+        return framed_pool(
             points_pool(capacity),
             first=lambda batch: (batch.model.absolute, batch.drawn),
             further=lambda local, z: local.mean[None, :] + z @ local.factor.T,
@@ -332,13 +258,13 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     def fit_view(key, view):
         points, mask = view.content
         fewest = min(size(), points.shape[0])
-        return _fitted(view.frame, fit_points(points, mask, ddof, fewest))
+        return fitted(view.frame, fit_points(points, mask, ddof, fewest))
 
     def sample_batch(key, model):
         return Batch(model, random.normal_points(key, size(), dim))
 
     def init(key):
-        return truth, sample_batch(key, _real_model(dim))
+        return truth, sample_batch(key, real_model(dim))
 
     return Task(
         init=init,
@@ -370,7 +296,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
             mean = local.mean + local.factor @ drawn.mean
             return Moments(num_points=n, mean=mean, scatter=n * factor @ factor.T)
 
-        return _framed_pool(statistics_pool(merge), first, further)
+        return framed_pool(statistics_pool(merge), first, further)
 
     def noise(key):
         # The draws of a rejection sampler are worth drawing ahead; normals are cheap.
@@ -381,12 +307,12 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
         return Batch(model, sample_moments(key, chi, n))
 
     def init(noise):
-        return truth, sample_batch(noise, _real_model(dim))
+        return truth, sample_batch(noise, real_model(dim))
 
     return Task(
         init=init,
         pool=pool,
-        fit=lambda key, view: _fitted(view.frame, fit_moments(view.content, ddof)),
+        fit=lambda key, view: fitted(view.frame, fit_moments(view.content, ddof)),
         noise=noise,
         sample=sample_batch,
         evaluate=lambda truth, model: evaluate(truth, model.absolute, rank),
