@@ -1,8 +1,8 @@
 """Random draws that a chain needs and ``jax.random`` makes slowly on a CPU.
 
 Every function is a function of a typed key alone, so a chain's history does not depend on how
-chains are batched. ``normal`` gives the numbers of ``jax.random.normal`` bit for bit; the other
-two are rejection samplers, exact in law.
+chains are batched. ``fold_in`` and ``normal`` give what ``jax.random`` gives bit for bit;
+``chi_square`` and ``distinct`` are rejection samplers, exact in law.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Closed forms of what the simulator measures: means over seeds, exact unless said otherwise.
+"""Closed forms: means over seeds, exact. Those for workflows not built here are for one's own.
 
 Plain NumPy in float64, for arrays that broadcast. Gaussian formulas are for one coordinate, in
 units of its real variance; the coordinates of a Gaussian in D dimensions have the same law, so a

@@ -2,7 +2,7 @@
 
 Everything runs in the coordinates in which the real data are N(0, I), with covariances in the
 form L L', L lower triangular. There fitting and sampling do not depend on the real mean and
-covariance, which enter only where a model is evaluated. A sample of a model is the model's own
+covariance; the covariance enters only where a model is evaluated, the mean nowhere. A sample of a model is the model's own
 map ``x -> mean + L x`` applied to a standard normal sample, so a model fitted to it is a
 composition of two such maps, and the history of ``replace`` is a product of triangular matrices.
 Kept as ``L = U diag(exp(l))`` with U of unit diagonal, the product neither underflows nor loses
@@ -38,7 +38,7 @@ class Truth(NamedTuple):
     """The real distribution N(mean, A A').
 
     Attributes:
-      mean: ``[D]``.
+      mean: ``[D]``, for the reader: no metric depends on it.
       factor: A, ``[D, K]`` for a covariance of rank K, or a scalar ``a`` that stands for ``a I``.
     """
 
