@@ -2,11 +2,12 @@
 
 Everything runs in the coordinates in which the real data are N(0, I), with covariances in the
 form L L', L lower triangular. There fitting and sampling do not depend on the real mean and
-covariance; the covariance enters only where a model is evaluated, the mean nowhere. A sample of a model is the model's own
-map ``x -> mean + L x`` applied to a standard normal sample, so a model fitted to it is a
-composition of two such maps, and the history of ``replace`` is a product of triangular matrices.
-Kept as ``L = U diag(exp(l))`` with U of unit diagonal, the product neither underflows nor loses
-the directions that collapse fastest.
+covariance; the covariance enters only where a model is evaluated, the mean nowhere.
+
+A sample of a model is the model's own map ``x -> mean + L x`` applied to a standard normal sample,
+so a model fitted to it is a composition of two such maps, and the history of ``replace`` is a
+product of triangular matrices. Kept as ``L = U diag(exp(l))`` with U of unit diagonal, the product
+neither underflows nor loses the directions that collapse fastest.
 """
 
 from __future__ import annotations
