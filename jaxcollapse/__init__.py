@@ -8,7 +8,7 @@ chains over seeds and grids and labels the result.
 from jaxcollapse import theory
 from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
 from jaxcollapse.sweep import sweep
-from jaxcollapse.tasks import gaussian
+from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
 from jaxcollapse.workflows import Workflow, accumulate, accumulate_subsample, replace
 
 __all__ = [
@@ -16,7 +16,10 @@ __all__ = [
     "Workflow",
     "accumulate",
     "accumulate_subsample",
+    "categorical",
     "gaussian",
+    "kde",
+    "linear_regression",
     "make_chain",
     "points_task",
     "replace",

@@ -16,6 +16,7 @@ from jaxcollapse.workflows import Workflow, as_workflow
 Truth = Any
 Params = Any
 Metrics = dict[str, jax.Array]
+SHARE_OF_REAL_DATA = "share_of_real_data"
 
 
 class Task(NamedTuple):
@@ -107,7 +108,8 @@ def make_chain(
       num_generations: G, at least 1.
 
     Returns:
-      ``chain(key) -> metrics``, a dict of arrays ``[G]``.
+      ``chain(key) -> metrics``, a dict of arrays ``[G]``: those of the task, and
+      ``share_of_real_data``, of what each generation's model trained on.
 
     Raises:
       ValueError: G is not a whole number of at least 1; or, when the chain is traced, the workflow
@@ -133,10 +135,12 @@ def make_chain(
             view = workflow.select(select_key, pool, state)
             params = task.fit(fit_key, view)
             metrics = task.evaluate(truth, params)
+            if hasattr(view, "share"):
+                metrics = {SHARE_OF_REAL_DATA: view.share, **metrics}
             batch = task.sample(noise, params)
             return workflow.update(pool, state, batch), metrics
 
-        _, metrics = jax.lax.scan(generation, pool.start(real_batch), inputs)
+        _, metrics = jax.lax.scan(generation, pool.start(real_batch, real=True), inputs)
         return metrics
 
     return chain

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 # only get in its way. Read when JAX loads OpenBLAS, so it is set before that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import numpy as np
-
 from jaxcollapse import checks, report, results
+from jaxcollapse.options import TASKS, Common
 from jaxcollapse.sweep import Plan
 from jaxcollapse.sweep import plan as plan_sweep
 from jaxcollapse.sweep import run as run_sweep
@@ -35,62 +34,6 @@ except ModuleNotFoundError:
         file=sys.stderr,
     )
     raise SystemExit(2) from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Common:
-    """Options of every ``run``."""
-
-    out: Path
-    """Results file to write, NetCDF-4 (.nc)."""
-    workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
-    """Training workflows: replace, accumulate, accumulate-subsample."""
-    seeds: str = "100"
-    """How many seeds from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is 5 6 7)."""
-    generations: int = 100
-    """Generations; the first is fitted to real data."""
-    preset: str = "corrected"
-    """corrected: what we recommend. authors: what the published experiments did."""
-    pool: str = "auto"
-    """statistics: draw only what a fit needs, exact in law. points: draw the points.
-    auto: statistics where the workflow allows."""
-    metric: tuple[str, ...] = ()
-    """Metrics to compute; all by default."""
-    subsample_size: int | None = None
-    """Points that accumulate-subsample draws; as many as a generation has by default."""
-    memory_limit: float | None = None
-    """GiB that running chains may take; an eighth of what is free by default."""
-    overwrite: bool = False
-    """Replace an existing results file."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Gaussian(Common):
-    """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again."""
-
-    dim: tuple[int, ...] = (1, 3, 10, 31, 100)
-    """Dimensions D."""
-    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
-    """Points N that each generation draws."""
-    ddof: float | None = None
-    """The fitted covariance is the scatter over N - ddof; both presets use 0."""
-    mean: Path | None = None
-    """Real mean, a .npy or .csv file of D numbers; 0 by default. No metric depends on it."""
-    cov: Path | None = None
-    """Real covariance, a .npy or .csv file of D x D (or D) numbers; the identity by default."""
-
-    def axes(self) -> dict[str, Sequence[Any]]:
-        """Grid axes, by name."""
-        return {"dim": self.dim, "num_samples": self.num_samples}
-
-    def options(self) -> dict[str, Any]:
-        """Options of the task that were given."""
-        given = {"ddof": self.ddof} if self.ddof is not None else {}
-        arrays = {"mean": self.mean, "cov": self.cov}
-        return given | {name: _array(path) for name, path in arrays.items() if path is not None}
-
-
-TASKS = {"gaussian": Gaussian}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,17 +161,6 @@ def select(dataset: Any, choices: Sequence[str]) -> Any:
         chosen = [checks.one_of(f"--select {name}", v, present) for v in values.split(",")]
         dataset = dataset.sel({name: [present[v] for v in chosen]})
     return dataset
-
-
-def _array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise checks.refuse("array file", "a file that exists", str(path), "check the path")
-    try:
-        return np.load(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=1)
-    except (ValueError, OSError, EOFError) as error:
-        raise checks.refuse(
-            "array file", ".npy, or .csv of numbers alone", f"{path} ({error})", "save it again"
-        ) from None
 
 
 def enable_compilation_cache() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxcollapse.affine import Gaussian, compose, standard
 from jaxcollapse.pools import Pool
 
@@ -49,6 +51,11 @@ class Framed(NamedTuple):
     frame: Gaussian
     content: Any
 
+    @property
+    def share(self) -> jax.Array:
+        """The share of real data, of a view."""
+        return self.content.share
+
 
 def framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
     """A pool in the coordinates of its first batch.
@@ -62,9 +69,9 @@ def framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
       further: ``further(local, drawn) -> content`` of a batch of the model ``local``.
     """
 
-    def start(batch):
+    def start(batch, real=False):
         frame, content = first(batch)
-        return Framed(frame, inner.start(content))
+        return Framed(frame, inner.start(content, real))
 
     def add(state, batch):
         content = further(batch.model.local, batch.drawn)

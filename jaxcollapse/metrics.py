@@ -16,11 +16,16 @@ class Metric(NamedTuple):
       long_name: for axes and files.
       units: of its values.
       infinite: whether an infinity is a value of it; otherwise one marks a chain as non-finite.
+      scale: of its axis in a figure: ``linear``, or ``log`` if it is positive over decades.
     """
 
     long_name: str
     units: str
     infinite: bool = False
+    scale: str = "linear"
+
+
+SHARE_OF_REAL_DATA = Metric("Share of real data in what is fitted", "1", scale="log")
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Metrics that are positive and span decades.
-LOG_METRICS = ("squared_error_of_mean", "squared_error_of_cov", "wasserstein2", "trace_ratio")
 # A column of a journal's page is about 3.4 inches wide, a page 7.
 PAGE_WIDTH = 7.0
 STYLE = {
@@ -40,7 +38,7 @@ def mean_with_interval(
 ) -> tuple[xarray.DataArray, xarray.DataArray, xarray.DataArray]:
     """The mean over seeds between the ends of its 95% confidence interval: low, mean, high.
 
-    For metrics that are positive the interval is one for the logarithm of the mean, so that it
+    For metrics on a logarithmic scale the interval is one for the logarithm of the mean, so that it
     stays positive: ``mean exp(+- 1.96 s / mean)`` with s the standard error.
     """
     values = dataset[metric].astype(np.float64)
@@ -48,10 +46,15 @@ def mean_with_interval(
     # One seed has no spread: its interval is NaN, and is not drawn.
     spread = values.std("seed", ddof=1) if values.sizes["seed"] > 1 else mean * np.nan
     half = 1.96 * spread / np.sqrt(values.sizes["seed"])
-    if metric not in LOG_METRICS:
+    if not _is_log(dataset, metric):
         return mean - half, mean, mean + half
     factor = np.exp(half / mean.where(mean > 0, 1.0))
     return mean / factor, mean, mean * factor
+
+
+def _is_log(dataset: xarray.Dataset, metric: str) -> bool:
+    """Whether a metric is drawn on a logarithmic axis."""
+    return dataset[metric].attrs.get("scale") == "log"
 
 
 def grid(
@@ -76,41 +79,118 @@ def grid(
       ValueError: an unknown metric, axis or statistic.
       ImportError: the extra ``plot`` is not installed.
     """
-    plt = checks.require("matplotlib.pyplot", "plot")
     axes_names = results.axes_of(dataset)
     shown = list(metrics or _default_metrics(dataset))
     for metric in shown:
         checks.one_of("metric", metric, results.metrics_of(dataset))
-    checks.one_of("statistic", statistic, ("mean", "median"))
     hue = checks.one_of("hue", axes_names[-1] if hue is None else hue, axes_names)
     rest = [name for name in axes_names if name != hue]
-    rows = [(metric, point) for metric in shown for point in _points(dataset, rest)]
-    columns = dataset["workflow"].values
+    rows = [
+        Row(dataset.sel(point), metric, ", ".join(f"{label(k)} = {v}" for k, v in point.items()))
+        for metric in shown
+        for point in _points(dataset, rest)
+    ]
+    return panels(rows, hue, statistic)
+
+
+class Row(NamedTuple):
+    """A row of panels.
+
+    Attributes:
+      dataset: a result whose grid axes are scalars but for the one that colours tell apart.
+      metric: what is drawn.
+      title: beside the workflow's name.
+    """
+
+    dataset: xarray.Dataset
+    metric: str
+    title: str
+
+
+def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
+    """A row of panels for each of ``rows``, which share workflows and the values of ``hue``.
+
+    Args:
+      rows: what to draw.
+      hue: the axis that colours tell apart.
+      statistic: ``mean`` or ``median``.
+
+    Raises:
+      ValueError: an unknown statistic.
+      ImportError: the extra ``plot`` is not installed.
+    """
+    plt = checks.require("matplotlib.pyplot", "plot")
+    checks.one_of("statistic", statistic, ("mean", "median"))
+    columns = rows[0].dataset["workflow"].values
+    size = (max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.75 * len(rows) + 0.9)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             len(rows),
             len(columns),
-            figsize=(max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.75 * len(rows) + 0.9),
+            figsize=size,
+            sharex=True,
+            sharey="row",
+            squeeze=False,
+            layout="constrained",
+        )
+        colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, rows[0].dataset.sizes[hue]))
+        for row, panel_axes in zip(rows, axes, strict=True):
+            for workflow, axis in zip(columns, panel_axes, strict=True):
+                panel = row.dataset.sel(workflow=workflow)
+                _panel(axis, panel, row.metric, hue, colours, statistic)
+                axis.set_title(", ".join(filter(None, [str(workflow), row.title])))
+            _scale_row(panel_axes, row.metric, row.dataset)
+            attrs = row.dataset[row.metric].attrs
+            units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
+            panel_axes[0].set_ylabel(_wrap(attrs["long_name"]) + units)
+        for axis in axes[-1]:
+            axis.set_xlabel("Generation")
+        _legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
+    return figure
+
+
+def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> Figure:
+    """A metric in the last generation against an axis of the grid, means with 95% confidence.
+
+    Columns are workflows, rows the values of the other axis, colours those of ``hue``.
+
+    Args:
+      dataset: a sweep's result with three grid axes, ``x`` of numbers or text.
+      metric: what is drawn.
+      x: the axis that runs from left to right.
+      hue: the axis that colours tell apart.
+    """
+    plt = checks.require("matplotlib.pyplot", "plot")
+    (row_axis,) = [name for name in results.axes_of(dataset) if name not in (x, hue)]
+    last = dataset.isel(generation=-1)
+    places = np.arange(dataset.sizes[x])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            dataset.sizes[row_axis],
+            dataset.sizes["workflow"],
+            figsize=(PAGE_WIDTH, 1.75 * dataset.sizes[row_axis] + 0.9),
             sharex=True,
             sharey="row",
             squeeze=False,
             layout="constrained",
         )
         colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, dataset.sizes[hue]))
-        for row, (metric, point) in enumerate(rows):
-            for column, workflow in enumerate(columns):
-                panel = dataset.sel(workflow=workflow, **point)
-                _panel(axes[row, column], panel, metric, hue, colours, statistic)
-                axes[row, column].set_title(
-                    ", ".join([workflow, *(f"{label(k)} = {v}" for k, v in point.items())])
-                )
-            _scale_row(axes[row], metric, dataset)
+        for value, panel_axes in zip(dataset[row_axis].values, axes, strict=True):
+            for workflow, axis in zip(dataset["workflow"].values, panel_axes, strict=True):
+                for colour, shade in zip(dataset[hue].values, colours, strict=True):
+                    line = last.sel({row_axis: value, "workflow": workflow, hue: colour})
+                    low, mean, high = mean_with_interval(line, metric)
+                    name = f"{label(hue)} = {colour}"
+                    axis.plot(places, mean, color=shade, marker="o", markersize=2.5, label=name)
+                    axis.fill_between(places, low, high, color=shade, alpha=0.25, linewidth=0)
+                axis.set_title(f"{workflow}, {label(row_axis)} = {value}")
+                axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
+            _scale_row(panel_axes, metric, dataset, over_generations=False)
             attrs = dataset[metric].attrs
-            units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
-            axes[row, 0].set_ylabel(_wrap(attrs["long_name"]) + units)
+            panel_axes[0].set_ylabel(f"{_wrap(attrs['long_name'])}\n[{attrs['units']}]")
         for axis in axes[-1]:
-            axis.set_xlabel("Generation")
-        _legend(figure, axes, hue, statistic, dataset.sizes["seed"])
+            axis.set_xlabel(label(x).capitalize())
+        _legend(figure, axes, "mean", dataset.sizes["seed"])
     return figure
 
 
@@ -158,19 +238,25 @@ def _panel(
             axis.plot(generation, theory, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
 
 
-def _scale_row(row: Any, metric: str, dataset: xarray.Dataset) -> None:
-    if dataset.sizes["generation"] > 1:
+def _scale_row(
+    row: Any, metric: str, dataset: xarray.Dataset, over_generations: bool = True
+) -> None:
+    if over_generations and dataset.sizes["generation"] > 1:
         row[0].set_xscale("log")
-    if metric not in LOG_METRICS:
+    if not _is_log(dataset, metric):
         return
+    shown = [np.asarray(line.get_ydata(), float) for axis in row for line in axis.lines]
+    positive = all((values[np.isfinite(values)] >= 0).all() for values in shown)
     for axis in row:
-        axis.set_yscale("log")
+        axis.set_yscale("log" if positive else "symlog")
+    if not positive:
+        return
     # A collapse goes on below anything worth looking at.
     low, high = row[0].get_ylim()
     row[0].set_ylim(max(low, high * 1e-6), high)
 
 
-def _legend(figure: Figure, axes: Any, hue: str, statistic: str, seeds: int) -> None:
+def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
     plt = checks.require("matplotlib.pyplot", "plot")
     entries: dict[str, Any] = {}
     for axis in axes.flat:

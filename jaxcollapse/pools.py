@@ -28,14 +28,16 @@ class Pool(NamedTuple):
     """How batches are kept. Four pure functions on a state that is any pytree.
 
     Attributes:
-      start: ``start(batch) -> state``, a pool that holds one batch.
-      add: ``add(state, batch) -> state``, the pool with one batch more.
+      start: ``start(batch, real=False) -> state``, a pool that holds one batch, real or synthetic.
+      add: ``add(state, batch) -> state``, the pool with one batch of synthetic data more.
       all: ``all(state) -> view`` of everything in the pool.
       draw: ``draw(key, state, size) -> view`` of ``size`` rows without replacement (None: as many
         as a batch has); refused by a pool that keeps no rows.
+
+    A view that knows how much of it is real has an attribute ``share``, from 0 to 1.
     """
 
-    start: Callable[[Batch], State]
+    start: Callable[..., State]
     add: Callable[[State, Batch], State]
     all: Callable[[State], View]
     draw: Callable[[jax.Array, State, int | None], View] = _no_rows
@@ -47,17 +49,32 @@ class Points(NamedTuple):
     Attributes:
       data: a pytree of arrays ``[R, ...]``.
       mask: bool ``[R]``.
+      real: bool ``[R]``, rows that no model made.
     """
 
     data: Any
     mask: jax.Array
+    real: jax.Array
+
+    @property
+    def share(self) -> jax.Array:
+        """The share of real data among the rows that count."""
+        counted = jnp.sum(self.mask, dtype=float)
+        return jnp.sum(self.mask & self.real, dtype=float) / counted
 
 
 class Buffer(NamedTuple):
-    """The state of a points pool: rows of a fixed capacity, the first ``batches * N`` in use."""
+    """The state of a points pool.
+
+    Attributes:
+      rows: a pytree of arrays ``[capacity * N, ...]``, the first ``batches * N`` in use.
+      batches: how many batches it holds.
+      real: how many of them, the first ones, are real: 0 or 1.
+    """
 
     rows: Any
     batches: jax.Array
+    real: jax.Array
 
 
 def points_pool(capacity: int) -> Pool:
@@ -67,26 +84,28 @@ def points_pool(capacity: int) -> Pool:
     pool overwrites its last batch, so a chain asks for the capacity that its workflow names.
     """
 
-    def start(batch):
+    def start(batch, real=False):
         def pad(rows):
             unused = (capacity - 1) * rows.shape[0]
             return jnp.pad(rows, [(0, unused)] + [(0, 0)] * (rows.ndim - 1))
 
-        return Buffer(jax.tree.map(pad, batch), jnp.int32(1))
+        return Buffer(jax.tree.map(pad, batch), jnp.int32(1), jnp.int32(real))
 
     def add(state, batch):
         def write(rows, new):
             row = state.batches * new.shape[0]
             return jax.lax.dynamic_update_slice_in_dim(rows, new, row, axis=0)
 
-        return Buffer(jax.tree.map(write, state.rows, batch), state.batches + 1)
+        rows = jax.tree.map(write, state.rows, batch)
+        return state._replace(rows=rows, batches=state.batches + 1)
 
     def batch_size(state):
         return jax.tree.leaves(state.rows)[0].shape[0] // capacity
 
     def all_rows(state):
-        rows = capacity * batch_size(state)
-        return Points(state.rows, jnp.arange(rows) < state.batches * batch_size(state))
+        n = batch_size(state)
+        index = jnp.arange(capacity * n)
+        return Points(state.rows, index < state.batches * n, index < state.real * n)
 
     def draw(key, state, size):
         n = batch_size(state)
@@ -111,9 +130,29 @@ def points_pool(capacity: int) -> Pool:
         else:
             chosen = jax.lax.cond(state.batches == 1, from_one_batch, from_many, key)
         rows = jax.tree.map(lambda x: x.at[chosen].get(mode="promise_in_bounds"), state.rows)
-        return Points(rows, jnp.ones(size, bool))
+        return Points(rows, jnp.ones(size, bool), chosen < state.real * n)
 
     return Pool(start, add, all_rows, draw)
+
+
+class Statistics(NamedTuple):
+    """The state and the view of a statistics pool.
+
+    Attributes:
+      content: the statistics of all batches together.
+      batches: how many there are.
+      real: how many of them are real: 0 or 1.
+    """
+
+    content: Any
+    batches: jax.Array
+    real: jax.Array
+
+    @property
+    def share(self) -> jax.Array:
+        """The share of real data."""
+        dtype = random.float_dtype()
+        return self.real.astype(dtype) / self.batches.astype(dtype)
 
 
 def statistics_pool(merge: Callable[[Any, Any], Any]) -> Pool:
@@ -123,4 +162,11 @@ def statistics_pool(merge: Callable[[Any, Any], Any]) -> Pool:
       merge: ``merge(a, b)`` gives the statistics of two sets of data pooled; for plain sums it is
         ``partial(jax.tree.map, jnp.add)``.
     """
-    return Pool(start=lambda batch: batch, add=merge, all=lambda state: state)
+
+    def start(batch, real=False):
+        return Statistics(batch, jnp.int32(1), jnp.int32(real))
+
+    def add(state, batch):
+        return state._replace(content=merge(state.content, batch), batches=state.batches + 1)
+
+    return Pool(start, add, all=lambda state: state)

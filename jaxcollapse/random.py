@@ -249,3 +249,50 @@ def distinct(key: jax.Array, count: jax.Array, size: int, bound: int) -> jax.Arr
     start = (jnp.uint32(0), jnp.zeros((size,), jnp.int32), jnp.array(False))
     _, indices, _ = jax.lax.while_loop(lambda state: ~state[2], attempt, start)
     return indices
+
+
+def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Uniform draws on [0, 1) of ``shape``; independent of ``normal(key, ...)`` of the same key."""
+    return _uniform_pair(fold_in(key, 1), jnp.uint32(0), shape)[0]
+
+
+def integers(key: jax.Array, shape: tuple[int, ...], count: jax.Array | int) -> jax.Array:
+    """Whole numbers below ``count``, int32 of ``shape``; independent of ``normal(key, ...)``.
+
+    Each has a probability of ``1/count`` to within 2**-32.
+
+    Args:
+      key: a typed key.
+      shape: the shape of the result.
+      count: from 1 to 2**31 - 1, may be traced.
+    """
+    words, _ = _words(fold_in(key, 1), 0, shape)
+    return _high_word(words, jnp.asarray(count).astype(jnp.uint32)).astype(jnp.int32)
+
+
+def _high_word(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The high 32 bits of the product of uint32 ``a`` and ``b``, from halves of 16 bits."""
+    low, sixteen = jnp.uint32(0xFFFF), jnp.uint32(16)
+    a_high, a_low, b_high, b_low = a >> sixteen, a & low, b >> sixteen, b & low
+    middle = a_high * b_low + ((a_low * b_low) >> sixteen)
+    carried = a_low * b_high + (middle & low)
+    return a_high * b_high + (middle >> sixteen) + (carried >> sixteen)
+
+
+def bartlett(draws: jax.Array, chi: jax.Array) -> jax.Array:
+    """A lower triangle T ``[D, D]`` with ``T T'`` Wishart of identity scale (Bartlett 1933).
+
+    Args:
+      draws: standard normals ``[D (D-1) / 2]``, for the entries below the diagonal.
+      chi: ``[D]``, the diagonal: ``chi_j^2`` of k-j degrees of freedom (j from 0) for a Wishart of
+        k. A 0, for k <= j, empties its column: T then has the rank k.
+    """
+    dim = chi.shape[0]
+    below = np.tri(dim, k=-1, dtype=bool)
+    # A gather of D(D-1)/2 draws: half the draws of a full square, and no scatter.
+    place = np.zeros((dim, dim), np.int32)
+    place[below] = np.arange(draws.shape[0])
+    if dim == 1:
+        return chi[:, None]
+    triangle = jnp.where(below, draws[place], 0.0) + jnp.diag(chi)
+    return jnp.where((chi > 0)[None, :], triangle, 0.0)

@@ -64,9 +64,9 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
     )
     axes = results.axes_of(dataset)
     for heading in ("workflow", *axes):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading.replace("_", " "), min_width=max(map(len, heading.split("_"))))
     for heading in ("mean", "s.e.", "theory", "median"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=6)
     grid = [dataset[name].values for name in ("workflow", *axes)]
     for point in itertools.product(*grid):
         cell = dataset.sel(dict(zip(("workflow", *axes), point, strict=True)))

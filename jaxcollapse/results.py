@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks, machine, random
+from jaxcollapse.chain import SHARE_OF_REAL_DATA
 
 if TYPE_CHECKING:
     import xarray
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from jaxcollapse.sweep import Plan
 
 FORMAT = "jaxcollapse sweep 1"
+# Numbers of an option that are written out in a file's attributes, which hold 64 KiB.
+LARGEST_ARRAY = 1000
+RUN_SECONDS = "run_seconds"
 
 
 def configuration(plan: Plan) -> dict[str, Any]:
@@ -40,7 +44,13 @@ def configuration(plan: Plan) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return np.asarray(value).tolist() if hasattr(value, "shape") else value
+    """A value as JSON can hold it: an array of many numbers by its shape and digest."""
+    if not hasattr(value, "shape"):
+        return value
+    array = np.asarray(value)
+    if array.size <= LARGEST_ARRAY:
+        return array.tolist()
+    return {"shape": array.shape, "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
 
 
 def dataset(
@@ -50,11 +60,11 @@ def dataset(
     run_seconds: float,
     programs: int,
 ) -> xarray.Dataset:
-    """The result of a plan from the metrics ``[S, G]`` of each of its cells, in order."""
+    """The result of a plan from its cells, in order: metrics ``[S, G]`` and ``run_seconds``."""
     xarray = checks.require("xarray", "sweep")
     coords: dict[str, Any] = {
         "workflow": [workflow.name for workflow in plan.workflows],
-        **plan.axes,
+        **{name: _coordinate(values) for name, values in plan.axes.items()},
         "seed": plan.seeds.astype(np.int64),
         "generation": np.arange(1, plan.generations + 1),
     }
@@ -62,9 +72,9 @@ def dataset(
     variables = {}
     finite = np.ones(shape, bool)
     for name in plan.metrics:
-        metric = plan.family.metrics[name]
+        metric = plan.family.labels[name]
         array = np.stack([cell[name] for cell in values]).reshape(shape)
-        labels = {"long_name": metric.long_name, "units": metric.units}
+        labels = {"long_name": metric.long_name, "units": metric.units, "scale": metric.scale}
         variables[name] = (tuple(coords), array, labels)
         finite &= ~np.isnan(array) if metric.infinite else np.isfinite(array)
     first = np.where(finite.all(axis=-1), 0, 1 + np.argmin(finite, axis=-1))
@@ -73,6 +83,14 @@ def dataset(
         first.astype(np.int32),
         {"long_name": "First generation with a metric that is not finite; 0 where there is none"},
     )
+    variables[RUN_SECONDS] = (
+        tuple(coords)[:-2],
+        np.stack([cell[RUN_SECONDS] for cell in values]).reshape(shape[:-2]),
+        {"long_name": "Time that the cell ran, compiling apart", "units": "s"},
+    )
+    computed = {name: variables[name][1] for name in plan.metrics}
+    for name, summary in plan.family.summaries(computed).items():
+        variables[name] = (tuple(coords)[:-1], summary.values, {"long_name": summary.long_name})
     config = configuration(plan)
     attrs: dict[str, Any] = {
         "title": f"{plan.family.name}: {plan.seeds.size} seeds, {plan.generations} generations",
@@ -85,10 +103,24 @@ def dataset(
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(run_seconds, 3),
         "programs": programs,
+        "approximations": _approximations(plan),
         "peak_memory_bytes": machine.peak_memory(),
         **machine.describe(),
     }
     return xarray.Dataset(variables, coords, attrs)
+
+
+def _coordinate(values: list[Any]) -> list[Any]:
+    """Values of an axis as a file holds them: all text if one is."""
+    return [str(value) for value in values] if any(isinstance(v, str) for v in values) else values
+
+
+def _approximations(plan: Plan) -> str:
+    """What in a result is not exact in law, a line each; "none" if all is."""
+    found = {
+        plan.family.approximations(cell.workflow, cell.point, plan.options) for cell in plan.cells
+    }
+    return "; ".join(sorted(found - {""})) or "none"
 
 
 class CellStore:
@@ -117,12 +149,12 @@ class CellStore:
         return self.folder is not None and self._path(index).exists()
 
     def load(self, index: int) -> dict[str, np.ndarray]:
-        """The metrics ``[S, G]`` of a finished cell."""
+        """What ``save`` was given of a finished cell."""
         with np.load(self._path(index)) as arrays:
             return dict(arrays)
 
     def save(self, index: int, arrays: dict[str, np.ndarray]) -> None:
-        """Keeps the metrics ``[S, G]`` of a cell."""
+        """Keeps the metrics ``[S, G]`` of a cell and its ``run_seconds``."""
         if self.folder is not None:
             with whole_file(self._path(index)) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
@@ -248,11 +280,18 @@ def theory(line: xarray.Dataset, metric: str) -> np.ndarray | None:
       metric: the metric's name.
     """
     from jaxcollapse.tasks import FAMILIES
+    from jaxcollapse.theory import share_of_real_data
 
+    if metric == SHARE_OF_REAL_DATA:
+        return share_of_real_data(line["workflow"].item(), line["generation"].values)
     family = FAMILIES.get(line.attrs["task"])
     subsampled = any(size for size in json.loads(line.attrs["configuration"])["subsample_size"])
     workflow = line["workflow"].item()
-    if family is None or (subsampled and workflow == "accumulate-subsample"):
+    if (
+        family is None
+        or not set(family.axes) <= set(line.coords)
+        or (subsampled and workflow == "accumulate-subsample")
+    ):
         return None
     point = {axis: line[axis].item() for axis in family.axes}
     generation = line["generation"].values

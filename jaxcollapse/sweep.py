@@ -79,15 +79,14 @@ class Plan(NamedTuple):
         return [Cell(workflow, point) for workflow in self.workflows for point in points]
 
     def traced(self, cell: Cell) -> dict[str, Any]:
-        """The axes of a cell that change no shape."""
-        names = self.family.traced_axes(cell.workflow.needs_points, self.options["pool"])
-        return {name: cell.point[name] for name in names}
+        """The parameters of a cell that change no shape."""
+        return self.family.traced(cell.workflow, cell.point, self.options)
 
     def program(self, cell: Cell) -> Hashable:
         """A name for the program of a cell: cells that share it share one compilation."""
         traced = self.traced(cell)
         fixed = ((k, v) for k, v in cell.point.items() if k not in traced)
-        return (cell.workflow.name, *fixed)
+        return (cell.workflow.name, *fixed, jax.tree.structure(traced))
 
     def chain(self, cell: Cell, traced: Mapping[str, Any]) -> Callable[[jax.Array], Any]:
         """The chain of a cell, with traced values in place of those of its traced axes."""
@@ -127,7 +126,7 @@ def plan(
     if not isinstance(seeds, Iterable):
         seeds = range(checks.whole_number("seeds", seeds))
     for metric in metrics or ():
-        checks.one_of("metric", metric, family.metrics)
+        checks.one_of("metric", metric, family.labels)
     if memory_limit is not None and not 0 < memory_limit < float("inf"):
         raise checks.refuse(
             "memory limit", "more than 0, finite", memory_limit, "change it or leave it out"
@@ -140,7 +139,7 @@ def plan(
         generations=checks.whole_number("generations", generations),
         options=options,
         preset=preset,
-        metrics=list(metrics or family.metrics),
+        metrics=list(metrics or family.labels),
         memory_limit=(memory_limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count(),
     )
     for cell in checked.cells:
@@ -263,14 +262,17 @@ def run(
                     continue
                 program = programs[plan.program(cell)].result()
                 parts = []
+                cell_seconds = 0.0
                 for first in range(0, plan.seeds.size, program.chunk):
                     seeds = plan.seeds[first : first + program.chunk]
                     start = time.perf_counter()
                     parts.append(_call(program, seeds, plan.traced(cell)))
-                    run_seconds += time.perf_counter() - start
+                    cell_seconds += time.perf_counter() - start
                     done += work[index] * seeds.size
                     progress(Progress(cell, done, total))
                 joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                joined[results.RUN_SECONDS] = np.asarray(cell_seconds, np.float32)
+                run_seconds += cell_seconds
                 store.save(index, joined)
                 values.append(joined)
         finally:
@@ -311,7 +313,7 @@ def _compile_here(plan: Plan, cell: Cell) -> Program:
     )
 
     def place(seeds, traced):
-        scalars = {k: np.asarray(v, jnp.result_type(type(v))) for k, v in traced.items()}
+        scalars = jax.tree.map(lambda v: np.asarray(v, jnp.result_type(type(v))), traced)
         return jax.device_put(
             (seeds, scalars), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
         )

@@ -213,8 +213,168 @@ def gaussian_fixed_real_mean_error(num_real: ArrayLike, num_synthetic: ArrayLike
     return ((1 - share**2) / real + variance) / (1 - share**2 + variance)
 
 
+# Kernel density estimates -----------------------------------------------------------------------
+
+
+def kde_second_moment(workflow: str, real_variance: float, added: ArrayLike) -> np.ndarray:
+    """The estimate's second moment about the mean of the real batch, per coordinate: ``[G]``.
+
+    With ``k_t`` the variance of the kernel in generation t (``h_t^2`` if gaussian), replace:
+    ``v_0 + sum_{i<=t} k_i``; accumulate and accumulate-subsample:
+    ``v_0 + k_t + sum_{i<t} k_i/(i+1)``, which for a fixed bandwidth is ``v_0 + k H_t`` (the
+    paper's Theorem 7 with its bandwidths left open).
+
+    Args:
+      workflow: its name.
+      real_variance: v_0, the expected variance of the real batch about its mean (``ddof=0``).
+      added: k, ``[G]``.
+    """
+    added = np.asarray(added, np.float64)
+    if workflow == "replace":
+        return real_variance + np.cumsum(added)
+    earlier = np.cumsum(added / (np.arange(added.size) + 2))
+    return real_variance + added + np.concatenate([[0.0], earlier[:-1]])
+
+
+def kde_replace_pool_variance(
+    real_variance: float, added: ArrayLike, num_samples: int
+) -> np.ndarray:
+    """The variance of the fitted points about their own mean under replace: ``[G]``.
+
+    ``w_1 = v_0``, ``w_{t+1} = (w_t + k_t) (1 - 1/N)``: with k fixed it tends to ``(N - 1) k``.
+    """
+    out = []
+    variance = real_variance
+    for k in np.asarray(added, np.float64):
+        out.append(variance)
+        variance = (variance + k) * (1 - 1 / num_samples)
+    return np.asarray(out)
+
+
+def kde_metric(
+    metric: str, workflow: str, real_variance: float, added: ArrayLike, num_samples: int
+) -> np.ndarray | None:
+    """The mean over seeds ``[G]`` of a metric of the KDE task, or None where none is known."""
+    if workflow not in GAUSSIAN_VARIANCE:
+        return None
+    if metric == "second_moment":
+        return kde_second_moment(workflow, real_variance, added)
+    if metric == "pool_variance" and workflow == "replace":
+        return kde_replace_pool_variance(real_variance, added, num_samples)
+    return None
+
+
+# Linear regression ------------------------------------------------------------------------------
+
+
+def regression_error(
+    workflow: str, t: ArrayLike, dim: int, num_samples: int, noise_variance: float
+) -> np.ndarray | None:
+    """The mean test error ``E |w_t - w*|^2`` with a fixed design of standard normal rows.
+
+    With ``V = s^2 D / (N - D - 1)`` for ``N > D + 1``: replace ``t V``, accumulate
+    ``V sum_{i<=t} 1/i^2``, both exact; accumulate-subsample
+    ``(s^2 D / N) [1 + sum_{i=2..t} (2 - 1/(i-1))/i^2 + 1 - 1/t]``, the leading order for N >> D,
+    given for ``N >= 30 D``. For ``N < D - 1`` (minimum norm, ``w* ~ N(0, I)``) the projection adds
+    ``D - N`` and ``V = s^2 N / (D - N - 1)``. In between the mean is infinite: None.
+    """
+    if workflow not in GAUSSIAN_VARIANCE or abs(num_samples - dim) <= 1:
+        return None
+    t = np.asarray(t, np.float64)
+    i = np.arange(1, int(t.max(initial=1)) + 1)
+    index = t.astype(int) - 1
+    if workflow == "accumulate-subsample":
+        if num_samples < 30 * dim:
+            return None
+        later = np.where(i > 1, (2 - 1 / np.maximum(i - 1, 1)) / i**2, 0.0)
+        leading = 1 + np.cumsum(later)[index] + 1 - 1 / t
+        return noise_variance * dim / num_samples * leading
+    growth = t if workflow == "replace" else np.cumsum(1 / i**2)[index]
+    if num_samples > dim:
+        return noise_variance * dim / (num_samples - dim - 1) * growth
+    return dim - num_samples + noise_variance * num_samples / (dim - num_samples - 1) * growth
+
+
+# Categorical ------------------------------------------------------------------------------------
+
+
+def categorical_heterozygosity(workflow: str, t: ArrayLike, n: ArrayLike) -> np.ndarray | None:
+    """``E H_t / H_0`` with ``H = 1 - sum p^2``: that of the Gaussian's variance with ddof 0.
+
+    Replace ``(1 - 1/N)^t``; accumulate ``prod_{i<=t} (1 - 1/(N i^2))``; both are covariances of
+    indicators, for which the Gaussian's formulas hold unchanged, as under accumulate-subsample.
+    """
+    formula = GAUSSIAN_VARIANCE.get(workflow)
+    return None if formula is None else formula(t, n, 0)
+
+
+def categorical_absorption_time(n: ArrayLike, num_outcomes: int) -> np.ndarray:
+    """Mean generations until one outcome is left, replace, uniform, N large.
+
+    ``2 N (K - 1) log(K / (K - 1))``, from the diffusion limit (Kimura & Ohta 1969 for K = 2).
+    """
+    n = np.asarray(n, np.float64)
+    return -2 * n * (num_outcomes - 1) * np.log1p(-1 / num_outcomes)
+
+
+def categorical_survivors(
+    t: ArrayLike, num_outcomes: int, num_samples: int, largest: int = 400
+) -> dict[str, np.ndarray] | None:
+    """Expected outcomes left and entropy over the real one under replace from uniform.
+
+    The count of one outcome is a Markov chain, ``X_1 ~ Bin(N, 1/K)``, ``X_{t+1} ~ Bin(N, X_t/N)``,
+    so ``E outcomes left = K P(X_t > 0)`` and ``E entropy = -K E (X_t/N) log (X_t/N)``: exact, by
+    powers of its ``[N+1, N+1]`` matrix. None for N above ``largest``.
+    """
+    if num_samples > largest:
+        return None
+    t = np.asarray(t, np.int64)
+    k = np.arange(num_samples + 1)
+
+    def binomial(p):
+        log_choose = special.gammaln(num_samples + 1) - (
+            special.gammaln(k + 1) + special.gammaln(num_samples - k + 1)
+        )
+        p = np.asarray(p, np.float64)[..., None]
+        return np.exp(log_choose + special.xlogy(k, p) + special.xlog1py(num_samples - k, -p))
+
+    transition = binomial(k / num_samples)
+    share = k / num_samples
+    law = binomial(1 / num_outcomes)
+    left, entropy = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+    for i in range(1, int(t.max(initial=0)) + 1):
+        left = np.where(t == i, num_outcomes * (1 - law[0]), left)
+        now = -num_outcomes * law @ special.xlogy(share, share) / np.log(num_outcomes)
+        entropy = np.where(t == i, now, entropy)
+        law = law @ transition
+    return {"outcomes_left": left, "entropy_ratio": entropy}
+
+
+def categorical_metric(
+    metric: str,
+    workflow: str,
+    t: ArrayLike,
+    num_outcomes: int,
+    num_samples: int,
+    uniform: bool = True,
+) -> np.ndarray | None:
+    """The mean over seeds of a metric of the categorical task, or None where none is known."""
+    if metric == "heterozygosity_ratio":
+        return categorical_heterozygosity(workflow, t, num_samples)
+    if workflow != "replace" or not uniform:
+        return None
+    known = categorical_survivors(t, num_outcomes, num_samples)
+    return None if known is None else known.get(metric)
+
+
+# Workflows ----------------------------------------------------------------------------------------
+
+
 def share_of_real_data(workflow: str, t: ArrayLike) -> np.ndarray:
-    """The share of real data that the model of generation t trains on: 1/t, or 0 for replace."""
+    """The expected share of real data in what the model of generation t trains on.
+
+    1/t; 0 for replace after the first generation.
+    """
     t = np.asarray(t, np.float64)
     return np.where(t == 1, 1.0, 0.0) if workflow == "replace" else 1 / t
 

@@ -94,9 +94,12 @@ def test_files_of_mean_and_covariance(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "gausian"], "task: expected one of gaussian, got 'gausian'"),
-        (["runn"], "command: expected run gaussian, plot, info, got 'runn'"),
-        ([], "command: expected run gaussian, plot, info, got none"),
+        (
+            ["run", "gausian"],
+            "task: expected one of gaussian, kde, linear-regression, categorical, got",
+        ),
+        (["runn"], "run categorical, plot, info, got 'runn'"),
+        ([], "run categorical, plot, info, got none"),
         ([*RUN, "--dim", "0"], "dim: expected at least 1, got 0"),
         ([*RUN, "--dim", "one"], "--dim"),
         ([*RUN, "--num-samples", "-3"], "num_samples: expected at least 1, got -3"),

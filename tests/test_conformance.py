@@ -7,12 +7,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import standard_errors
 
 import jaxcollapse as jc
 from jaxcollapse.tasks import FAMILIES
 from jaxcollapse.workflows import WORKFLOWS
 
-POINTS = {"gaussian": [{"dim": 1, "num_samples": 4}, {"dim": 3, "num_samples": 8}]}
+POINTS = {
+    "gaussian": [{"dim": 1, "num_samples": 4}, {"dim": 3, "num_samples": 8}],
+    "kde": [
+        {"dataset": "moons", "bandwidth": 0.3, "num_samples": 6},
+        {"dataset": "swiss-roll", "bandwidth": "scott", "num_samples": 12},
+    ],
+    "linear-regression": [
+        {"dim": 2, "noise_variance": 0.5, "num_samples": 7},
+        {"dim": 5, "noise_variance": 1.0, "num_samples": 4},
+    ],
+    "categorical": [{"num_outcomes": 5, "num_samples": 12}],
+}
 CASES = [
     (family, point, workflow, pool)
     for family, workflow, pool in itertools.product(
@@ -39,7 +51,7 @@ def chain_of(case, generations):
 
 def test_metrics_are_those_declared_one_a_generation(case):
     metrics = jax.jit(chain_of(case, 5))(jax.random.key(0))
-    assert set(metrics) == set(case[0].metrics)
+    assert set(metrics) == set(case[0].labels)
     for value in metrics.values():
         chex.assert_shape(value, (5,))
         chex.assert_type(value, jnp.float32)
@@ -71,6 +83,18 @@ def test_the_first_generation_is_the_same_under_every_workflow(case):
         np.testing.assert_allclose(values, ours[name], rtol=1e-5, atol=1e-6)
 
 
+def test_share_of_real_data(case):
+    _, _, workflow, _ = case
+    share = jax.jit(jax.vmap(chain_of(case, 6)))(jc.seed_keys(range(400)))["share_of_real_data"]
+    expected = jc.theory.share_of_real_data(workflow().name, np.arange(1, 7))
+    if not workflow().needs_points:
+        np.testing.assert_allclose(share, np.tile(expected, (400, 1)), rtol=1e-6)
+        return
+    np.testing.assert_array_equal(share[:, 0], 1.0)
+    for t in range(1, 6):
+        assert standard_errors(share[:, t], expected[t]) < 5
+
+
 def test_no_key_is_used_twice(case):
     with jax.debug_key_reuse(True):
         metrics = jax.jit(chain_of(case, 2))(jax.random.key(3))
@@ -83,7 +107,11 @@ def test_families_are_complete(case):
     assert set(point) == set(family.axes)
     assert {"corrected", "authors"} <= set(family.presets)
     assert family.work(**point) > 0
-    family.check(workflow(), point, {"pool": "auto"})
+    options = {"pool": "auto"}
+    family.check(workflow(), point, options)
+    traced = family.traced(workflow(), point, options)
+    assert set(traced) <= set(family.axes)
+    assert all(isinstance(leaf, int | float) for leaf in jax.tree.leaves(traced))
     for metric in family.metrics.values():
         assert metric.long_name
         assert metric.units

@@ -30,6 +30,7 @@ def test_dimensions_and_coordinates(dataset):
     assert dataset["trace_ratio"].attrs == {
         "long_name": "Trace of the covariance, fitted / real",
         "units": "1",
+        "scale": "log",
     }
     frame = dataset.to_dataframe()
     assert frame.index.names == ["workflow", "dim", "num_samples", "seed", "generation"]
@@ -170,7 +171,7 @@ def fragile_family(bad_seed):
         make=make,
         axes=("num_samples",),
         metrics={"value": Metric("Value", "1")},
-        traced_axes=lambda needs_points, pool: (),
+        traced=lambda workflow, point, options: {},
         work=lambda num_samples: 1.0,
         theory=lambda *args, **kwargs: None,
         presets={"corrected": {}, "authors": {}},
@@ -210,13 +211,20 @@ def test_chosen_metrics_only():
     result = jc.sweep(
         "gaussian", ["replace"], {"dim": [1], "num_samples": [5]}, 3, 3, metrics=["trace_ratio"]
     )
-    assert set(result.data_vars) == {"trace_ratio", "first_nonfinite_generation"}
+    assert set(result.data_vars) == {
+        "trace_ratio",
+        "first_nonfinite_generation",
+        "run_seconds",
+    }
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "gausian"}, "task: expected one of gaussian, got 'gausian'"),
+        (
+            {"task": "gausian"},
+            "task: expected one of gaussian, kde, linear-regression, categorical, got 'gausian'",
+        ),
         ({"workflows": ["replaced"]}, "workflow: expected one of replace"),
         ({"workflows": []}, "workflow: expected at least one value"),
         ({"workflows": ["replace", "replace"]}, "workflow: expected at least one value, each once"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from jaxcollapse import checks
-from jaxcollapse.tasks import gaussian
+from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
 from jaxcollapse.tasks.family import TaskFamily
 
-FAMILIES: dict[str, TaskFamily] = {family.name: family for family in (gaussian.FAMILY,)}
+FAMILIES: dict[str, TaskFamily] = {
+    module.FAMILY.name: module.FAMILY for module in (gaussian, kde, linear_regression, categorical)
+}
 
 
 def as_family(task: TaskFamily | str) -> TaskFamily:

@@ -7,10 +7,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcollapse import checks
-from jaxcollapse.chain import Task
+from jaxcollapse import checks, metrics
+from jaxcollapse.chain import SHARE_OF_REAL_DATA, Task
 from jaxcollapse.metrics import Metric
 from jaxcollapse.workflows import Workflow
+
+
+class Summary(NamedTuple):
+    """One number a chain.
+
+    Attributes:
+      values: ``[...]``, the shape of a metric without its generations.
+      long_name: for files.
+    """
+
+    values: np.ndarray
+    long_name: str
 
 
 class TaskFamily(NamedTuple):
@@ -22,23 +34,35 @@ class TaskFamily(NamedTuple):
         options is ``pool``.
       axes: the parameters that a sweep varies, in the order of the result's dimensions.
       metrics: label and units of each metric, by name.
-      traced_axes: ``traced_axes(needs_points, pool)``, the axes that change no array's shape,
-        so that one compiled program serves all their values.
+      traced: ``traced(workflow, point, options)``, a dict of those of the point's parameters that
+        change no array's shape, as numbers or trees of numbers that ``make`` takes: one compiled
+        program serves all their values. Cells whose trees differ in structure have their own.
       work: ``work(**axes)``, how long a chain takes relative to others, for estimates of time.
       theory: ``theory(metric, workflow, generation, options, **axes)``, the mean over seeds that
         is known in closed form, an array like ``generation``, or None.
       presets: options by preset name: ``corrected`` (the default) is what we recommend,
         ``authors`` what the published experiments did.
+      summaries: ``summaries(metrics)``, from arrays ``[..., G]`` by metric (those that were
+        computed), one number a chain.
+      approximations: ``approximations(workflow, point, options)``, what is not exact in law
+        there and by how much, in words for the result's attributes; "" where all is exact.
     """
 
     name: str
     make: Callable[..., Task]
     axes: tuple[str, ...]
     metrics: Mapping[str, Metric]
-    traced_axes: Callable[[bool, str], tuple[str, ...]]
     work: Callable[..., float]
-    theory: Callable[..., np.ndarray | None]
     presets: Mapping[str, Mapping[str, Any]]
+    traced: Callable[[Workflow, Mapping, Mapping], dict[str, Any]] = lambda *given: {}
+    theory: Callable[..., np.ndarray | None] = lambda *given, **axes: None
+    summaries: Callable[[Mapping[str, np.ndarray]], dict[str, Summary]] = lambda metrics: {}
+    approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
+
+    @property
+    def labels(self) -> dict[str, Metric]:
+        """Label and units of every metric of a chain: those of the task, and the chain's own."""
+        return {**self.metrics, SHARE_OF_REAL_DATA: metrics.SHARE_OF_REAL_DATA}
 
     def check(
         self, workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]

@@ -12,6 +12,7 @@ neither underflows nor loses the directions that collapse fastest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,7 @@ from jaxcollapse.chain import Task
 from jaxcollapse.framed import Batch, fitted, framed_pool, real_model
 from jaxcollapse.pools import points_pool, statistics_pool
 from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.workflows import Workflow
 
 # Parameters ---------------------------------------------------------------------------------
 
@@ -70,14 +72,9 @@ def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian
       num_samples: N.
     """
     dim = chi.shape[0]
-    below = np.tri(dim, k=-1, dtype=bool)
-    draws = random.normal(key, (dim + int(np.count_nonzero(below)),))
-    # A gather of D(D-1)/2 draws: half the draws of a full square, and no scatter.
-    place = np.zeros((dim, dim), np.int32)
-    place[below] = np.arange(dim, draws.shape[0])
-    triangle = jnp.where(below, draws[place], 0.0) + jnp.diag(chi)
+    draws = random.normal(key, (dim + dim * (dim - 1) // 2,))
     scale = jnp.sqrt(num_samples)
-    return from_factor(draws[:dim] / scale, jnp.where((chi > 0)[None, :], triangle, 0.0) / scale)
+    return from_factor(draws[:dim] / scale, random.bartlett(draws[dim:], chi) / scale)
 
 
 # Fit ----------------------------------------------------------------------------------------
@@ -174,15 +171,19 @@ def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, 
 
 
 METRICS = {
-    "squared_error_of_mean": metrics.Metric("Squared error of the mean", "data units squared"),
-    "squared_error_of_cov": metrics.Metric(
-        "Squared error of the covariance", "data units to the fourth"
+    "squared_error_of_mean": metrics.Metric(
+        "Squared error of the mean", "data units squared", scale="log"
     ),
-    "trace_ratio": metrics.Metric("Trace of the covariance, fitted / real", "1"),
+    "squared_error_of_cov": metrics.Metric(
+        "Squared error of the covariance", "data units to the fourth", scale="log"
+    ),
+    "trace_ratio": metrics.Metric("Trace of the covariance, fitted / real", "1", scale="log"),
     "log_det_ratio": metrics.Metric(
         "Log-determinant of the covariance, fitted - real", "nats", infinite=True
     ),
-    "wasserstein2": metrics.Metric("Wasserstein-2 distance to the real law", "data units"),
+    "wasserstein2": metrics.Metric(
+        "Wasserstein-2 distance to the real law", "data units", scale="log"
+    ),
 }
 
 # Task ---------------------------------------------------------------------------------------
@@ -257,9 +258,9 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
         )
 
     def fit_view(key, view):
-        points, mask = view.content
-        fewest = min(size(), points.shape[0])
-        return fitted(view.frame, fit_points(points, mask, ddof, fewest))
+        points = view.content
+        fewest = min(size(), points.data.shape[0])
+        return fitted(view.frame, fit_points(points.data, points.mask, ddof, fewest))
 
     def sample_batch(key, model):
         return Batch(model, random.normal_points(key, size(), dim))
@@ -313,7 +314,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
     return Task(
         init=init,
         pool=pool,
-        fit=lambda key, view: fitted(view.frame, fit_moments(view.content, ddof)),
+        fit=lambda key, view: fitted(view.frame, fit_moments(view.content.content, ddof)),
         noise=noise,
         sample=sample_batch,
         evaluate=lambda truth, model: evaluate(truth, model.absolute, rank),
@@ -335,8 +336,9 @@ def _real_mean(mean: Any, dim: int) -> Any:
     return np.broadcast_to(np.asarray(mean, random.float_dtype()), (dim,))
 
 
-def _traced_axes(needs_points: bool, pool: str) -> tuple[str, ...]:
-    return () if needs_points or pool == "points" else ("num_samples",)
+def _traced(workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]) -> dict:
+    on_points = workflow.needs_points or options["pool"] == "points"
+    return {} if on_points else {"num_samples": point["num_samples"]}
 
 
 def _theory(metric, workflow, generation, options, dim, num_samples):
@@ -355,7 +357,7 @@ FAMILY = TaskFamily(
     make=task,
     axes=("dim", "num_samples"),
     metrics=METRICS,
-    traced_axes=_traced_axes,
+    traced=_traced,
     # Per generation: overheads, products of D x D matrices, and rows of N x D points.
     work=lambda dim, num_samples: 200.0 + dim**2 + dim * num_samples / 2,
     theory=_theory,

@@ -1,0 +1,214 @@
+"""What every experiment shares: its command line, its sweeps, its figures, the report.
+
+An experiment is a ``Study``. Run again, it takes the results files that it finds and draws its
+figures anew; interrupted, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see jaxcollapse/cli.py
+
+from jaxcollapse import checks, cli, results
+from jaxcollapse.sweep import Plan, plan
+
+if TYPE_CHECKING:
+    import xarray
+
+WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
+NUM_SAMPLES = [10, 32, 100, 316, 1000]
+DATASETS = ["blobs", "circles", "moons", "swiss-roll"]
+
+
+class Study(NamedTuple):
+    """An experiment.
+
+    Attributes:
+      name: of its file, and of its folder of results.
+      title: of its part of the report.
+      seen: one sentence on what is to be seen.
+      sweeps: ``sweeps(quick, preset)``, plans by the name of their results file.
+      figures: ``figures(datasets)``, figures by name, from results by name.
+    """
+
+    name: str
+    title: str
+    seen: str
+    sweeps: Callable[[bool, str], Mapping[str, Plan]]
+    figures: Callable[[Mapping[str, xarray.Dataset]], Mapping[str, Any]]
+
+
+def sweep(
+    quick: bool,
+    preset: str,
+    task: str,
+    axes: Mapping[str, Sequence[Any]],
+    generations: int = 100,
+    metrics: Sequence[str] | None = None,
+    workflows: Sequence[str] = WORKFLOWS,
+    quick_generations: int = 12,
+    **options: Any,
+) -> Plan:
+    """A sweep of 100 seeds; the quick one has 4, few generations, and the axes' extremes cut."""
+    seeds = 100
+    if quick:
+        seeds, generations = 4, min(generations, quick_generations)
+    return plan(task, workflows, axes, seeds, generations, preset, metrics, **options)
+
+
+def run(study: Study, out: Path, quick: bool, preset: str, overwrite: bool) -> list[Path]:
+    """The sweeps of a study and its figures; returns the files in ``out``."""
+    checks.require("matplotlib", "plot").use("Agg")
+    start = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    plans = study.sweeps(quick, preset)
+    datasets: dict[str, xarray.Dataset] = {}
+    made = []
+    for name, wanted in plans.items():
+        found = _existing(out / f"{name}.nc", wanted, overwrite)
+        if found is None:
+            found = cli.run_and_save(wanted, out / f"{name}.nc", overwrite)
+            made.append(name)
+        datasets[name] = found
+    paths = [out / f"{name}.nc" for name in datasets]
+    for name, dataset in datasets.items():
+        paths.append(out / f"{name}_cells.csv")
+        with results.whole_file(paths[-1]) as temporary:
+            dataset[results.RUN_SECONDS].to_dataframe().to_csv(temporary)
+    figures = study.figures(datasets)
+    for name, figure in figures.items():
+        paths.append(out / f"{name}.png")
+        with results.whole_file(paths[-1]) as temporary:
+            figure.savefig(temporary)
+    seconds = {
+        key: sum(dataset.attrs[f"{key}_seconds"] for dataset in datasets.values())
+        for key in ("compile", "run")
+    }
+    facts = {
+        "title": study.title,
+        "seen": study.seen,
+        "command": f"python experiments/{study.name}.py" + (" --quick" if quick else ""),
+        "preset": preset,
+        "figures": [f"{name}.png" for name in figures],
+        "programs": sum(int(dataset.attrs["programs"]) for dataset in datasets.values()),
+        "compile_seconds": round(seconds["compile"], 1),
+        "run_seconds": round(seconds["run"], 1),
+        "device": next(iter(datasets.values())).attrs["device"],
+        "approximations": sorted({d.attrs["approximations"] for d in datasets.values()}),
+    }
+    with results.whole_file(out / FACTS) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    print(*paths, sep="\n")
+    print(
+        f"{time.perf_counter() - start:.0f} s, of {len(plans)} sweeps {len(made)} run now; "
+        f"{facts['programs']} programs compiled in {facts['compile_seconds']} s, "
+        f"ran for {facts['run_seconds']} s"
+    )
+    return paths
+
+
+FACTS = "study.json"
+
+
+def _existing(path: Path, wanted: Plan, overwrite: bool) -> xarray.Dataset | None:
+    """The result in a file if it is that of the plan; None if it has to be made.
+
+    Raises:
+      ValueError: the file is another result, and must not be written over.
+    """
+    if overwrite or not path.exists():
+        return None
+    dataset = results.load(path)
+    configuration = json.loads(json.dumps(results.configuration(wanted)))
+    if json.loads(dataset.attrs["configuration"]) != configuration:
+        raise checks.refuse(
+            "results file",
+            "none, or one of this very sweep",
+            f"{path}, which is another",
+            "choose another --out or pass --overwrite",
+        )
+    return dataset
+
+
+def report(folder: Path) -> Path:
+    """One HTML page, ``report.html``, of all studies that have a folder in ``folder``."""
+    sections = []
+    for path in sorted(folder.glob(f"*/{FACTS}")):
+        facts = json.loads(path.read_text())
+        text = {key: html.escape(str(value)) for key, value in facts.items()}
+        images = "".join(_image(path.parent / name) for name in facts["figures"])
+        notes = "".join(
+            f"<p>Approximate: {html.escape(note)}</p>"
+            for note in facts["approximations"]
+            if note != "none"
+        )
+        sections.append(
+            f"<section><h2>{text['title']}</h2><p>{text['seen']}</p>"
+            f"<p><code>{text['command']}</code>, preset {text['preset']}, {text['programs']} "
+            f"programs compiled in {text['compile_seconds']} s, ran for {text['run_seconds']} s "
+            f"on {text['device']}</p>{notes}{images}</section>"
+        )
+    if not sections:
+        raise checks.refuse("report", "results of experiments", f"none in {folder}", "run some")
+    page = (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Model collapse</title>"
+        "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+        "img{max-width:100%}code{background:#eee;padding:.1em .3em}</style>"
+        f"<h1>Model collapse: every figure</h1>{''.join(sections)}</html>\n"
+    )
+    with results.whole_file(folder / "report.html") as temporary:
+        temporary.write_text(page)
+    return folder / "report.html"
+
+
+def _image(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    name = html.escape(path.stem.replace("_", " "))
+    return f"<figure><img src='data:image/png;base64,{data}' alt='{name}'></figure>"
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> None:
+    """The command line of an experiment."""
+    tyro = checks.require("tyro", "sweep")
+
+    def experiment(
+        out: Path = Path("results") / study.name,
+        quick: bool = False,
+        preset: str = "corrected",
+        report: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Runs a figure of the paper.
+
+        Args:
+          out: folder for results files and figures.
+          quick: a small grid, few seeds and generations.
+          preset: corrected (what we recommend) or authors (what the published experiments did).
+          report: also gather all figures beside ``out`` in one page, report.html.
+          overwrite: run again where there are results.
+        """
+        run(study, out, quick, preset, overwrite)
+        if report:
+            print(write_report(out.parent))
+
+    try:
+        tyro.cli(
+            experiment,
+            description=f"{study.title}. {study.seen}",
+            args=list(sys.argv[1:] if arguments is None else arguments),
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except (ValueError, ImportError) as error:
+        cli.fail(str(error))
+
+
+write_report = report

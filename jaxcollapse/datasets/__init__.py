@@ -1,0 +1,1 @@
+"""Real data to start a chain from."""

@@ -1,0 +1,75 @@
+"""Least squares of minimum norm, whatever the shape and the rank."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def pseudo_inverse(matrix: jax.Array, rank: jax.Array | int | None = None) -> jax.Array:
+    """Moore-Penrose inverse ``[D, N]`` of ``[N, D]``, through singular values.
+
+    Args:
+      matrix: ``[N, D]``.
+      rank: how many singular values are not 0, if known; otherwise those above
+        ``max(N, D) eps`` times the largest, the cut-off of ``numpy.linalg.pinv(rtol=None)``.
+    """
+    left, inverse, right = _inverse_parts(matrix, rank)
+    return (right.T * inverse[None, :]) @ left.T
+
+
+def minimum_norm(
+    inputs: jax.Array, targets: jax.Array, rank: jax.Array | int | None = None
+) -> jax.Array:
+    """The shortest w ``[D]`` of all that make ``|X w - y|`` least.
+
+    Args:
+      inputs: X, ``[N, D]``.
+      targets: y, ``[N]``.
+      rank: of X: see ``pseudo_inverse``.
+    """
+    left, inverse, right = _inverse_parts(inputs, rank)
+    return right.T @ (inverse * (left.T @ targets))
+
+
+def _inverse_parts(matrix, rank):
+    left, values, right = jnp.linalg.svd(matrix, full_matrices=False)
+    if rank is None:
+        cut_off = max(matrix.shape) * jnp.finfo(matrix.dtype).eps * values[0]
+        keep = values > cut_off
+    else:
+        keep = jnp.arange(values.size) < rank
+    return left, jnp.where(keep, 1.0 / jnp.where(keep, values, 1.0), 0.0), right
+
+
+# When the normal equations are safe: of 4 D rows drawn with replacement fewer than D differ with a
+# probability below 1e-14 for D >= 8, below 1e-17 for D >= 10; X is then conditioned well.
+ROWS_FOR_NORMAL_EQUATIONS = 4
+DIM_FOR_NORMAL_EQUATIONS = 8
+
+
+def repeated_rows(
+    inputs: jax.Array, count: jax.Array, total: jax.Array, num_rows: int
+) -> jax.Array:
+    """``minimum_norm`` for a design whose row i was seen ``count_i`` times.
+
+    Args:
+      inputs: X, ``[N, D]``, rows in general position.
+      count: ``[N]``, may be 0.
+      total: ``[N]``, the sum of the targets seen with each row; 0 where there were none.
+      num_rows: at least so many rows were seen in all; static.
+    """
+    dim = inputs.shape[1]
+    many = num_rows >= ROWS_FOR_NORMAL_EQUATIONS * dim
+    if many and dim >= DIM_FOR_NORMAL_EQUATIONS:
+        gram = (inputs * count[:, None]).T @ inputs
+        factor = jax.scipy.linalg.cho_factor(gram)
+        weights = jax.scipy.linalg.cho_solve(factor, inputs.T @ total)
+        # A second step on what is left takes the rounding of the squared condition back.
+        residual = total - count * (inputs @ weights)
+        return weights + jax.scipy.linalg.cho_solve(factor, inputs.T @ residual)
+    root = jnp.sqrt(count)
+    safe = jnp.where(count > 0, root, 1.0)
+    rank = jnp.minimum(jnp.sum(count > 0, dtype=np.int32), dim)
+    return minimum_norm(inputs * root[:, None], total / safe, rank)

@@ -1,0 +1,190 @@
+"""Options of ``jaxcollapse run``, a class a task, from which its help is made."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcollapse import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Common(abc.ABC):
+    """Options of every ``run``."""
+
+    out: Path
+    """Results file to write, NetCDF-4 (.nc)."""
+    workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
+    """Training workflows: replace, accumulate, accumulate-subsample."""
+    seeds: str = "100"
+    """How many seeds from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is 5 6 7)."""
+    generations: int = 100
+    """Generations; the first is fitted to real data."""
+    preset: str = "corrected"
+    """corrected: what we recommend. authors: what the published experiments did."""
+    pool: str = "auto"
+    """statistics: draw only what a fit needs, exact in law. points: draw the points.
+    auto: statistics where the workflow allows."""
+    metric: tuple[str, ...] = ()
+    """Metrics to compute; all by default."""
+    subsample_size: int | None = None
+    """Points that accumulate-subsample draws; as many as a generation has by default."""
+    memory_limit: float | None = None
+    """GiB that running chains may take; an eighth of what is free by default."""
+    overwrite: bool = False
+    """Replace an existing results file."""
+
+    @abc.abstractmethod
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes, by name."""
+
+    @abc.abstractmethod
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian(Common):
+    """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again."""
+
+    dim: tuple[int, ...] = (1, 3, 10, 31, 100)
+    """Dimensions D."""
+    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
+    """Points N that each generation draws."""
+    ddof: float | None = None
+    """The fitted covariance is the scatter over N - ddof; both presets use 0."""
+    mean: Path | None = None
+    """Real mean, a .npy or .csv file of D numbers; 0 by default. No metric depends on it."""
+    cov: Path | None = None
+    """Real covariance, a .npy or .csv file of D x D (or D) numbers; the identity by default."""
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes, by name."""
+        return {"dim": self.dim, "num_samples": self.num_samples}
+
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+        arrays = {"mean": self.mean, "cov": self.cov}
+        given = {name: _array(path) for name, path in arrays.items() if path is not None}
+        return given | _given(self, "ddof")
+
+
+@dataclasses.dataclass(frozen=True)
+class KDE(Common):
+    """Kernel density estimates of points: fitted, sampled, and fitted again."""
+
+    dataset: tuple[str, ...] = ("blobs", "circles", "moons", "swiss-roll")
+    """Real data: blobs, circles, moons, swiss-roll."""
+    bandwidth: tuple[str, ...] = ("0.1", "0.5", "1.0")
+    """Bandwidths: numbers, scott, silverman, or schedules in the generation t: 0.5*t^-0.25."""
+    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
+    """Points N that each generation draws."""
+    kernel: str | None = None
+    """gaussian (default) or tophat."""
+    num_test: int | None = None
+    """Real test points M; 500 by default."""
+    num_clusters: int | None = None
+    """Clusters of blobs; 3 by default."""
+    blob_dim: int | None = None
+    """Dimensions of blobs; 2 by default."""
+    test_centres: str | None = None
+    """Test points of blobs: shared (corrected) or redrawn (authors) centres of the clusters."""
+    data: Path | None = None
+    """Real data in place of a named data set: a .npy or .csv file, a row a point. Each seed's
+    training and test points are distinct rows."""
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes, by name."""
+        dataset = self.dataset if self.data is None else (self.data.stem,)
+        bandwidth = [_number_or_name(value) for value in self.bandwidth]
+        return {"dataset": dataset, "bandwidth": bandwidth, "num_samples": self.num_samples}
+
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+        names = ("kernel", "num_test", "num_clusters", "blob_dim", "test_centres")
+        given = {"data": _array(self.data)} if self.data is not None else {}
+        return given | _given(self, *names)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearRegression(Common):
+    """Linear regression: weights fitted by least squares, used to label, and fitted again."""
+
+    dim: tuple[int, ...] = (1, 3, 10, 32, 100)
+    """Dimensions D."""
+    noise_variance: tuple[float, ...] = (0.1, 1.0, 10.0)
+    """Variances of the noise in the targets."""
+    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
+    """Examples N that each generation labels."""
+    design: str | None = None
+    """fixed: the inputs of the first generation serve all (default). fresh: each has its own."""
+    num_test: int | None = None
+    """Test inputs M; 1000 by default."""
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes, by name."""
+        names = ("dim", "noise_variance", "num_samples")
+        return {name: getattr(self, name) for name in names}
+
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+        return _given(self, "design", "num_test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(Common):
+    """Categorical distributions: fitted by frequencies, sampled, and fitted again."""
+
+    num_outcomes: tuple[int, ...] = (10, 100, 1000)
+    """Outcomes K."""
+    num_samples: tuple[int, ...] = (10, 100, 1000)
+    """Draws N of each generation."""
+    exponent: float | None = None
+    """Real probabilities are proportional to k^-exponent: 0 (default) is uniform, 1 Zipf's law."""
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes, by name."""
+        return {"num_outcomes": self.num_outcomes, "num_samples": self.num_samples}
+
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+        return _given(self, "exponent")
+
+
+TASKS: dict[str, type[Common]] = {
+    "gaussian": Gaussian,
+    "kde": KDE,
+    "linear-regression": LinearRegression,
+    "categorical": Categorical,
+}
+
+
+def _given(options: Common, *names: str) -> dict[str, Any]:
+    """Those options that were given."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _number_or_name(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise checks.refuse("array file", "a file that exists", str(path), "check the path")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path)
+        return np.loadtxt(path, delimiter=",", ndmin=1)
+    except (ValueError, OSError, EOFError) as error:
+        raise checks.refuse(
+            "array file", ".npy, or .csv of numbers alone", f"{path} ({error})", "save it again"
+        ) from None

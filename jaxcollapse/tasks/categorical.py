@@ -1,0 +1,197 @@
+"""Categorical distributions: fitted by frequencies, sampled, and fitted again.
+
+The field's smallest model of collapse, and population genetics' Wright-Fisher model: outcomes that
+a generation happens not to draw are lost for ever under ``replace``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks, random, theory
+from jaxcollapse.chain import Task
+from jaxcollapse.metrics import Metric
+from jaxcollapse.pools import points_pool, statistics_pool
+from jaxcollapse.tasks.family import Summary, TaskFamily
+
+# Parameters ---------------------------------------------------------------------------------
+
+
+class Truth(NamedTuple):
+    """The real distribution.
+
+    Attributes:
+      entropy: in nats.
+      heterozygosity: ``1 - sum p^2``, the probability that two draws differ.
+    """
+
+    entropy: float
+    heterozygosity: float
+
+
+def real_probabilities(num_outcomes: int, exponent: float = 0.0) -> np.ndarray:
+    """``p_k`` proportional to ``k^-exponent``, ``[K]``: uniform for 0, Zipf's law for 1."""
+    weights = np.arange(1, num_outcomes + 1, dtype=np.float64) ** -exponent
+    return weights / weights.sum()
+
+
+# Sample -------------------------------------------------------------------------------------
+
+
+def sample(key: jax.Array, counts: jax.Array, num_samples: int) -> jax.Array:
+    """``num_samples`` outcomes, int32 ``[N]``, each with probability ``counts / sum(counts)``.
+
+    Args:
+      key: a typed key.
+      counts: int32 ``[K]``, with a sum below 2**31.
+      num_samples: N.
+    """
+    cumulative = jnp.cumsum(counts)
+    draws = random.integers(key, (num_samples,), cumulative[-1])
+    return jnp.searchsorted(cumulative, draws, side="right").astype(np.int32)
+
+
+# Fit ----------------------------------------------------------------------------------------
+
+
+def fit(outcomes: jax.Array, num_outcomes: int, mask: jax.Array | None = None) -> jax.Array:
+    """Counts, int32 ``[K]``, of ``outcomes`` ``[N]`` from 0 to K - 1, where ``mask`` is True."""
+    weight = 1 if mask is None else mask.astype(np.int32)
+    return jnp.zeros(num_outcomes, np.int32).at[outcomes].add(weight)
+
+
+# Evaluate -----------------------------------------------------------------------------------
+
+
+def evaluate(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
+    """How much of the real diversity is left.
+
+    Returns:
+      ``entropy_ratio``: ``-sum p log p`` over that of the real distribution.
+      ``outcomes_left``: how many outcomes have a count.
+      ``heterozygosity_ratio``: ``1 - sum p^2`` over that of the real distribution.
+    """
+    dtype = random.float_dtype()
+    present = counts > 0
+    p = counts.astype(dtype) / jnp.sum(counts).astype(dtype)
+    entropy = -jnp.sum(p * jnp.log(jnp.where(present, p, 1.0)))
+    # Summed as p (1 - p), which is 0 to the last digit when one outcome is left.
+    heterozygosity = jnp.sum(p * (1.0 - p))
+    return {
+        "entropy_ratio": entropy / truth.entropy,
+        "outcomes_left": jnp.sum(present, dtype=dtype),
+        "heterozygosity_ratio": heterozygosity / truth.heterozygosity,
+    }
+
+
+METRICS = {
+    "entropy_ratio": Metric("Entropy, fitted / real", "1"),
+    "outcomes_left": Metric("Outcomes left", "outcomes"),
+    "heterozygosity_ratio": Metric("Heterozygosity, fitted / real", "1"),
+}
+ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outcome is left
+
+
+def absorption(metrics: Mapping[str, np.ndarray]) -> dict[str, Summary]:
+    """``absorption_generation``: the first with an entropy ratio below 1e-8; 0 if there is none."""
+    if "entropy_ratio" not in metrics:
+        return {}
+    absorbed = metrics["entropy_ratio"] < ABSORBED
+    first = np.where(absorbed.any(axis=-1), 1 + np.argmax(absorbed, axis=-1), 0)
+    label = "First generation with an entropy ratio below 1e-8; 0 where there is none"
+    return {"absorption_generation": Summary(first.astype(np.int32), label)}
+
+
+# Task ---------------------------------------------------------------------------------------
+
+
+def task(num_outcomes: int, num_samples: int, exponent: float = 0.0, pool: str = "auto") -> Task:
+    """Frequencies of N draws of K outcomes.
+
+    Args:
+      num_outcomes: K, at least 2.
+      num_samples: N, real draws and draws of every generation.
+      exponent: real probabilities are proportional to ``k^-exponent``; uniform by default.
+      pool: ``"statistics"`` keeps counts; ``"points"`` keeps the outcomes; ``"auto"`` uses counts
+        where the workflow allows.
+
+    Raises:
+      ValueError: a count is not a whole number or too small, or ``exponent`` is negative.
+    """
+    num_outcomes = checks.whole_number("num_outcomes", num_outcomes, minimum=2)
+    num_samples = checks.whole_number("num_samples", num_samples)
+    checks.one_of("pool", pool, ("auto", "points", "statistics"))
+    if not 0 <= exponent < float("inf"):
+        raise checks.refuse("exponent", "a finite number of at least 0", exponent, "change it")
+    p = real_probabilities(num_outcomes, exponent)
+    dtype = random.float_dtype()
+    truth = Truth(dtype.type(-np.sum(p * np.log(p))), dtype.type(np.sum(p * (1 - p))))
+    cumulative = np.cumsum(p).astype(dtype)
+
+    def real_outcomes(key):
+        if exponent == 0:
+            return random.integers(key, (num_samples,), num_outcomes)
+        draws = jnp.searchsorted(cumulative, random.uniform(key, (num_samples,)), side="right")
+        return jnp.minimum(draws, num_outcomes - 1).astype(np.int32)
+
+    count = partial(fit, num_outcomes=num_outcomes)
+    points = Task(
+        init=lambda key: (truth, real_outcomes(key)),
+        pool=lambda truth, capacity: _checked_pool(points_pool, capacity, num_samples),
+        fit=lambda key, view: count(view.data, mask=view.mask),
+        noise=lambda key: key,
+        sample=lambda key, counts: sample(key, counts, num_samples),
+        evaluate=evaluate,
+    )
+    statistics = points._replace(
+        init=lambda key: (truth, count(real_outcomes(key))),
+        pool=lambda truth, capacity: _checked_pool(
+            lambda capacity: statistics_pool(jnp.add), capacity, num_samples
+        ),
+        fit=lambda key, view: view.content,
+        sample=lambda key, counts: count(sample(key, counts, num_samples)),
+    )
+    if pool == "statistics":
+        return statistics
+    return points if pool == "points" else points._replace(statistics=statistics)
+
+
+def _checked_pool(make, capacity, num_samples):
+    if capacity * num_samples >= 2**31:
+        raise checks.refuse(
+            "outcomes kept",
+            "fewer than 2**31, which are counted in 32 bits",
+            capacity * num_samples,
+            "lower num_samples or generations",
+        )
+    return make(capacity)
+
+
+def _theory(metric, workflow, generation, options, num_outcomes, num_samples):
+    return theory.categorical_metric(
+        metric,
+        workflow,
+        generation,
+        num_outcomes,
+        num_samples,
+        uniform=options.get("exponent", 0.0) == 0,
+    )
+
+
+FAMILY = TaskFamily(
+    name="categorical",
+    make=task,
+    axes=("num_outcomes", "num_samples"),
+    metrics=METRICS,
+    # Per generation: overheads, passes over the outcomes, and a search for each draw.
+    work=lambda num_outcomes, num_samples: 300.0 + num_outcomes / 2 + 5 * num_samples,
+    theory=_theory,
+    presets={"corrected": {"exponent": 0.0}, "authors": {"exponent": 0.0}},
+    summaries=absorption,
+)

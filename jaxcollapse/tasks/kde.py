@@ -1,0 +1,539 @@
+"""Kernel density estimates: fitted by keeping the points, sampled, and fitted again.
+
+A sample of an estimate is a point of its data, chosen at random, plus noise of the kernel. So the
+points are kept under every workflow; what the two kinds of pool differ in is how an estimate of
+many points is evaluated: on ``points`` all kernels anew, on ``statistics`` from sums at each test
+point to which every generation adds its own, at the same cost however many there are.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks, kernels, random, theory
+from jaxcollapse.chain import Task
+from jaxcollapse.datasets.points import PointDataset, real_data
+from jaxcollapse.kernels import GAUSSIAN, KERNELS, WINDOW, Kernel, KernelSums
+from jaxcollapse.metrics import Metric
+from jaxcollapse.pools import Points, Pool, points_pool
+from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.workflows import Workflow
+
+# Parameters ---------------------------------------------------------------------------------
+
+
+class Bandwidth(NamedTuple):
+    """A rule for the bandwidth of an estimate of R points in generation t: ``c R^-p t^-a``.
+
+    Attributes:
+      scale: c, in the units of the data.
+      per_point: p.
+      per_generation: a.
+    """
+
+    scale: Any
+    per_point: Any = 0.0
+    per_generation: Any = 0.0
+
+    def of(self, num_points: jax.Array, generation: jax.Array) -> jax.Array:
+        """The bandwidth, in the units of the data."""
+        scale = jnp.asarray(self.scale, random.float_dtype())
+        return scale * num_points**-self.per_point * generation**-self.per_generation
+
+
+def bandwidth_rule(value: Any, dim: int) -> Any:
+    """A fixed bandwidth as a number, any other as a ``Bandwidth``.
+
+    Args:
+      value: a number; ``scott``, ``R^(-1/(D+4))``, or ``silverman``, ``(R (D+2)/4)^(-1/(D+4))``,
+        both as in scikit-learn, without the scale of the data (Scott 1992, Silverman 1986); a
+        schedule ``c*t^-a`` in the generation t (the paper's Theorem 7); or a ``Bandwidth``.
+      dim: D.
+
+    Raises:
+      ValueError: none of these, or not positive.
+    """
+    if isinstance(value, Bandwidth) or checks.is_traced(value):
+        return value
+    power = 1.0 / (dim + 4)
+    if value == "scott":
+        return Bandwidth(1.0, power)
+    if value == "silverman":
+        return Bandwidth(((dim + 2) / 4) ** -power, power)
+    schedule = re.fullmatch(r"([0-9.eE+-]+)\s*\*\s*t\s*(?:\^|\*\*)\s*(-[0-9.eE+-]+)", str(value))
+    try:
+        scale, exponent = map(float, schedule.groups()) if schedule else (float(value), 0.0)
+    except (TypeError, ValueError):
+        scale, exponent = 0.0, 0.0
+    if not (0 < scale < float("inf") and -float("inf") < exponent <= 0):
+        raise checks.refuse(
+            "bandwidth",
+            "a positive number, scott, silverman, or a schedule like 0.5*t^-0.25",
+            repr(value),
+            "choose one of those",
+        )
+    return Bandwidth(scale, per_generation=-exponent) if schedule else scale
+
+
+class Truth(NamedTuple):
+    """What an estimate is held against.
+
+    Attributes:
+      test: ``[M, D]``.
+      real_mean: ``[D]``, of the real batch.
+    """
+
+    test: jax.Array
+    real_mean: jax.Array
+
+
+class Batch(NamedTuple):
+    """What a generation made.
+
+    Attributes:
+      points: ``[N, D]``.
+      generation: which, float; 0 for real data.
+    """
+
+    points: jax.Array
+    generation: jax.Array
+
+
+class Spread(NamedTuple):
+    """Sums over R points, about the real mean.
+
+    Attributes:
+      num_points: R, float.
+      shift: ``[D]``, of differences.
+      square: of squared distances.
+    """
+
+    num_points: jax.Array
+    shift: jax.Array
+    square: jax.Array
+
+
+class Running(NamedTuple):
+    """What running sums know of an estimate.
+
+    Attributes:
+      spread: of its points.
+      log_density: ``[M]``, at the test points, in nats.
+    """
+
+    spread: Spread
+    log_density: jax.Array
+
+
+class KDE(NamedTuple):
+    """A fitted estimate.
+
+    Attributes:
+      points: ``[R, D]``.
+      mask: bool ``[R]``, the points that count.
+      bandwidth: h, in the units of the data.
+      generation: which model this is, from 1, float.
+      running: what is known of it from running sums, or None; then the first points count.
+    """
+
+    points: jax.Array
+    mask: jax.Array
+    bandwidth: jax.Array
+    generation: jax.Array
+    running: Running | None = None
+
+
+# Sample -------------------------------------------------------------------------------------
+
+
+def sample(
+    key: jax.Array, points: jax.Array, bandwidth: Any, num_samples: int, kernel: str = "gaussian"
+) -> jax.Array:
+    """``num_samples`` points ``[N, D]`` of the estimate of ``points`` ``[R, D]``."""
+    chosen = random.integers(random.fold_in(key, 0), (num_samples,), points.shape[0])
+    noise = KERNELS[kernel].noise(random.fold_in(key, 1), num_samples, points.shape[1])
+    return points[chosen] + bandwidth * noise
+
+
+def _sample_model(key: jax.Array, model: KDE, kernel: Kernel, num_samples: int) -> Batch:
+    """``sample`` from the points that count."""
+    place, dim = random.fold_in(key, 0), model.points.shape[1]
+    if model.running is not None:
+        chosen = random.integers(place, (num_samples,), model.running.spread.num_points)
+    else:
+        rank = jnp.cumsum(model.mask, dtype=jnp.int32)
+        chosen = jnp.searchsorted(rank, 1 + random.integers(place, (num_samples,), rank[-1]))
+    rows = model.points.at[chosen].get(mode="promise_in_bounds")
+    noise = kernel.noise(random.fold_in(key, 1), num_samples, dim)
+    return Batch(rows + model.bandwidth * noise, model.generation)
+
+
+# Fit ----------------------------------------------------------------------------------------
+
+
+def fit(points: Points, rule: Any, generation: jax.Array, running: Running | None = None) -> KDE:
+    """The estimate of the points that count, with the bandwidth of a rule.
+
+    Args:
+      points: ``data`` ``[R, D]`` and ``mask`` ``[R]``.
+      rule: a bandwidth or a ``Bandwidth``.
+      generation: which model this is, from 1.
+      running: what is known of it from running sums.
+    """
+    if running is None:
+        count = jnp.sum(points.mask, dtype=points.data.dtype)
+    else:
+        count = running.spread.num_points
+    h = _bandwidth(rule, count, generation)
+    return KDE(points.data, points.mask, h, generation, running)
+
+
+def _bandwidth(rule: Any, num_points: jax.Array, generation: jax.Array) -> jax.Array:
+    if isinstance(rule, Bandwidth):
+        return rule.of(num_points, generation)
+    return jnp.asarray(rule, random.float_dtype())
+
+
+# Evaluate -----------------------------------------------------------------------------------
+
+
+def log_density(
+    test: jax.Array, points: jax.Array, bandwidth: Any, kernel: str = "gaussian"
+) -> jax.Array:
+    """Log-density ``[M]`` in nats at ``test`` ``[M, D]`` of the estimate of ``points`` ``[R, D]``.
+
+    ``log (1/R) sum_i K((x - x_i)/h) / (h^D |K|)``; -inf where a tophat kernel reaches no point.
+
+    Raises:
+      ValueError: an unknown kernel, or shapes that do not fit.
+    """
+    checks.one_of("kernel", kernel, KERNELS)
+    if np.ndim(points) != 2 or np.ndim(test) != 2 or points.shape[1] != test.shape[1]:
+        raise checks.refuse(
+            "test and points",
+            "[M, D] and [R, D]",
+            f"{np.shape(test)} and {np.shape(points)}",
+            "give a row a point",
+        )
+    dtype = random.float_dtype()
+    test, points = jnp.asarray(test, dtype), jnp.asarray(points, dtype)
+    everything = jnp.ones(points.shape[0], bool)
+    bandwidth = jnp.asarray(bandwidth, dtype)
+    return _direct_log_density(KERNELS[kernel], test, points, everything, bandwidth)
+
+
+def _direct_log_density(kernel, test, points, mask, bandwidth):
+    precision = kernel.precision(bandwidth)[None]
+    sums = kernels.no_points(test.shape[0])
+    sums = kernels.add_points(kernel, sums, precision, test, points, mask)
+    count = jnp.sum(mask, dtype=test.dtype)
+    return kernels.log_density(kernel, sums, bandwidth, count, test.shape[1])
+
+
+def spread_of(points: jax.Array, mask: jax.Array, real_mean: jax.Array) -> Spread:
+    """The sums over the rows of ``points`` ``[R, D]`` with ``mask`` True."""
+    shift = jnp.where(mask[:, None], points - real_mean[None, :], 0.0)
+    return Spread(jnp.sum(mask, dtype=shift.dtype), jnp.sum(shift, axis=0), jnp.sum(shift**2))
+
+
+def evaluate(truth: Truth, model: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, jax.Array]:
+    """How an estimate does on real test points, and how wide it is.
+
+    Returns:
+      ``nll``: the mean over test points of ``-log f``, in nats; inf if one is uncovered.
+      ``uncovered``: how many test points have a density of 0 (tophat kernel).
+      ``pool_variance``: of the points that it was fitted to, about their own mean (``ddof=0``),
+      the mean over coordinates.
+      ``second_moment``: of the estimate, about the mean of the real batch, the mean over
+      coordinates.
+    """
+    dim = truth.test.shape[1]
+    if model.running is not None:
+        spread, log_f = model.running
+    else:
+        spread = spread_of(model.points, model.mask, truth.real_mean)
+        log_f = _direct_log_density(kernel, truth.test, model.points, model.mask, model.bandwidth)
+    about_real_mean = spread.square / (dim * spread.num_points)
+    shift = jnp.sum((spread.shift / spread.num_points) ** 2) / dim
+    return {
+        "nll": -jnp.mean(log_f),
+        "uncovered": jnp.sum(jnp.isneginf(log_f), dtype=log_f.dtype),
+        "pool_variance": about_real_mean - shift,
+        "second_moment": about_real_mean + kernel.variance(dim) * model.bandwidth**2,
+    }
+
+
+METRICS = {
+    "nll": Metric(
+        "Negative log-likelihood of real test points", "nats", infinite=True, scale="log"
+    ),
+    "pool_variance": Metric("Variance of the fitted points", "data units squared", scale="log"),
+    "second_moment": Metric("Second moment about the real mean", "data units squared", scale="log"),
+    "uncovered": Metric("Test points without density", "points"),
+}
+
+# Pools --------------------------------------------------------------------------------------
+
+
+class View(NamedTuple):
+    """What the next model is fitted to.
+
+    Attributes:
+      points: the points.
+      generation: which model that will be, from 1, float.
+      running: what is known from running sums, or None.
+    """
+
+    points: Points
+    generation: jax.Array
+    running: Running | None = None
+
+    @property
+    def share(self) -> jax.Array:
+        """The share of real data."""
+        return self.points.share
+
+
+class Kept(NamedTuple):
+    """The state of a pool that keeps no sums.
+
+    Attributes:
+      points: the state of a points pool.
+      generation: of the model that is fitted next, from 1, float.
+    """
+
+    points: Any
+    generation: jax.Array
+
+
+def _points_pool(capacity: int) -> Pool:
+    """A points pool that knows which generation comes next."""
+    inner = points_pool(capacity)
+
+    def start(batch, real=False):
+        return Kept(inner.start(batch.points, real), batch.generation + 1.0)
+
+    def add(state, batch):
+        return Kept(inner.add(state.points, batch.points), batch.generation + 1.0)
+
+    return Pool(
+        start,
+        add,
+        all=lambda state: View(inner.all(state.points), state.generation),
+        draw=lambda key, state, n: View(inner.draw(key, state.points, n), state.generation),
+    )
+
+
+class Summed(NamedTuple):
+    """The state of a pool that keeps sums of kernels.
+
+    Attributes:
+      points: the state of a points pool.
+      generation: of the model that is fitted next, from 1, float.
+      spread: of all points.
+      sums: of kernels at the test points.
+      low: the precision at which they are; the lower one of two if the bandwidth changes.
+    """
+
+    points: Any
+    generation: jax.Array
+    spread: Spread
+    sums: KernelSums
+    low: jax.Array
+
+
+def _summing_pool(truth: Truth, capacity: int, kernel: Kernel, rule: Any) -> Pool:
+    """Points, with the sums of their kernels at the test points.
+
+    With a fixed bandwidth each batch adds to one log-sum a test point. With one that changes there
+    are sums at two precisions around the present one; when it leaves their window, all kernels
+    are computed anew around it. That happens twice each time the squared bandwidth halves.
+    """
+    inner = points_pool(capacity)
+    num_test, dim = truth.test.shape
+    changes = isinstance(rule, Bandwidth) and capacity > 1
+    nothing = kernels.no_points(num_test, 2, 3) if changes else kernels.no_points(num_test)
+
+    def add_points(sums, low, points, mask=None):
+        at = jnp.stack([low, WINDOW * low]) if changes else low[None]
+        return kernels.add_points(kernel, sums, at, truth.test, points, mask)
+
+    def spread_of_batch(batch):
+        return spread_of(batch.points, jnp.ones(batch.points.shape[0], bool), truth.real_mean)
+
+    def start(batch, real=False):
+        generation, spread = batch.generation + 1.0, spread_of_batch(batch)
+        low = kernel.precision(_bandwidth(rule, spread.num_points, generation))
+        sums = add_points(nothing, low, batch.points)
+        return Summed(inner.start(batch.points, real), generation, spread, sums, low)
+
+    def add(state, batch):
+        generation = batch.generation + 1.0
+        spread = jax.tree.map(jnp.add, state.spread, spread_of_batch(batch))
+        points = inner.add(state.points, batch.points)
+
+        def stay():
+            return add_points(state.sums, state.low, batch.points), state.low
+
+        def move():
+            rows = inner.all(points)
+            return add_points(nothing, now, rows.data, rows.mask), now
+
+        if not changes:
+            sums, low = stay()
+        else:
+            now = kernel.precision(_bandwidth(rule, spread.num_points, generation))
+            inside = (state.low <= now) & (now <= WINDOW * state.low)
+            sums, low = jax.lax.cond(inside, stay, move)
+        return Summed(points, generation, spread, sums, low)
+
+    def all_points(state):
+        count = state.spread.num_points
+        h = _bandwidth(rule, count, state.generation)
+        if changes:
+            log_f = kernels.interpolated_log_density(state.sums, state.low, h, count, dim)
+        else:
+            log_f = kernels.log_density(kernel, state.sums, h, count, dim)
+        return View(inner.all(state.points), state.generation, Running(state.spread, log_f))
+
+    return Pool(start, add, all_points)
+
+
+# Task ---------------------------------------------------------------------------------------
+
+
+def task(
+    dataset: Any,
+    bandwidth: Any,
+    num_samples: int,
+    kernel: str = "gaussian",
+    num_test: int = 500,
+    num_clusters: int = 3,
+    blob_dim: int = 2,
+    test_centres: str = "shared",
+    data: Any = None,
+    pool: str = "auto",
+) -> Task:
+    """Kernel density estimates of N points.
+
+    Args:
+      dataset: ``blobs``, ``circles``, ``moons``, ``swiss-roll``, or an array ``[R, D]`` of real
+        data; with ``data`` given, only its label.
+      bandwidth: h: see ``bandwidth_rule``. A number, or the fields of a ``Bandwidth``, may be
+        traced.
+      num_samples: N, real points and points of every generation.
+      kernel: ``gaussian`` or ``tophat``.
+      num_test: M, real test points.
+      num_clusters: of blobs.
+      blob_dim: D of blobs.
+      test_centres: of blobs, ``shared`` with the training points or ``redrawn``, as published.
+      data: real data ``[R, D]``, in place of a named data set.
+      pool: ``"points"`` computes all kernels for every estimate; ``"statistics"`` keeps sums at
+        the test points, exact for a fixed bandwidth and within
+        ``kernels.INTERPOLATION_ERROR`` nats for one that changes (gaussian kernel); ``"auto"``
+        uses them where the workflow allows. What the models sample is the same.
+
+    Raises:
+      ValueError: an unknown name, a number out of range, or data of another shape or too few.
+    """
+    source = real_data(dataset if data is None else data, num_clusters, blob_dim, test_centres)
+    num_samples = checks.whole_number("num_samples", num_samples)
+    num_test = checks.whole_number("num_test", num_test)
+    checks.one_of("pool", pool, ("auto", "points", "statistics"))
+    radial = KERNELS[checks.one_of("kernel", kernel, KERNELS)]
+    rule = bandwidth_rule(bandwidth, source.dim)
+    source.check(num_samples, num_test)
+
+    def init(key):
+        train, test = source.draw(key, num_samples, num_test)
+        return Truth(test, jnp.mean(train, axis=0)), Batch(train, jnp.zeros((), train.dtype))
+
+    points = Task(
+        init=init,
+        pool=lambda truth, capacity: _points_pool(capacity),
+        fit=lambda key, view: fit(view.points, rule, view.generation, view.running),
+        noise=lambda key: key,
+        sample=lambda key, model: _sample_model(key, model, radial, num_samples),
+        evaluate=functools.partial(evaluate, kernel=radial),
+    )
+    if radial is not GAUSSIAN and isinstance(rule, Bandwidth):
+        # A tophat has an edge, which no interpolation follows.
+        return points
+    statistics = points._replace(
+        pool=lambda truth, capacity: _summing_pool(truth, capacity, radial, rule)
+    )
+    if pool == "statistics":
+        return statistics
+    return points if pool == "points" else points._replace(statistics=statistics)
+
+
+def _traced(workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]) -> dict:
+    """The bandwidth: as a number where sums for a fixed one are kept, else as a rule."""
+    rule = bandwidth_rule(point["bandwidth"], _source_of(point, options).dim)
+    if not isinstance(rule, Bandwidth):
+        if _sums(workflow, options):
+            return {"bandwidth": rule}
+        rule = Bandwidth(rule)
+    return {"bandwidth": Bandwidth(*map(float, rule))}
+
+
+def _sums(workflow: Workflow, options: Mapping[str, Any]) -> bool:
+    """Whether sums over several generations are kept."""
+    accumulates = not workflow.needs_points and workflow.capacity(2) > 1
+    return accumulates and options["pool"] != "points"
+
+
+def _source_of(point: Mapping[str, Any], options: Mapping[str, Any]) -> PointDataset:
+    names = ("num_clusters", "blob_dim", "test_centres")
+    chosen = {name: options[name] for name in names if name in options}
+    data = options.get("data")
+    return real_data(point["dataset"] if data is None else data, **chosen)
+
+
+def _approximations(
+    workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]
+) -> str:
+    changes = isinstance(bandwidth_rule(point["bandwidth"], 1), Bandwidth)
+    if not (changes and _sums(workflow, options)) or options.get("kernel") == "tophat":
+        return ""
+    return (
+        f"nll with a bandwidth that changes, {workflow.name}: log-densities interpolated in the "
+        f"bandwidth, within {kernels.INTERPOLATION_ERROR:g} nats at every test point "
+        "(pool 'points' is exact); what the models sample is exact"
+    )
+
+
+def _theory(metric, workflow, generation, options, dataset, bandwidth, num_samples):
+    source = _source_of({"dataset": dataset}, options)
+    if source.variance is None or metric not in ("pool_variance", "second_moment"):
+        return None
+    rule = bandwidth_rule(bandwidth, source.dim)
+    rule = rule if isinstance(rule, Bandwidth) else Bandwidth(rule)
+    t = np.arange(1, int(np.max(generation)) + 1)
+    size = num_samples * t if workflow == "accumulate" else np.full(t.shape, num_samples)
+    h = rule.scale * size**-rule.per_point * t ** -float(rule.per_generation)
+    added = KERNELS[options.get("kernel", "gaussian")].variance(source.dim) * h**2
+    real = source.variance(num_samples)
+    values = theory.kde_metric(metric, workflow, real, added, num_samples)
+    return None if values is None else values[np.asarray(generation) - 1]
+
+
+FAMILY = TaskFamily(
+    name="kde",
+    make=task,
+    axes=("dataset", "bandwidth", "num_samples"),
+    metrics=METRICS,
+    traced=_traced,
+    # Per generation: overheads and a row of test points for each point.
+    work=lambda dataset, bandwidth, num_samples: 20.0 + num_samples,
+    theory=_theory,
+    presets={"corrected": {"test_centres": "shared"}, "authors": {"test_centres": "redrawn"}},
+    approximations=_approximations,
+)
