@@ -65,12 +65,22 @@ def sweep(
     return plan(task, workflows, axes, seeds, generations, preset, metrics, **options)
 
 
-def run(study: Study, out: Path, quick: bool, preset: str, overwrite: bool) -> list[Path]:
-    """The sweeps of a study and its figures; returns the files in ``out``."""
+def run(
+    study: Study,
+    out: Path,
+    quick: bool,
+    preset: str,
+    overwrite: bool,
+    only: Sequence[str] = (),
+) -> list[Path]:
+    """The sweeps of a study, or ``only`` some, and its figures; returns the files in ``out``."""
     checks.require("matplotlib", "plot").use("Agg")
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     plans = study.sweeps(quick, preset)
+    for name in only:
+        checks.one_of("--only", name, plans)
+    plans = {name: plans[name] for name in only or plans}
     datasets: dict[str, xarray.Dataset] = {}
     made = []
     for name, wanted in plans.items():
@@ -96,7 +106,9 @@ def run(study: Study, out: Path, quick: bool, preset: str, overwrite: bool) -> l
     facts = {
         "title": study.title,
         "seen": study.seen,
-        "command": f"python experiments/{study.name}.py" + (" --quick" if quick else ""),
+        "command": f"python experiments/{study.name}.py"
+        + (" --quick" if quick else "")
+        + (f" --only {' '.join(only)}" if only else ""),
         "preset": preset,
         "figures": [f"{name}.png" for name in figures],
         "programs": sum(int(dataset.attrs["programs"]) for dataset in datasets.values()),
@@ -184,6 +196,7 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> None:
         out: Path = Path("results") / study.name,
         quick: bool = False,
         preset: str = "corrected",
+        only: tuple[str, ...] = (),
         report: bool = False,
         overwrite: bool = False,
     ) -> None:
@@ -193,10 +206,11 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> None:
           out: folder for results files and figures.
           quick: a small grid, few seeds and generations.
           preset: corrected (what we recommend) or authors (what the published experiments did).
+          only: some of its results files, by name, where it has several.
           report: also gather all figures beside ``out`` in one page, report.html.
           overwrite: run again where there are results.
         """
-        run(study, out, quick, preset, overwrite)
+        run(study, out, quick, preset, overwrite, only)
         if report:
             print(write_report(out.parent))
 

@@ -99,7 +99,7 @@ class Row(NamedTuple):
     Attributes:
       dataset: a result whose grid axes are scalars but for the one that colours tell apart.
       metric: what is drawn.
-      title: beside the workflow's name.
+      title: under the workflow's name.
     """
 
     dataset: xarray.Dataset
@@ -122,7 +122,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
     plt = checks.require("matplotlib.pyplot", "plot")
     checks.one_of("statistic", statistic, ("mean", "median"))
     columns = rows[0].dataset["workflow"].values
-    size = (max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.75 * len(rows) + 0.9)
+    size = (max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.85 * len(rows) + 0.9)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             len(rows),
@@ -138,7 +138,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
             for workflow, axis in zip(columns, panel_axes, strict=True):
                 panel = row.dataset.sel(workflow=workflow)
                 _panel(axis, panel, row.metric, hue, colours, statistic)
-                axis.set_title(", ".join(filter(None, [str(workflow), row.title])))
+                axis.set_title("\n".join(filter(None, [str(workflow), row.title])))
             _scale_row(panel_axes, row.metric, row.dataset)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
@@ -168,7 +168,7 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
         figure, axes = plt.subplots(
             dataset.sizes[row_axis],
             dataset.sizes["workflow"],
-            figsize=(PAGE_WIDTH, 1.75 * dataset.sizes[row_axis] + 0.9),
+            figsize=(PAGE_WIDTH, 1.85 * dataset.sizes[row_axis] + 0.9),
             sharex=True,
             sharey="row",
             squeeze=False,
@@ -183,7 +183,7 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
                     name = f"{label(hue)} = {colour}"
                     axis.plot(places, mean, color=shade, marker="o", markersize=2.5, label=name)
                     axis.fill_between(places, low, high, color=shade, alpha=0.25, linewidth=0)
-                axis.set_title(f"{workflow}, {label(row_axis)} = {value}")
+                axis.set_title(f"{workflow}\n{label(row_axis)} = {value}")
                 axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
             _scale_row(panel_axes, metric, dataset, over_generations=False)
             attrs = dataset[metric].attrs

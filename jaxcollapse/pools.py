@@ -104,7 +104,7 @@ def points_pool(capacity: int) -> Pool:
 
     def all_rows(state):
         n = batch_size(state)
-        index = jnp.arange(capacity * n)
+        index = jnp.arange(capacity * n, dtype=jnp.int32)
         return Points(state.rows, index < state.batches * n, index < state.real * n)
 
     def draw(key, state, size):

@@ -1,6 +1,8 @@
 """Every experiment, in its quick version."""
 
-import importlib.util
+import importlib
+import json
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,32 +12,105 @@ import pytest
 from jaxcollapse import plotting, results
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))
+import common  # noqa: E402
+
+NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem != "common")
+PAPER = {
+    "num_samples": [10, 32, 100, 316, 1000],
+    "dataset": ["blobs", "circles", "moons", "swiss-roll"],
+}
+# Axes, cells and generations of each, from the paper's tables.
+FULL = {
+    "figure1_gaussian": ({"dim": [1, 3, 10, 31, 100]}, 75, 100),
+    "figure2_kde": ({"bandwidth": [0.1, 0.5, 1.0]}, 180, 100),
+    "kde_tophat": ({"bandwidth": [0.1, 0.5, 1.0]}, 180, 100),
+    "kde_bandwidth_study": (
+        {"bandwidth": [0.01, 0.0316, 0.1, 0.316, 1, 3.16, 10, 31.6, 100]},
+        540,
+        1000,
+    ),
+    "kde_selector_study": ({"bandwidth": ["scott", "silverman"]}, 120, 1000),
+    "linear_regression": (
+        {"dim": [1, 3, 10, 32, 100], "noise_variance": [0.1, 1.0, 10.0]},
+        225,
+        100,
+    ),
+    "share_of_real_data": ({}, 15, 100),
+}
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(name):
+    return importlib.import_module(name).STUDY
 
 
-@pytest.mark.parametrize("preset", ["corrected", "authors"])
-def test_figure1(tmp_path, capsys, preset):
-    figure1 = load("figure1_gaussian")
-    figure1.main(["--out", str(tmp_path), "--quick", "--preset", preset])
-    dataset = results.load(tmp_path / "gaussian.nc")
-    assert dataset.attrs["preset"] == preset
-    assert dataset["squared_error_of_cov"].sizes["workflow"] == 3
+@pytest.mark.parametrize("name", NAMES)
+def test_quick(name, tmp_path, capsys):
+    common.main(study(name), ["--out", str(tmp_path / name), "--quick", "--report"])
     shown = capsys.readouterr().out
-    for name in ("squared_error_of_mean", "squared_error_of_cov", "densities"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
-        assert f"{name}.png" in shown
+    facts = json.loads((tmp_path / name / "study.json").read_text())
+    assert facts["figures"]
+    for figure in facts["figures"]:
+        assert (tmp_path / name / figure).stat().st_size > 10_000
+        assert figure in shown
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64") == len(facts["figures"])
+    assert study(name).title in page
+    plt.close("all")
+    # Given again, it takes the results that are there.
+    common.main(study(name), ["--out", str(tmp_path / name), "--quick"])
+    assert " 0 run now" in capsys.readouterr().out
     plt.close("all")
 
 
-def test_full_grid_is_the_papers():
-    figure1 = load("figure1_gaussian")
-    assert figure1.FULL == {"dim": [1, 3, 10, 31, 100], "num_samples": [10, 32, 100, 316, 1000]}
+@pytest.mark.parametrize("name", ["figure1_gaussian", "linear_regression"])
+def test_preset_of_the_authors(name, tmp_path):
+    common.main(study(name), ["--out", str(tmp_path), "--quick", "--preset", "authors"])
+    facts = json.loads((tmp_path / "study.json").read_text())
+    assert facts["preset"] == "authors"
+    for path in tmp_path.glob("*.nc"):
+        assert results.load(path).attrs["preset"] == "authors"
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("preset", ["corrected", "authors"])
+def test_full_grids_are_the_papers(name, preset):
+    axes, cells, generations = FULL[name]
+    plans = list(study(name).sweeps(False, preset).values())
+    assert sum(len(plan.cells) for plan in plans) == cells
+    for axis, values in {**PAPER, **axes}.items():
+        if axis in plans[0].axes:
+            found = [value for plan in plans for value in plan.axes[axis]]
+            assert list(dict.fromkeys(found)) == values
+    for plan in plans:
+        assert plan.generations == generations
+        assert plan.seeds.tolist() == list(range(100))
+        assert [w.name for w in plan.workflows] == list(common.WORKFLOWS)
+
+
+def test_categorical_grid_is_the_papers():
+    plans = study("categorical").sweeps(False, "corrected").values()
+    outcomes = [10, 100, 1000, 10_000, 100_000]
+    assert [plan.axes["num_samples"] for plan in plans] == [[n] for n in outcomes]
+    assert all(plan.axes["num_outcomes"] == outcomes for plan in plans)
+
+
+def test_results_of_another_sweep_are_not_taken(tmp_path, capsys):
+    share = study("share_of_real_data")
+    common.main(share, ["--out", str(tmp_path), "--quick"])
+    before = (tmp_path / "share.nc").read_bytes()
+    with pytest.raises(SystemExit):
+        common.main(share, ["--out", str(tmp_path), "--quick", "--preset", "authors"])
+    assert "which is another" in capsys.readouterr().err
+    assert (tmp_path / "share.nc").read_bytes() == before
+    plt.close("all")
+
+
+def test_every_experiment_is_in_the_readme():
+    readme = (EXPERIMENTS / "README.md").read_text()
+    for name in NAMES:
+        assert f"{name}.py" in readme
 
 
 def test_densities_of_the_authors_are_centred_and_use_the_variance():

@@ -1,0 +1,65 @@
+"""The laws of the chains against the plain loops of the benchmarks: KS at several generations."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+import jaxcollapse as jc
+from jaxcollapse.tasks import FAMILIES
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import loops
+
+GENERATIONS = (1, 2, 5, 10)
+WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
+
+
+def cell(task, fast, **point):
+    marks = [] if fast else [pytest.mark.slow]
+    name = "-".join([task, *map(str, point.values())])
+    return pytest.param(task, point, marks=marks, id=name)
+
+
+CELLS = [
+    *(
+        # All of them take minutes of scikit-learn's time.
+        cell(
+            "kde",
+            (dataset, bandwidth, n) in {("moons", "scott", 10), ("swiss-roll", 0.1, 100)},
+            dataset=dataset,
+            bandwidth=bandwidth,
+            num_samples=n,
+        )
+        for dataset in ("blobs", "circles", "moons", "swiss-roll")
+        for bandwidth in (0.1, "scott")
+        for n in (10, 100)
+    ),
+    *(
+        cell("linear-regression", True, dim=d, noise_variance=s, num_samples=n)
+        for d, n, s in [(3, 10, 0.1), (10, 10, 1.0), (10, 8, 1.0), (4, 100, 10.0)]
+    ),
+    *(cell("categorical", True, num_outcomes=k, num_samples=n) for k, n in [(10, 20), (300, 50)]),
+]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize(("task", "point"), CELLS)
+def test_distributions_over_seeds(task, point, workflow):
+    seeds = 150
+    exact = {"one_leaf": True} if task == "kde" else {}
+    histories = [
+        loops.LOOPS[task](workflow, max(GENERATIONS), 1000 + s, **point, **exact)
+        for s in range(seeds)
+    ]
+    chain = jc.make_chain(FAMILIES[task].make(**point), workflow, max(GENERATIONS))
+    ours = jax.jit(jax.vmap(chain))(jc.seed_keys(range(1000)))
+    for name in histories[0]:
+        # Rounded, so that values of discrete metrics that are equal tie in both precisions.
+        theirs = np.stack([history[name] for history in histories]).round(4)
+        for t in GENERATIONS:
+            p = stats.ks_2samp(np.round(ours[name][:, t - 1], 4), theirs[:, t - 1]).pvalue
+            assert p > 1e-4, (name, t)

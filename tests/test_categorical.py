@@ -1,0 +1,117 @@
+"""The categorical task: against NumPy, closed forms, absorption."""
+
+import jax
+import numpy as np
+import pytest
+from conftest import standard_errors
+from scipy import stats
+
+import jaxcollapse as jc
+from jaxcollapse import theory
+from jaxcollapse.tasks import categorical
+
+WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
+
+
+def chains(task, workflow, generations, seeds=20_000):
+    keys = jc.seed_keys(range(seeds))
+    return jax.device_get(jax.jit(jax.vmap(jc.make_chain(task, workflow, generations)))(keys))
+
+
+def test_fit_counts_what_counts():
+    outcomes = np.asarray([0, 2, 2, 3, 0, 2], np.int32)
+    np.testing.assert_array_equal(categorical.fit(outcomes, 5), [2, 0, 3, 1, 0])
+    mask = np.asarray([1, 1, 0, 1, 0, 1], bool)
+    np.testing.assert_array_equal(categorical.fit(outcomes, 5, mask), [1, 0, 2, 1, 0])
+
+
+def test_sample_follows_the_counts():
+    counts = np.asarray([5, 0, 1, 0, 14, 0], np.int32)
+    drawn = categorical.sample(jax.random.key(0), counts, 50_000)
+    seen = np.bincount(drawn, minlength=6)
+    assert seen[counts == 0].sum() == 0
+    expected = counts[counts > 0] / counts.sum() * 50_000
+    assert stats.chisquare(seen[counts > 0], expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("pool", ["auto", "points"])
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize(("num_outcomes", "num_samples"), [(10, 20), (200, 15)])
+def test_means(workflow, pool, num_outcomes, num_samples):
+    task = jc.categorical.task(num_outcomes, num_samples, pool=pool)
+    metrics = chains(task, workflow, 40)
+    known = 0
+    for name in categorical.METRICS:
+        for t in (1, 2, 10, 40):
+            arguments = (name, workflow, t, num_outcomes, num_samples)
+            expected = theory.categorical_metric(*arguments)
+            if expected is not None:
+                known += 1
+                assert standard_errors(metrics[name][:, t - 1], expected) < 5, (name, t)
+    assert known == (12 if workflow == "replace" else 4)
+
+
+def test_real_distribution_that_is_not_uniform():
+    p = categorical.real_probabilities(6, 1.0)
+    np.testing.assert_allclose(p, (1 / np.arange(1, 7)) / np.sum(1 / np.arange(1, 7)))
+    task = jc.categorical.task(6, 12, exponent=1.0)
+    ratio = chains(task, "replace", 5)["heterozygosity_ratio"]
+    assert standard_errors(ratio[:, 4], (1 - 1 / 12) ** 5) < 5
+    assert theory.categorical_metric("entropy_ratio", "replace", 1, 6, 12, uniform=False) is None
+
+
+def test_absorption():
+    """Two outcomes, N = 20: the mean time from the exact chain, and the diffusion limit near it."""
+    axes = {"num_outcomes": [2], "num_samples": [20]}
+    result = jc.sweep("categorical", ["replace"], axes, seeds=4000, generations=600)
+    times = result["absorption_generation"].values.ravel()
+    entropy = result["entropy_ratio"].values.reshape(4000, 600)
+    assert (times > 0).all()
+    for seed in range(50):
+        first = times[seed]
+        assert (entropy[seed, first - 1 :] == 0).all()
+        assert (entropy[seed, : first - 1] > 0).all()
+    # E T = sum over t of P(T > t), and T > t exactly where two outcomes are left.
+    left = theory.categorical_survivors(np.arange(1, 600), 2, 20)["outcomes_left"]
+    exact = 1 + np.sum(left - 1)
+    assert standard_errors(times, exact) < 5
+    assert float(theory.categorical_absorption_time(20, 2)) == pytest.approx(exact, rel=0.1)
+
+
+def test_a_chain_that_ends_before_absorption():
+    axes = {"num_outcomes": [2], "num_samples": [1000]}
+    result = jc.sweep("categorical", ["replace", "accumulate"], axes, seeds=3, generations=4)
+    assert (result["absorption_generation"] == 0).all()
+    assert result["absorption_generation"].dims == (
+        "workflow",
+        "num_outcomes",
+        "num_samples",
+        "seed",
+    )
+
+
+def test_many_outcomes():
+    task = jc.categorical.task(100_000, 1000)
+    metrics = chains(task, "replace", 3, seeds=20)
+    left = 100_000 * (1 - (1 - 1e-5) ** 1000)
+    assert standard_errors(metrics["outcomes_left"][:, 0], left) < 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_outcomes": 1}, "num_outcomes: expected at least 2, got 1"),
+        ({"num_samples": 0}, "num_samples: expected at least 1"),
+        ({"exponent": -1.0}, "exponent: expected a finite number of at least 0"),
+        ({"pool": "bag"}, "pool: expected one of auto"),
+    ],
+)
+def test_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        jc.categorical.task(**({"num_outcomes": 3, "num_samples": 5} | change))
+
+
+def test_more_outcomes_than_can_be_counted_are_refused():
+    chain = jc.make_chain(jc.categorical.task(3, 10**6), "accumulate", 10**4)
+    with pytest.raises(ValueError, match="outcomes kept: expected fewer than"):
+        jax.eval_shape(chain, jax.random.key(0))

@@ -1,0 +1,175 @@
+"""The regression task: against NumPy, its pools against each other, closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import standard_errors
+from scipy import stats
+
+import jaxcollapse as jc
+from jaxcollapse import theory
+from jaxcollapse.least_squares import pseudo_inverse, repeated_rows
+from jaxcollapse.tasks import linear_regression
+
+WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
+
+
+def chains(task, workflow, generations, seeds, first_seed=0):
+    keys = jc.seed_keys(range(first_seed, first_seed + seeds))
+    return jax.device_get(jax.jit(jax.vmap(jc.make_chain(task, workflow, generations)))(keys))
+
+
+def examples(rows, dim, kind):
+    """Fixed inputs and targets; some rows twice, or a column that others make up."""
+    rng = np.random.default_rng(rows + 10 * dim)
+    inputs = rng.normal(size=(rows, dim))
+    if kind == "repeated rows":
+        inputs[rows // 2 :] = inputs[: rows - rows // 2]
+    if kind == "dependent columns":
+        inputs[:, -1] = inputs[:, 0] - 2 * inputs[:, 1]
+    return inputs.astype(np.float32), rng.normal(size=rows).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["full rank", "repeated rows", "dependent columns"])
+@pytest.mark.parametrize(("rows", "dim"), [(20, 5), (5, 20), (7, 7), (100, 32), (30, 40)])
+def test_weights_are_those_of_numpy(rows, dim, kind):
+    inputs, targets = examples(rows, dim, kind)
+    ours = linear_regression.fit(inputs, targets)
+    cut_off = max(rows, dim) * np.finfo(np.float32).eps
+    inverse = np.linalg.pinv(inputs.astype(np.float64), rcond=cut_off)
+    theirs = inverse @ targets
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
+    error = np.linalg.norm(pseudo_inverse(jnp.asarray(inputs)) - inverse)
+    assert error < 1e-4 * np.linalg.norm(inverse)
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(12, 2), (12, 5), (12, 12), (12, 20), (80, 10)])
+def test_repeated_rows_are_rows_that_repeat(rows, dim):
+    """80 rows in 10 dimensions go through the normal equations, the others do not."""
+    inputs, _ = examples(rows, dim, "full rank")
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(rows, size=rows)
+    targets = rng.normal(size=rows)
+    theirs = np.linalg.pinv(inputs[drawn].astype(np.float64), rcond=1e-6) @ targets
+    count = np.bincount(drawn, minlength=rows).astype(np.float32)
+    total = np.bincount(drawn, targets, minlength=rows).astype(np.float32)
+    ours = repeated_rows(inputs, count, total, rows)
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("design", ["fixed", "fresh"])
+@pytest.mark.parametrize("workflow", ["replace", "accumulate"])
+@pytest.mark.parametrize(("dim", "num_samples"), [(1, 4), (5, 12), (5, 5), (6, 3)])
+def test_points_and_statistics_draw_from_one_law(workflow, design, dim, num_samples):
+    task = jc.linear_regression.task(dim, num_samples, 0.5, design=design, pool="points")
+    points = chains(task, workflow, 10, 2000)
+    statistics = chains(
+        jc.linear_regression.task(dim, num_samples, 0.5, design=design, pool="statistics"),
+        workflow,
+        10,
+        2000,
+        first_seed=10_000,
+    )
+    for name in ("mse", "excess_risk"):
+        for t in (1, 2, 5, 10):
+            p = stats.ks_2samp(points[name][:, t - 1], statistics[name][:, t - 1]).pvalue
+            assert p > 1e-4, (name, t)
+
+
+@pytest.mark.parametrize("pool", ["statistics", "points"])
+@pytest.mark.parametrize("workflow", ["replace", "accumulate"])
+@pytest.mark.parametrize(("dim", "num_samples"), [(1, 6), (3, 20), (10, 4)])
+def test_mean_error(workflow, pool, dim, num_samples):
+    task = jc.linear_regression.task(dim, num_samples, 2.0, pool=pool)
+    metrics = chains(task, workflow, 30, 5000)
+    for t in (1, 2, 10, 30):
+        expected = theory.regression_error(workflow, t, dim, num_samples, 2.0)
+        for name in ("mse", "excess_risk"):
+            assert standard_errors(metrics[name][:, t - 1], expected) < 5, (name, t)
+
+
+def test_subsample_has_the_leading_order():
+    task = jc.linear_regression.task(2, 400, 1.0)
+    metrics = chains(task, "accumulate-subsample", 30, 2000)
+    for t in (2, 10, 30):
+        expected = theory.regression_error("accumulate-subsample", t, 2, 400, 1.0)
+        # Of next order is D/N, to which repeated rows add.
+        assert metrics["excess_risk"][:, t - 1].mean() == pytest.approx(expected, rel=0.05)
+    limit = theory.regression_error("accumulate-subsample", 10**5, 2, 400, 1.0)
+    assert limit == pytest.approx((np.pi**2 / 2 - 2) * 2 / 400, rel=1e-3)
+
+
+def test_where_the_mean_is_infinite_theory_is_silent():
+    for num_samples in (9, 10, 11):
+        assert theory.regression_error("replace", 3, 10, num_samples, 1.0) is None
+
+
+def test_deficient_subsamples_are_rank_deficient_least_squares():
+    """One subsample of the task against NumPy on the same rows."""
+    num_samples, dim = 12, 10
+    rng = np.random.default_rng(1)
+    design = rng.normal(size=(num_samples, dim)).astype(np.float32)
+    rows = rng.integers(num_samples, size=num_samples).astype(np.int32)
+    targets = rng.normal(size=num_samples).astype(np.float32)
+    task = jc.linear_regression.task(dim, num_samples, 1.0, pool="points")
+    view = linear_regression.FixedView(
+        design,
+        jc.pools.Points(
+            linear_regression.Batch(rows, targets),
+            np.ones(num_samples, bool),
+            np.zeros(num_samples, bool),
+        ),
+    )
+    weights, _ = task.fit(jax.random.key(0), view)
+    assert len(set(rows.tolist())) < dim
+    theirs = np.linalg.pinv(design[rows].astype(np.float64), rcond=1e-6) @ targets
+    assert np.linalg.norm(weights - theirs) < 1e-4 * np.linalg.norm(theirs)
+
+
+def test_noise_variance_compiles_no_program(compilations):
+    axes = {"dim": [2], "noise_variance": [0.1, 1, 10.0], "num_samples": [4, 9]}
+    result = jc.sweep("linear-regression", WORKFLOWS, axes, 3, 3)
+    # One each for replace and accumulate, whatever N; one for each N that is drawn from.
+    assert result.attrs["programs"] == 4
+    assert len(compilations) <= 4
+    assert result["mse"].dims[1:4] == ("dim", "noise_variance", "num_samples")
+
+
+def test_errors_scale_with_the_noise():
+    """For N > D the error is s^2 times that of s = 1, seed by seed."""
+    for workflow in WORKFLOWS:
+        one = chains(jc.linear_regression.task(3, 30, 1.0), workflow, 5, 4)["excess_risk"]
+        four = chains(jc.linear_regression.task(3, 30, 4.0), workflow, 5, 4)["excess_risk"]
+        np.testing.assert_allclose(four, 4 * one, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise_variance": -1.0}, "noise_variance: expected a finite number of at least 0"),
+        ({"dim": 0}, "dim: expected at least 1"),
+        ({"design": "random"}, "design: expected one of fixed, fresh"),
+        ({"num_test": 0}, "num_test: expected at least 1"),
+    ],
+)
+def test_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        jc.linear_regression.task(**({"dim": 2, "num_samples": 5} | change))
+    with pytest.raises(ValueError, match="inputs and targets: expected"):
+        jc.linear_regression.fit(np.zeros((3, 2)), np.zeros(2))
+
+
+def test_num_samples_may_be_traced_on_statistics():
+    def error(num_samples):
+        task = jc.linear_regression.task(2, num_samples, 1.0, pool="statistics")
+        return jc.make_chain(task, "replace", 3)(jax.random.key(0))["excess_risk"]
+
+    both = jax.vmap(error)(jnp.asarray([5, 50]))
+    np.testing.assert_allclose(both[0], error(5), rtol=1e-5)
+    with pytest.raises(ValueError, match="num_samples: expected a number known before tracing"):
+        jax.jit(
+            lambda n: jc.make_chain(
+                jc.linear_regression.task(2, n, 1.0, pool="points"), "replace", 2
+            )(jax.random.key(0))
+        )(5)
