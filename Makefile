@@ -22,7 +22,7 @@ $(VENV)/test: $(VENV)/pip pyproject.toml
 
 ## The paper's Figure 1: sweep, results file, figures, table.
 demo: $(VENV)/plot
-	$(BIN)/python experiments/figure1_gaussian.py --out $(RESULTS)/figure1 --overwrite
+	$(BIN)/python experiments/figure1_gaussian.py --out $(RESULTS)/figure1_gaussian --overwrite
 
 ## The tests, style and types.
 test: $(VENV)/test check
@@ -38,7 +38,7 @@ check: $(VENV)/test
 	$(BIN)/mypy
 
 bench: $(VENV)/test
-	$(BIN)/python benchmarks/gaussian.py --out benchmarks/results/gaussian.json
+	$(BIN)/python benchmarks/compare.py --out benchmarks/results
 
 clean:
 	rm -rf $(VENV) $(RESULTS)

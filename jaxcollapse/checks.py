@@ -36,6 +36,18 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
     return number
 
 
+def known_size(name: str, value: Any) -> int:
+    """Returns ``value``, or raises ``ValueError`` if it is traced where shapes depend on it."""
+    if is_traced(value):
+        raise refuse(
+            name,
+            "a number known before tracing, for the points pool",
+            "a traced one",
+            f"use pool='statistics' or map over {name} outside jax",
+        )
+    return value
+
+
 def one_of(name: str, value: Any, allowed: Any) -> Any:
     """Returns ``value`` if it is among ``allowed``, or raises ``ValueError``."""
     if value not in allowed:

@@ -251,9 +251,10 @@ def _scale_row(
         axis.set_yscale("log" if positive else "symlog")
     if not positive:
         return
-    # A collapse goes on below anything worth looking at.
+    # A collapse goes on below anything worth looking at; but every line shows where it begins.
     low, high = row[0].get_ylim()
-    row[0].set_ylim(max(low, high * 1e-6), high)
+    begins = min((v for values in shown for v in values[:1] if v > 0), default=high)
+    row[0].set_ylim(max(low, min(high * 1e-6, begins / 3)), high)
 
 
 def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:

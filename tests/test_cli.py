@@ -167,3 +167,89 @@ def test_interrupted_run_resumes(tmp_path, capsys, monkeypatch):
     cli.main(command)
     assert results.load(out).sizes["dim"] == 2
     assert not out.with_name("a.nc.partial").exists()
+
+
+SHORT = ["--seeds", "3", "--generations", "3"]
+
+
+@pytest.mark.parametrize(
+    ("command", "dims", "variables"),
+    [
+        (
+            "run kde --dataset moons blobs --bandwidth 0.1 0.5 scott --num-samples 5",
+            {"workflow": 3, "dataset": 2, "bandwidth": 3, "num_samples": 1},
+            {"nll", "pool_variance", "second_moment", "uncovered"},
+        ),
+        (
+            "run linear-regression --dim 2 --num-samples 5 9 --noise-variance 0.1 1",
+            {"workflow": 3, "dim": 1, "noise_variance": 2, "num_samples": 2},
+            {"mse", "excess_risk"},
+        ),
+        (
+            "run categorical --num-outcomes 4 10 --num-samples 6",
+            {"workflow": 3, "num_outcomes": 2, "num_samples": 1},
+            {
+                "entropy_ratio",
+                "outcomes_left",
+                "heterozygosity_ratio",
+                "absorption_generation",
+            },
+        ),
+    ],
+)
+def test_tasks(command, dims, variables, tmp_path, capsys):
+    out = tmp_path / "a.nc"
+    cli.main([*shlex.split(command), *SHORT, "--out", str(out)])
+    dataset = results.load(out)
+    assert dict(dataset.sizes) == {**dims, "seed": 3, "generation": 3}
+    of_every_task = {"share_of_real_data", "first_nonfinite_generation", "run_seconds"}
+    assert set(dataset.data_vars) == variables | of_every_task
+    assert dataset["run_seconds"].dims == tuple(dims)
+    assert (dataset["run_seconds"] > 0).all()
+    for name in ("figure.png", "figure.pdf"):
+        cli.main(["plot", str(out), "--out", str(tmp_path / name)])
+    capsys.readouterr()
+    cli.main(["info", str(out), "--csv", str(tmp_path / "a.csv")])
+    assert "approximations" in capsys.readouterr().out
+
+
+def test_bandwidths_of_numbers_are_numbers(tmp_path):
+    command = shlex.split("run kde --dataset moons --bandwidth 0.1 1 --num-samples 5")
+    cli.main([*command, "--workflow", "replace", *SHORT, "--out", str(tmp_path / "a.nc")])
+    assert results.load(tmp_path / "a.nc")["bandwidth"].values.tolist() == [0.1, 1.0]
+
+
+def test_real_data_from_a_file(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "points.npy", rng.normal(size=(900, 3)))
+    np.savetxt(tmp_path / "table.csv", rng.normal(size=(900, 2)), delimiter=",")
+    base = ["run", "kde", "--bandwidth", "0.5", "--workflow", "replace", *SHORT]
+    for name in ("points.npy", "table.csv"):
+        out = tmp_path / f"{name}.nc"
+        given = ["--data", str(tmp_path / name), "--num-samples", "20", "--out", str(out)]
+        cli.main([*base, *given])
+        dataset = results.load(out)
+        assert dataset["dataset"].values.tolist() == [name.partition(".")[0]]
+        assert np.isfinite(dataset["nll"]).all()
+    capsys.readouterr()
+    given = ["--data", tmp_path / "points.npy", "--num-samples", "401", "--out", tmp_path / "b.nc"]
+    assert "data: expected at least 901 rows" in refused(capsys, *base, *given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run kde --bandwidth 0", "bandwidth: expected a positive number, scott, silverman"),
+        ("run kde --dataset spiral", "dataset: expected one of blobs, circles, moons, swiss-roll"),
+        ("run kde --kernel cosine", "kernel: expected one of gaussian, tophat"),
+        ("run kde --data missing.npy", "array file: expected a file that exists"),
+        ("run linear-regression --noise-variance -1", "noise_variance: expected a finite number"),
+        ("run linear-regression --design other", "design: expected one of fixed, fresh"),
+        ("run categorical --num-outcomes 1", "num_outcomes: expected at least 2, got 1"),
+        ("run categorical --exponent -1", "exponent: expected a finite number of at least 0"),
+    ],
+)
+def test_tasks_refuse(arguments, message, tmp_path, capsys):
+    out = ["--out", tmp_path / "new.nc"]
+    assert message in refused(capsys, *shlex.split(arguments), *out)
+    assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from sklearn.neighbors import KernelDensity
 
 import jaxcollapse as jc
 from jaxcollapse import kernels, theory
+from jaxcollapse.bandwidths import bandwidth_at, bandwidth_rule
 from jaxcollapse.datasets.points import DATASETS, real_data
 from jaxcollapse.pools import Points
 from jaxcollapse.tasks import kde
@@ -61,21 +62,23 @@ def test_log_density_far_from_all_points(bandwidth):
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_selectors_are_those_of_scikit_learn(bandwidth, dim):
     points, _ = arrays(dim)
-    rule = kde.bandwidth_rule(bandwidth, dim)
+    rule = bandwidth_rule(bandwidth, dim)
     theirs = KernelDensity(bandwidth=bandwidth).fit(points).bandwidth_
-    assert float(rule.of(jnp.float32(len(points)), jnp.float32(5))) == pytest.approx(theirs)
+    assert float(bandwidth_at(rule, jnp.float32(len(points)), jnp.float32(5))) == pytest.approx(
+        theirs
+    )
 
 
 @pytest.mark.parametrize("text", ["0.5*t^-0.25", "0.5 * t ** -0.25"])
 def test_schedules(text):
-    rule = kde.bandwidth_rule(text, 2)
-    assert float(rule.of(jnp.float32(10), jnp.float32(16))) == pytest.approx(0.25)
+    rule = bandwidth_rule(text, 2)
+    assert float(bandwidth_at(rule, jnp.float32(10), jnp.float32(16))) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("value", ["0", -1.0, "scot", "t^-1", "1*t^1", "inf", float("nan"), None])
 def test_bandwidths_refused(value):
     with pytest.raises(ValueError, match="bandwidth: expected a positive number, scott, silv"):
-        kde.bandwidth_rule(value, 2)
+        bandwidth_rule(value, 2)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -24,7 +24,7 @@ def test_snippet(number, capsys):
 
 
 def test_commands_parse():
-    assert [command[1] for command in COMMANDS] == ["run", "plot", "info"]
+    assert [command[1] for command in COMMANDS] == ["run", "plot", "info", "run", "run", "run"]
     for command in COMMANDS:
         cli.parse(command[1:])
 

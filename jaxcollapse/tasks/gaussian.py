@@ -241,14 +241,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     """The task on points. ``dim`` is the rank of the real covariance."""
 
     def size() -> int:
-        if checks.is_traced(num_samples):
-            raise checks.refuse(
-                "num_samples",
-                "a number known before tracing, for the points pool",
-                "a traced one",
-                "use pool='statistics' or map over num_samples outside jax",
-            )
-        return num_samples
+        return checks.known_size("num_samples", num_samples)
 
     def pool(truth, capacity):
         return framed_pool(

@@ -9,7 +9,6 @@ point to which every generation adds its own, at the same cost however many ther
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,118 +17,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, kernels, random, theory
+from jaxcollapse.bandwidths import Bandwidth, bandwidth_at, bandwidth_rule
 from jaxcollapse.chain import Task
 from jaxcollapse.datasets.points import PointDataset, real_data
-from jaxcollapse.kernels import GAUSSIAN, KERNELS, WINDOW, Kernel, KernelSums
+from jaxcollapse.kde_pools import (
+    Batch,
+    Running,
+    Truth,
+    kept_points_pool,
+    spread_of,
+    summing_pool,
+)
+from jaxcollapse.kernels import GAUSSIAN, KERNELS, Kernel
 from jaxcollapse.metrics import Metric
-from jaxcollapse.pools import Points, Pool, points_pool
+from jaxcollapse.pools import Points
 from jaxcollapse.tasks.family import TaskFamily
 from jaxcollapse.workflows import Workflow
 
 # Parameters ---------------------------------------------------------------------------------
-
-
-class Bandwidth(NamedTuple):
-    """A rule for the bandwidth of an estimate of R points in generation t: ``c R^-p t^-a``.
-
-    Attributes:
-      scale: c, in the units of the data.
-      per_point: p.
-      per_generation: a.
-    """
-
-    scale: Any
-    per_point: Any = 0.0
-    per_generation: Any = 0.0
-
-    def of(self, num_points: jax.Array, generation: jax.Array) -> jax.Array:
-        """The bandwidth, in the units of the data."""
-        scale = jnp.asarray(self.scale, random.float_dtype())
-        return scale * num_points**-self.per_point * generation**-self.per_generation
-
-
-def bandwidth_rule(value: Any, dim: int) -> Any:
-    """A fixed bandwidth as a number, any other as a ``Bandwidth``.
-
-    Args:
-      value: a number; ``scott``, ``R^(-1/(D+4))``, or ``silverman``, ``(R (D+2)/4)^(-1/(D+4))``,
-        both as in scikit-learn, without the scale of the data (Scott 1992, Silverman 1986); a
-        schedule ``c*t^-a`` in the generation t (the paper's Theorem 7); or a ``Bandwidth``.
-      dim: D.
-
-    Raises:
-      ValueError: none of these, or not positive.
-    """
-    if isinstance(value, Bandwidth) or checks.is_traced(value):
-        return value
-    power = 1.0 / (dim + 4)
-    if value == "scott":
-        return Bandwidth(1.0, power)
-    if value == "silverman":
-        return Bandwidth(((dim + 2) / 4) ** -power, power)
-    schedule = re.fullmatch(r"([0-9.eE+-]+)\s*\*\s*t\s*(?:\^|\*\*)\s*(-[0-9.eE+-]+)", str(value))
-    try:
-        scale, exponent = map(float, schedule.groups()) if schedule else (float(value), 0.0)
-    except (TypeError, ValueError):
-        scale, exponent = 0.0, 0.0
-    if not (0 < scale < float("inf") and -float("inf") < exponent <= 0):
-        raise checks.refuse(
-            "bandwidth",
-            "a positive number, scott, silverman, or a schedule like 0.5*t^-0.25",
-            repr(value),
-            "choose one of those",
-        )
-    return Bandwidth(scale, per_generation=-exponent) if schedule else scale
-
-
-class Truth(NamedTuple):
-    """What an estimate is held against.
-
-    Attributes:
-      test: ``[M, D]``.
-      real_mean: ``[D]``, of the real batch.
-    """
-
-    test: jax.Array
-    real_mean: jax.Array
-
-
-class Batch(NamedTuple):
-    """What a generation made.
-
-    Attributes:
-      points: ``[N, D]``.
-      generation: which, float; 0 for real data.
-    """
-
-    points: jax.Array
-    generation: jax.Array
-
-
-class Spread(NamedTuple):
-    """Sums over R points, about the real mean.
-
-    Attributes:
-      num_points: R, float.
-      shift: ``[D]``, of differences.
-      square: of squared distances.
-    """
-
-    num_points: jax.Array
-    shift: jax.Array
-    square: jax.Array
-
-
-class Running(NamedTuple):
-    """What running sums know of an estimate.
-
-    Attributes:
-      spread: of its points.
-      log_density: ``[M]``, at the test points, in nats.
-    """
-
-    spread: Spread
-    log_density: jax.Array
 
 
 class KDE(NamedTuple):
@@ -191,14 +96,8 @@ def fit(points: Points, rule: Any, generation: jax.Array, running: Running | Non
         count = jnp.sum(points.mask, dtype=points.data.dtype)
     else:
         count = running.spread.num_points
-    h = _bandwidth(rule, count, generation)
+    h = bandwidth_at(rule, count, generation)
     return KDE(points.data, points.mask, h, generation, running)
-
-
-def _bandwidth(rule: Any, num_points: jax.Array, generation: jax.Array) -> jax.Array:
-    if isinstance(rule, Bandwidth):
-        return rule.of(num_points, generation)
-    return jnp.asarray(rule, random.float_dtype())
 
 
 # Evaluate -----------------------------------------------------------------------------------
@@ -237,12 +136,6 @@ def _direct_log_density(kernel, test, points, mask, bandwidth):
     return kernels.log_density(kernel, sums, bandwidth, count, test.shape[1])
 
 
-def spread_of(points: jax.Array, mask: jax.Array, real_mean: jax.Array) -> Spread:
-    """The sums over the rows of ``points`` ``[R, D]`` with ``mask`` True."""
-    shift = jnp.where(mask[:, None], points - real_mean[None, :], 0.0)
-    return Spread(jnp.sum(mask, dtype=shift.dtype), jnp.sum(shift, axis=0), jnp.sum(shift**2))
-
-
 def evaluate(truth: Truth, model: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, jax.Array]:
     """How an estimate does on real test points, and how wide it is.
 
@@ -278,133 +171,6 @@ METRICS = {
     "second_moment": Metric("Second moment about the real mean", "data units squared", scale="log"),
     "uncovered": Metric("Test points without density", "points"),
 }
-
-# Pools --------------------------------------------------------------------------------------
-
-
-class View(NamedTuple):
-    """What the next model is fitted to.
-
-    Attributes:
-      points: the points.
-      generation: which model that will be, from 1, float.
-      running: what is known from running sums, or None.
-    """
-
-    points: Points
-    generation: jax.Array
-    running: Running | None = None
-
-    @property
-    def share(self) -> jax.Array:
-        """The share of real data."""
-        return self.points.share
-
-
-class Kept(NamedTuple):
-    """The state of a pool that keeps no sums.
-
-    Attributes:
-      points: the state of a points pool.
-      generation: of the model that is fitted next, from 1, float.
-    """
-
-    points: Any
-    generation: jax.Array
-
-
-def _points_pool(capacity: int) -> Pool:
-    """A points pool that knows which generation comes next."""
-    inner = points_pool(capacity)
-
-    def start(batch, real=False):
-        return Kept(inner.start(batch.points, real), batch.generation + 1.0)
-
-    def add(state, batch):
-        return Kept(inner.add(state.points, batch.points), batch.generation + 1.0)
-
-    return Pool(
-        start,
-        add,
-        all=lambda state: View(inner.all(state.points), state.generation),
-        draw=lambda key, state, n: View(inner.draw(key, state.points, n), state.generation),
-    )
-
-
-class Summed(NamedTuple):
-    """The state of a pool that keeps sums of kernels.
-
-    Attributes:
-      points: the state of a points pool.
-      generation: of the model that is fitted next, from 1, float.
-      spread: of all points.
-      sums: of kernels at the test points.
-      low: the precision at which they are; the lower one of two if the bandwidth changes.
-    """
-
-    points: Any
-    generation: jax.Array
-    spread: Spread
-    sums: KernelSums
-    low: jax.Array
-
-
-def _summing_pool(truth: Truth, capacity: int, kernel: Kernel, rule: Any) -> Pool:
-    """Points, with the sums of their kernels at the test points.
-
-    With a fixed bandwidth each batch adds to one log-sum a test point. With one that changes there
-    are sums at two precisions around the present one; when it leaves their window, all kernels
-    are computed anew around it. That happens twice each time the squared bandwidth halves.
-    """
-    inner = points_pool(capacity)
-    num_test, dim = truth.test.shape
-    changes = isinstance(rule, Bandwidth) and capacity > 1
-    nothing = kernels.no_points(num_test, 2, 3) if changes else kernels.no_points(num_test)
-
-    def add_points(sums, low, points, mask=None):
-        at = jnp.stack([low, WINDOW * low]) if changes else low[None]
-        return kernels.add_points(kernel, sums, at, truth.test, points, mask)
-
-    def spread_of_batch(batch):
-        return spread_of(batch.points, jnp.ones(batch.points.shape[0], bool), truth.real_mean)
-
-    def start(batch, real=False):
-        generation, spread = batch.generation + 1.0, spread_of_batch(batch)
-        low = kernel.precision(_bandwidth(rule, spread.num_points, generation))
-        sums = add_points(nothing, low, batch.points)
-        return Summed(inner.start(batch.points, real), generation, spread, sums, low)
-
-    def add(state, batch):
-        generation = batch.generation + 1.0
-        spread = jax.tree.map(jnp.add, state.spread, spread_of_batch(batch))
-        points = inner.add(state.points, batch.points)
-
-        def stay():
-            return add_points(state.sums, state.low, batch.points), state.low
-
-        def move():
-            rows = inner.all(points)
-            return add_points(nothing, now, rows.data, rows.mask), now
-
-        if not changes:
-            sums, low = stay()
-        else:
-            now = kernel.precision(_bandwidth(rule, spread.num_points, generation))
-            inside = (state.low <= now) & (now <= WINDOW * state.low)
-            sums, low = jax.lax.cond(inside, stay, move)
-        return Summed(points, generation, spread, sums, low)
-
-    def all_points(state):
-        count = state.spread.num_points
-        h = _bandwidth(rule, count, state.generation)
-        if changes:
-            log_f = kernels.interpolated_log_density(state.sums, state.low, h, count, dim)
-        else:
-            log_f = kernels.log_density(kernel, state.sums, h, count, dim)
-        return View(inner.all(state.points), state.generation, Running(state.spread, log_f))
-
-    return Pool(start, add, all_points)
-
 
 # Task ---------------------------------------------------------------------------------------
 
@@ -457,7 +223,7 @@ def task(
 
     points = Task(
         init=init,
-        pool=lambda truth, capacity: _points_pool(capacity),
+        pool=lambda truth, capacity: kept_points_pool(capacity),
         fit=lambda key, view: fit(view.points, rule, view.generation, view.running),
         noise=lambda key: key,
         sample=lambda key, model: _sample_model(key, model, radial, num_samples),
@@ -467,7 +233,7 @@ def task(
         # A tophat has an edge, which no interpolation follows.
         return points
     statistics = points._replace(
-        pool=lambda truth, capacity: _summing_pool(truth, capacity, radial, rule)
+        pool=lambda truth, capacity: summing_pool(truth, capacity, radial, rule)
     )
     if pool == "statistics":
         return statistics

@@ -214,14 +214,7 @@ def task(
 
 def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
     def size() -> int:
-        if checks.is_traced(num_samples):
-            raise checks.refuse(
-                "num_samples",
-                "a number known before tracing, for the points pool",
-                "a traced one",
-                "use pool='statistics' or map over num_samples outside jax",
-            )
-        return num_samples
+        return checks.known_size("num_samples", num_samples)
 
     def sample_batch(key, model):
         weights, inputs = model

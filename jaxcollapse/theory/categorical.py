@@ -1,0 +1,78 @@
+"""Closed forms for categorical distributions: means over seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from jaxcollapse.theory.gaussian import GAUSSIAN_VARIANCE
+
+
+def categorical_heterozygosity(workflow: str, t: ArrayLike, n: ArrayLike) -> np.ndarray | None:
+    """``E H_t / H_0`` with ``H = 1 - sum p^2``: that of the Gaussian's variance with ddof 0.
+
+    Replace ``(1 - 1/N)^t``; accumulate ``prod_{i<=t} (1 - 1/(N i^2))``; both are covariances of
+    indicators, for which the Gaussian's formulas hold unchanged, as under accumulate-subsample.
+    """
+    formula = GAUSSIAN_VARIANCE.get(workflow)
+    return None if formula is None else formula(t, n, 0)
+
+
+def categorical_absorption_time(n: ArrayLike, num_outcomes: int) -> np.ndarray:
+    """Mean generations until one outcome is left, replace, uniform, N large.
+
+    ``2 N (K - 1) log(K / (K - 1))``, from the diffusion limit (Kimura & Ohta 1969 for K = 2).
+    """
+    n = np.asarray(n, np.float64)
+    return -2 * n * (num_outcomes - 1) * np.log1p(-1 / num_outcomes)
+
+
+def categorical_survivors(
+    t: ArrayLike, num_outcomes: int, num_samples: int, largest: int = 400
+) -> dict[str, np.ndarray] | None:
+    """Expected outcomes left and entropy over the real one under replace from uniform.
+
+    The count of one outcome is a Markov chain, ``X_1 ~ Bin(N, 1/K)``, ``X_{t+1} ~ Bin(N, X_t/N)``,
+    so ``E outcomes left = K P(X_t > 0)`` and ``E entropy = -K E (X_t/N) log (X_t/N)``: exact, by
+    powers of its ``[N+1, N+1]`` matrix. None for N above ``largest``.
+    """
+    if num_samples > largest:
+        return None
+    t = np.asarray(t, np.int64)
+    k = np.arange(num_samples + 1)
+
+    def binomial(p):
+        log_choose = special.gammaln(num_samples + 1) - (
+            special.gammaln(k + 1) + special.gammaln(num_samples - k + 1)
+        )
+        p = np.asarray(p, np.float64)[..., None]
+        return np.exp(log_choose + special.xlogy(k, p) + special.xlog1py(num_samples - k, -p))
+
+    transition = binomial(k / num_samples)
+    share = k / num_samples
+    law = binomial(1 / num_outcomes)
+    left, entropy = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+    for i in range(1, int(t.max(initial=0)) + 1):
+        left = np.where(t == i, num_outcomes * (1 - law[0]), left)
+        now = -num_outcomes * law @ special.xlogy(share, share) / np.log(num_outcomes)
+        entropy = np.where(t == i, now, entropy)
+        law = law @ transition
+    return {"outcomes_left": left, "entropy_ratio": entropy}
+
+
+def categorical_metric(
+    metric: str,
+    workflow: str,
+    t: ArrayLike,
+    num_outcomes: int,
+    num_samples: int,
+    uniform: bool = True,
+) -> np.ndarray | None:
+    """The mean over seeds of a metric of the categorical task, or None where none is known."""
+    if metric == "heterozygosity_ratio":
+        return categorical_heterozygosity(workflow, t, num_samples)
+    if workflow != "replace" or not uniform:
+        return None
+    known = categorical_survivors(t, num_outcomes, num_samples)
+    return None if known is None else known.get(metric)
