@@ -58,7 +58,7 @@ def sweep(
     quick_generations: int = 12,
     **options: Any,
 ) -> Plan:
-    """A sweep of 100 seeds; the quick one has 4, few generations, and the axes' extremes cut."""
+    """A sweep of 100 seeds, seeds 0 to 99; the quick one has 4, and few generations."""
     seeds = 100
     if quick:
         seeds, generations = 4, min(generations, quick_generations)

@@ -86,7 +86,7 @@ def grid(
     hue = checks.one_of("hue", axes_names[-1] if hue is None else hue, axes_names)
     rest = [name for name in axes_names if name != hue]
     rows = [
-        Row(dataset.sel(point), metric, ", ".join(f"{label(k)} = {v}" for k, v in point.items()))
+        Row(dataset.sel(point), metric, ", ".join(_equation(k, v) for k, v in point.items()))
         for metric in shown
         for point in _points(dataset, rest)
     ]
@@ -183,7 +183,7 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
                     name = f"{label(hue)} = {colour}"
                     axis.plot(places, mean, color=shade, marker="o", markersize=2.5, label=name)
                     axis.fill_between(places, low, high, color=shade, alpha=0.25, linewidth=0)
-                axis.set_title(f"{workflow}\n{label(row_axis)} = {value}")
+                axis.set_title(f"{workflow}\n{_equation(row_axis, value)}")
                 axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
             _scale_row(panel_axes, metric, dataset, over_generations=False)
             attrs = dataset[metric].attrs
@@ -197,6 +197,10 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
 def label(axis: str) -> str:
     """The name of a grid axis as a figure shows it."""
     return {"num_samples": "N", "dim": "D"}.get(axis, axis.replace("_", " "))
+
+
+def _equation(axis: str, value: Any) -> str:
+    return str(value) if axis == "dataset" else f"{label(axis)} = {value}"
 
 
 def _default_metrics(dataset: xarray.Dataset) -> list[str]:
