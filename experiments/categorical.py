@@ -22,7 +22,7 @@ METRICS = ["entropy_ratio", "outcomes_left"]
 
 def sweeps(quick, preset):
     """A sweep for each N, with generations of its own."""
-    generations = {10: 60, 100: 60} if quick else GENERATIONS
+    generations = {10: 60, 100: 40} if quick else GENERATIONS
     outcomes = [10, 100] if quick else OUTCOMES
     return {
         f"num_samples_{n}": common.sweep(

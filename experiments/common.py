@@ -108,6 +108,7 @@ def run(
         "seen": study.seen,
         "command": f"python experiments/{study.name}.py"
         + (" --quick" if quick else "")
+        + (f" --preset {preset}" if preset != "corrected" else "")
         + (f" --only {' '.join(only)}" if only else ""),
         "preset": preset,
         "figures": [f"{name}.png" for name in figures],

@@ -45,8 +45,10 @@ def figures(datasets):
 STUDY = common.Study(
     name="kde_bandwidth_study",
     title="Kernel density estimates: bandwidths",
-    seen="Under replace every bandwidth diverges, small ones by coalescence and large ones by "
-    "diffusion; under accumulate each bandwidth keeps near its first NLL or improves.",
+    seen="Under replace every bandwidth diverges, small ones at once and large ones when all "
+    "points have come to descend from a few; under accumulate small bandwidths improve for ever "
+    "and large ones drift with the logarithm of t; accumulate-subsample levels off, far above "
+    "accumulate where points are few for the bandwidth.",
     sweeps=sweeps,
     figures=figures,
 )

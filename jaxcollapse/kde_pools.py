@@ -38,17 +38,17 @@ class Batch(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Sums over R points, about the real mean.
+    """Where R points lie and how far apart.
 
     Attributes:
       num_points: R, float.
-      shift: ``[D]``, of differences.
-      square: of squared distances.
+      shift: ``[D]``, of their mean from the real mean.
+      scatter: the sum of squared distances from their mean.
     """
 
     num_points: jax.Array
     shift: jax.Array
-    square: jax.Array
+    scatter: jax.Array
 
 
 class Running(NamedTuple):
@@ -64,9 +64,21 @@ class Running(NamedTuple):
 
 
 def spread_of(points: jax.Array, mask: jax.Array, real_mean: jax.Array) -> Spread:
-    """The sums over the rows of ``points`` ``[R, D]`` with ``mask`` True."""
-    shift = jnp.where(mask[:, None], points - real_mean[None, :], 0.0)
-    return Spread(jnp.sum(mask, dtype=shift.dtype), jnp.sum(shift, axis=0), jnp.sum(shift**2))
+    """The spread of the rows of ``points`` ``[R, D]`` with ``mask`` True."""
+    count = jnp.sum(mask, dtype=points.dtype)
+    from_real_mean = jnp.where(mask[:, None], points - real_mean[None, :], 0.0)
+    shift = jnp.sum(from_real_mean, axis=0) / count
+    centred = jnp.where(mask[:, None], from_real_mean - shift[None, :], 0.0)
+    return Spread(count, shift, jnp.sum(centred**2))
+
+
+def merge(a: Spread, b: Spread) -> Spread:
+    """The spread of two sets of points pooled (Chan, Golub & LeVeque 1979)."""
+    total = a.num_points + b.num_points
+    share = b.num_points / total
+    apart = b.shift - a.shift
+    scatter = a.scatter + b.scatter + a.num_points * share * jnp.sum(apart**2)
+    return Spread(total, a.shift + share * apart, scatter)
 
 
 class View(NamedTuple):
@@ -163,7 +175,7 @@ def summing_pool(truth: Truth, capacity: int, kernel: Kernel, rule: Any) -> Pool
 
     def add(state, batch):
         generation = batch.generation + 1.0
-        spread = jax.tree.map(jnp.add, state.spread, spread_of_batch(batch))
+        spread = merge(state.spread, spread_of_batch(batch))
         points = inner.add(state.points, batch.points)
 
         def stay():

@@ -39,7 +39,7 @@ def _inverse_parts(matrix, rank):
         cut_off = max(matrix.shape) * jnp.finfo(matrix.dtype).eps * values[0]
         keep = values > cut_off
     else:
-        keep = jnp.arange(values.size) < rank
+        keep = jnp.arange(values.size, dtype=np.int32) < rank
     return left, jnp.where(keep, 1.0 / jnp.where(keep, values, 1.0), 0.0), right
 
 
@@ -50,7 +50,7 @@ DIM_FOR_NORMAL_EQUATIONS = 8
 
 
 def repeated_rows(
-    inputs: jax.Array, count: jax.Array, total: jax.Array, num_rows: int
+    inputs: jax.Array, count: jax.Array, total: jax.Array, num_rows: jax.Array
 ) -> jax.Array:
     """``minimum_norm`` for a design whose row i was seen ``count_i`` times.
 
@@ -58,18 +58,30 @@ def repeated_rows(
       inputs: X, ``[N, D]``, rows in general position.
       count: ``[N]``, may be 0.
       total: ``[N]``, the sum of the targets seen with each row; 0 where there were none.
-      num_rows: at least so many rows were seen in all; static.
+      num_rows: how many rows were seen in all. Where they are many the normal equations serve;
+        a number that differs between chains mapped together has both ways computed.
     """
     dim = inputs.shape[1]
-    many = num_rows >= ROWS_FOR_NORMAL_EQUATIONS * dim
-    if many and dim >= DIM_FOR_NORMAL_EQUATIONS:
-        gram = (inputs * count[:, None]).T @ inputs
-        factor = jax.scipy.linalg.cho_factor(gram)
-        weights = jax.scipy.linalg.cho_solve(factor, inputs.T @ total)
-        # A second step on what is left takes the rounding of the squared condition back.
-        residual = total - count * (inputs @ weights)
-        return weights + jax.scipy.linalg.cho_solve(factor, inputs.T @ residual)
+    most = ROWS_FOR_NORMAL_EQUATIONS * dim
+    if inputs.shape[0] < most or dim < DIM_FOR_NORMAL_EQUATIONS:
+        return _by_decomposition(inputs, count, total)
+    return jax.lax.cond(
+        num_rows >= most, _by_normal_equations, _by_decomposition, inputs, count, total
+    )
+
+
+def _by_normal_equations(inputs, count, total):
+    gram = (inputs * count[:, None]).T @ inputs
+    factor = jax.scipy.linalg.cho_factor(gram)
+    weights = jax.scipy.linalg.cho_solve(factor, inputs.T @ total)
+    # A second step on what is left takes the rounding of the squared condition back.
+    residual = total - count * (inputs @ weights)
+    return weights + jax.scipy.linalg.cho_solve(factor, inputs.T @ residual)
+
+
+def _by_decomposition(inputs, count, total):
     root = jnp.sqrt(count)
     safe = jnp.where(count > 0, root, 1.0)
-    rank = jnp.minimum(jnp.sum(count > 0, dtype=np.int32), dim)
+    distinct = jnp.sum(count > 0, dtype=np.int32)
+    rank = jnp.minimum(distinct, np.int32(inputs.shape[1]))
     return minimum_norm(inputs * root[:, None], total / safe, rank)

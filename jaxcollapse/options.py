@@ -101,6 +101,8 @@ class KDE(Common):
     def axes(self) -> dict[str, Sequence[Any]]:
         """Grid axes, by name."""
         dataset = self.dataset if self.data is None else (self.data.stem,)
+        if self.data is not None and self.dataset != KDE.dataset:
+            raise checks.refuse("--data", "no --dataset beside it", "both", "leave one out")
         bandwidth = [_number_or_name(value) for value in self.bandwidth]
         return {"dataset": dataset, "bandwidth": bandwidth, "num_samples": self.num_samples}
 

@@ -44,9 +44,10 @@ def mean_with_interval(
     values = dataset[metric].astype(np.float64)
     mean = values.mean("seed")
     # One seed has no spread: its interval is NaN, and is not drawn.
-    spread = values.std("seed", ddof=1) if values.sizes["seed"] > 1 else mean * np.nan
+    with np.errstate(invalid="ignore"):  # an infinite mean has no interval
+        spread = values.std("seed", ddof=1) if values.sizes["seed"] > 1 else mean * np.nan
     half = 1.96 * spread / np.sqrt(values.sizes["seed"])
-    if not _is_log(dataset, metric):
+    if not _is_log(dataset, metric) or (mean < 0).any():
         return mean - half, mean, mean + half
     factor = np.exp(half / mean.where(mean > 0, 1.0))
     return mean / factor, mean, mean * factor
@@ -239,6 +240,7 @@ def _panel(
         axis.fill_between(generation, low, high, color=colour, alpha=0.25, linewidth=0)
         theory = results.theory(line, metric)
         if theory is not None and np.isfinite(theory).any():
+            theory = np.where(np.isnan(centre), np.nan, theory)
             axis.plot(generation, theory, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
 
 
@@ -283,7 +285,8 @@ def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
         entries.values(),
         entries.keys(),
         loc="outside lower center",
-        ncols=min(len(entries), 6),
+        # As many as fit beside one another: a line of text holds about 100 characters.
+        ncols=max(1, min(len(entries), 100 // (max(map(len, entries), default=0) + 8))),
         title=band,
         title_fontsize=7,
         frameon=False,

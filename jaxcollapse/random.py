@@ -251,13 +251,22 @@ def distinct(key: jax.Array, count: jax.Array, size: int, bound: int) -> jax.Arr
     return indices
 
 
+def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Random words, uint32 of ``shape``.
+
+    ``bits``, ``uniform``, ``integers`` and ``chi_square`` of one key are functions of the same
+    words; they are independent of its ``normal``, not of one another.
+    """
+    return _words(fold_in(key, 1), 0, shape)[0]
+
+
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Uniform draws on [0, 1) of ``shape``; independent of ``normal(key, ...)`` of the same key."""
+    """Uniform draws on [0, 1) of ``shape``, in steps of 2**-23 in float32; see ``bits``."""
     return _uniform_pair(fold_in(key, 1), jnp.uint32(0), shape)[0]
 
 
 def integers(key: jax.Array, shape: tuple[int, ...], count: jax.Array | int) -> jax.Array:
-    """Whole numbers below ``count``, int32 of ``shape``; independent of ``normal(key, ...)``.
+    """Whole numbers below ``count``, int32 of ``shape``; see ``bits``.
 
     Each has a probability of ``1/count`` to within 2**-32.
 
@@ -266,8 +275,7 @@ def integers(key: jax.Array, shape: tuple[int, ...], count: jax.Array | int) -> 
       shape: the shape of the result.
       count: from 1 to 2**31 - 1, may be traced.
     """
-    words, _ = _words(fold_in(key, 1), 0, shape)
-    return _high_word(words, jnp.asarray(count).astype(jnp.uint32)).astype(jnp.int32)
+    return _high_word(bits(key, shape), jnp.asarray(count).astype(jnp.uint32)).astype(jnp.int32)
 
 
 def _high_word(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ PROVENANCE = (
     "compile_seconds",
     "run_seconds",
     "programs",
+    "approximations",
     "peak_memory_bytes",
     "jaxcollapse_version",
     "jax_version",

@@ -120,7 +120,7 @@ def plan(
             ", ".join(axes) or "none",
             "give values for each of them",
         )
-    values = {name: _distinct(name, map(_plain, axes[name])) for name in family.axes}
+    values = {name: _axis_values(name, axes[name]) for name in family.axes}
     chosen = [as_workflow(workflow) for workflow in workflows]
     _distinct("workflow", [workflow.name for workflow in chosen])
     if not isinstance(seeds, Iterable):
@@ -143,13 +143,24 @@ def plan(
         memory_limit=(memory_limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count(),
     )
     for cell in checked.cells:
-        family.check(cell.workflow, cell.point, options)
+        family.check(cell.workflow, cell.point, options, checked.generations)
     return checked
 
 
 def _plain(value: Any) -> Any:
     """A number of NumPy's as Python's own, which labels and files take."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _axis_values(name: str, values: Iterable[Any]) -> list[Any]:
+    """Distinct numbers and names, also when they are written out in a file."""
+    plain = [_plain(value) for value in values]
+    for value in plain:
+        if not isinstance(value, int | float | str):
+            raise checks.refuse(name, "numbers or names", type(value).__name__, "give those")
+    if any(isinstance(value, str) for value in plain):
+        _distinct(name, map(str, plain))
+    return _distinct(name, plain)
 
 
 def _distinct(name: str, values: Iterable[Any]) -> list[Any]:
@@ -306,6 +317,8 @@ def _compile_here(plan: Plan, cell: Cell) -> Program:
 
     def chains(seeds, traced):
         metrics = jax.vmap(plan.chain(cell, traced))(keys_of(seeds))
+        for name in plan.metrics:
+            checks.one_of("metric of the chains", name, metrics)
         return {name: metrics[name] for name in plan.metrics}
 
     sharded = jax.shard_map(
@@ -346,7 +359,7 @@ def _chain_bytes(plan: Plan, cell: Cell) -> float:
         noise = task.noise(key)
         truth, batch = task.init(noise)
         state = task.pool(truth, cell.workflow.capacity(plan.generations)).start(batch)
-        return state, batch, jax.tree.leaves(noise)
+        return state, (batch, truth), jax.tree.leaves(noise)
 
     shapes = jax.eval_shape(start, jax.eval_shape(jax.random.key, 0))
     state, batch, noise = (

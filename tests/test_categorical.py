@@ -112,6 +112,22 @@ def test_refused(change, message):
 
 
 def test_more_outcomes_than_can_be_counted_are_refused():
-    chain = jc.make_chain(jc.categorical.task(3, 10**6), "accumulate", 10**4)
-    with pytest.raises(ValueError, match="outcomes kept: expected fewer than"):
-        jax.eval_shape(chain, jax.random.key(0))
+    axes = {"num_outcomes": [3], "num_samples": [10**6]}
+    with pytest.raises(ValueError, match="points of 10000 generations under accumulate: expected"):
+        jc.sweep("categorical", ["replace", "accumulate"], axes, 2, 10_000)
+
+
+def test_rare_outcomes_are_drawn():
+    """Zipf's law over 1e5 outcomes, a million draws: the expected number of different ones."""
+    task = jc.categorical.task(100_000, 1_000_000, exponent=2.0)
+    left = chains(task, "replace", 1, seeds=60)["outcomes_left"][:, 0]
+    p = categorical.real_probabilities(100_000, 2.0)
+    assert standard_errors(left, np.sum(-np.expm1(1_000_000 * np.log1p(-p)))) < 5
+
+
+def test_absorption_without_the_entropy():
+    axes = {"num_outcomes": [2], "num_samples": [4]}
+    both = jc.sweep("categorical", ["replace"], axes, seeds=20, generations=60)
+    one = jc.sweep("categorical", ["replace"], axes, 20, 60, metrics=["outcomes_left"])
+    name = "absorption_generation"
+    np.testing.assert_array_equal(both[name], one[name])

@@ -234,6 +234,9 @@ def test_real_data_from_a_file(tmp_path, capsys):
     capsys.readouterr()
     given = ["--data", tmp_path / "points.npy", "--num-samples", "401", "--out", tmp_path / "b.nc"]
     assert "data: expected at least 901 rows" in refused(capsys, *base, *given)
+    assert "--data: expected no --dataset" in refused(capsys, *base, *given, "--dataset", "moons")
+    cli.main(["plot", str(out), "--out", str(tmp_path / "a.png"), "--metric", "second_moment"])
+    cli.main(["info", str(out)])
 
 
 @pytest.mark.parametrize(

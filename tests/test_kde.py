@@ -132,6 +132,62 @@ def test_interpolation_error_at_every_density():
     assert largest > 1e-8  # an interpolation was tested
 
 
+@pytest.mark.parametrize("others", [1000, 100_000])
+def test_interpolation_error_at_its_worst(others):
+    """A lone point beside others that coincide at the distance where both weigh the same."""
+    low = 2.0
+    with jax.enable_x64(True):
+        largest = 0.0
+        at = jnp.stack([low, low * kernels.WINDOW])
+        for balance in np.linspace(0.8, 1.6, 17):
+            away = np.sqrt(balance * np.log(others) / low)
+            points = np.concatenate([[[0.0]], np.full((others, 1), away)])
+            test = np.zeros((1, 1))
+            sums = kernels.no_points(1, 2, 3)
+            sums = kernels.add_points(kernels.GAUSSIAN, sums, at, test, points)
+            for where in (0.3, 0.5, 0.7):
+                h = jnp.asarray((0.5 / (low * kernels.WINDOW**where)) ** 0.5)
+                between = kernels.interpolated_log_density(sums, low, h, others + 1.0, 1)
+                error = between - kde.log_density(test, points, h)
+                largest = max(largest, float(abs(error)[0]))
+    assert 1e-6 < largest < kernels.INTERPOLATION_ERROR
+
+
+def test_variance_where_points_are_close_and_far_away():
+    """A thousand steps of a small bandwidth: the spread is a thousandth of the distance."""
+
+    def spread(truth, model):
+        return {"spread": jnp.mean(jnp.var(model.points, axis=0))}
+
+    task = jc.kde.task("blobs", 0.01, 10)
+    ours = chains(task, "replace", 300, 100)["pool_variance"]
+    plain = chains(task._replace(evaluate=spread, statistics=None), "replace", 300, 100)["spread"]
+    np.testing.assert_allclose(ours[:, -50:], plain[:, -50:], rtol=0.02)
+    assert (ours > 0).all()
+
+
+def test_data_far_from_the_origin():
+    near = np.random.default_rng(0).normal(size=(600, 2))
+    axes = {"dataset": ["mine"], "bandwidth": [0.05], "num_samples": [50]}
+    nll = [jc.sweep("kde", ["replace"], axes, 3, 2, data=near + shift)["nll"] for shift in (0, 1e6)]
+    np.testing.assert_allclose(nll[0], nll[1], rtol=1e-5)
+
+
+def test_many_dimensions():
+    task = jc.kde.task("blobs", "1*t^-0.5", 6, num_test=4, blob_dim=400)
+    assert np.isfinite(chains(task, "accumulate", 4, 2)["nll"]).all()
+
+
+def test_figures_of_own_data(tmp_path):
+    """The file knows the data by their digest alone: no closed form is drawn."""
+    from jaxcollapse import plotting
+
+    array = np.random.default_rng(0).normal(size=(600, 2))
+    axes = {"dataset": ["mine"], "bandwidth": [0.5], "num_samples": [20]}
+    result = jc.sweep("kde", ["replace"], axes, 3, 3, data=array)
+    plotting.grid(result, list(kde.METRICS)).savefig(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "tophat"])
 @pytest.mark.parametrize("bandwidth", [0.5, "scott", "0.5*t^-0.5"])
 @pytest.mark.parametrize("workflow", ["replace", "accumulate", "accumulate-subsample"])
@@ -211,6 +267,13 @@ def test_only_points_that_count_are_sampled():
     assert (abs(counts - 1000) < 5 * 26).all()
 
 
+def test_a_tophat_has_no_sums_for_a_bandwidth_that_changes():
+    with pytest.raises(ValueError, match="pool of a tophat kernel whose bandwidth changes"):
+        jc.kde.task("moons", "scott", 10, "tophat", pool="statistics")
+    axes = {"dataset": ["moons"], "bandwidth": [0.3], "num_samples": [5]}
+    jc.sweep("kde", ["replace", "accumulate"], axes, 2, 2, kernel="tophat", pool="statistics")
+
+
 def test_no_bandwidth_compiles_a_program(compilations):
     axes = {"dataset": ["moons"], "num_samples": [5]}
     values = [0.1, 0.2, 0.7]
@@ -269,3 +332,5 @@ def test_refused(change, message):
         jc.kde.task(**arguments)
     with pytest.raises(ValueError, match="test and points: expected"):
         jc.kde.log_density(np.zeros((3, 2)), np.zeros((3, 1)), 0.1)
+    with pytest.raises(ValueError, match="kernel: expected one of gaussian, tophat"):
+        jc.kde.sample(jax.random.key(0), np.zeros((3, 2)), 0.1, 5, "cosine")

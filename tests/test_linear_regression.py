@@ -54,7 +54,7 @@ def test_repeated_rows_are_rows_that_repeat(rows, dim):
     theirs = np.linalg.pinv(inputs[drawn].astype(np.float64), rcond=1e-6) @ targets
     count = np.bincount(drawn, minlength=rows).astype(np.float32)
     total = np.bincount(drawn, targets, minlength=rows).astype(np.float32)
-    ours = repeated_rows(inputs, count, total, rows)
+    ours = repeated_rows(inputs, count, total, np.int32(rows))
     assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
 
 
@@ -125,6 +125,36 @@ def test_deficient_subsamples_are_rank_deficient_least_squares():
     assert len(set(rows.tolist())) < dim
     theirs = np.linalg.pinv(design[rows].astype(np.float64), rcond=1e-6) @ targets
     assert np.linalg.norm(weights - theirs) < 1e-4 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("dim", [7, 8, 10])
+def test_a_workflow_that_shows_few_rows(dim):
+    """Five of a hundred rows: the normal equations would be singular."""
+
+    def select(key, pool, state):
+        view = pool.all(state)
+        points = view.targets
+        few = points._replace(mask=points.mask & (jnp.arange(points.mask.size) < 5))
+        return view._replace(targets=few)
+
+    workflow = jc.replace()._replace(name="few", select=select)
+    task = jc.linear_regression.task(dim, 100, 1.0, pool="points")
+    assert np.isfinite(chains(task, workflow, 4, 20)["excess_risk"]).all()
+
+
+def test_more_rows_than_an_int32_counts():
+    task = jc.linear_regression.task(2, 10**9, 1.0, design="fresh", pool="statistics")
+    assert (chains(task, "accumulate", 5, 3)["excess_risk"] < 1e-6).all()
+
+
+@pytest.mark.parametrize("design", ["fixed", "fresh"])
+def test_float64_when_enabled(design):
+    with jax.enable_x64(True):
+        for workflow in WORKFLOWS:
+            task = jc.linear_regression.task(9, 40, 1.0, design=design)
+            values = chains(task, workflow, 3, 4)["excess_risk"]
+            assert values.dtype == np.float64
+            assert np.isfinite(values).all()
 
 
 def test_noise_variance_compiles_no_program(compilations):

@@ -239,6 +239,7 @@ def test_chosen_metrics_only():
             {"workflows": [jc.accumulate_subsample(2)], "ddof": 3},
             "ddof: expected from 0 to below num_samples, which is 2",
         ),
+        ({"axes": {"dim": [1], "num_samples": [[5]]}}, "num_samples: expected numbers or names"),
         ({"generations": -1}, "generations: expected at least 1"),
         ({"preset": "published"}, "preset: expected one of corrected, authors"),
         ({"metrics": ["nll"]}, "metric: expected one of squared_error_of_mean"),

@@ -30,6 +30,13 @@ def test_accumulate_approaches_its_limit(ddof):
     np.testing.assert_allclose(late, theory.gaussian_accumulate_variance_limit(N, ddof), rtol=1e-4)
 
 
+def test_share_of_real_data():
+    t = np.asarray([1, 2, 4])
+    assert theory.share_of_real_data("replace", t).tolist() == [1, 0, 0]
+    assert theory.share_of_real_data("accumulate", t).tolist() == [1, 0.5, 0.25]
+    assert theory.share_of_real_data("half-real", t) is None
+
+
 def test_accumulate_subsample_diverges_only_without_bias():
     variance = theory.gaussian_accumulate_subsample_variance
     t = np.asarray([1000, 2000])
@@ -95,11 +102,6 @@ def test_real_data_in_every_generation(real, synthetic):
 def test_without_synthetic_data_the_error_is_that_of_real_data():
     assert theory.gaussian_fresh_real_mean_error(8, 0) == pytest.approx(1 / 8)
     assert theory.gaussian_fixed_real_mean_error(8, 0) == pytest.approx(1 / 8)
-
-
-def test_share_of_real_data():
-    np.testing.assert_allclose(theory.share_of_real_data("accumulate", [1, 4]), [1, 0.25])
-    np.testing.assert_allclose(theory.share_of_real_data("replace", [1, 2]), [1, 0])
 
 
 def test_only_two_estimators_have_formulas():

@@ -100,9 +100,12 @@ ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outc
 
 def absorption(metrics: Mapping[str, np.ndarray]) -> dict[str, Summary]:
     """``absorption_generation``: the first with an entropy ratio below 1e-8; 0 if there is none."""
-    if "entropy_ratio" not in metrics:
+    if "entropy_ratio" in metrics:
+        absorbed = metrics["entropy_ratio"] < ABSORBED
+    elif "outcomes_left" in metrics:
+        absorbed = metrics["outcomes_left"] == 1
+    else:
         return {}
-    absorbed = metrics["entropy_ratio"] < ABSORBED
     first = np.where(absorbed.any(axis=-1), 1 + np.argmax(absorbed, axis=-1), 0)
     label = "First generation with an entropy ratio below 1e-8; 0 where there is none"
     return {"absorption_generation": Summary(first.astype(np.int32), label)}
@@ -132,18 +135,19 @@ def task(num_outcomes: int, num_samples: int, exponent: float = 0.0, pool: str =
     p = real_probabilities(num_outcomes, exponent)
     dtype = random.float_dtype()
     truth = Truth(dtype.type(-np.sum(p * np.log(p))), dtype.type(np.sum(p * (1 - p))))
-    cumulative = np.cumsum(p).astype(dtype)
+    # Words of 32 bits against thresholds of as many: every probability is right to within 2**-32.
+    thresholds = np.floor(np.cumsum(p)[:-1] * 2.0**32).clip(0, 2.0**32 - 1).astype(np.uint32)
 
     def real_outcomes(key):
         if exponent == 0:
             return random.integers(key, (num_samples,), num_outcomes)
-        draws = jnp.searchsorted(cumulative, random.uniform(key, (num_samples,)), side="right")
-        return jnp.minimum(draws, num_outcomes - 1).astype(np.int32)
+        words = random.bits(key, (num_samples,))
+        return jnp.searchsorted(thresholds, words, side="right").astype(np.int32)
 
     count = partial(fit, num_outcomes=num_outcomes)
     points = Task(
         init=lambda key: (truth, real_outcomes(key)),
-        pool=lambda truth, capacity: _checked_pool(points_pool, capacity, num_samples),
+        pool=lambda truth, capacity: points_pool(capacity),
         fit=lambda key, view: count(view.data, mask=view.mask),
         noise=lambda key: key,
         sample=lambda key, counts: sample(key, counts, num_samples),
@@ -151,26 +155,13 @@ def task(num_outcomes: int, num_samples: int, exponent: float = 0.0, pool: str =
     )
     statistics = points._replace(
         init=lambda key: (truth, count(real_outcomes(key))),
-        pool=lambda truth, capacity: _checked_pool(
-            lambda capacity: statistics_pool(jnp.add), capacity, num_samples
-        ),
+        pool=lambda truth, capacity: statistics_pool(jnp.add),
         fit=lambda key, view: view.content,
         sample=lambda key, counts: count(sample(key, counts, num_samples)),
     )
     if pool == "statistics":
         return statistics
     return points if pool == "points" else points._replace(statistics=statistics)
-
-
-def _checked_pool(make, capacity, num_samples):
-    if capacity * num_samples >= 2**31:
-        raise checks.refuse(
-            "outcomes kept",
-            "fewer than 2**31, which are counted in 32 bits",
-            capacity * num_samples,
-            "lower num_samples or generations",
-        )
-    return make(capacity)
 
 
 def _theory(metric, workflow, generation, options, num_outcomes, num_samples):
@@ -194,4 +185,5 @@ FAMILY = TaskFamily(
     theory=_theory,
     presets={"corrected": {"exponent": 0.0}, "authors": {"exponent": 0.0}},
     summaries=absorption,
+    most_rows=2**31 - 1,  # counts are of 32 bits
 )

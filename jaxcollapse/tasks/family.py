@@ -46,6 +46,7 @@ class TaskFamily(NamedTuple):
         computed), one number a chain.
       approximations: ``approximations(workflow, point, options)``, what is not exact in law
         there and by how much, in words for the result's attributes; "" where all is exact.
+      most_rows: how many points a pool may hold; None for any number.
     """
 
     name: str
@@ -58,6 +59,7 @@ class TaskFamily(NamedTuple):
     theory: Callable[..., np.ndarray | None] = lambda *given, **axes: None
     summaries: Callable[[Mapping[str, np.ndarray]], dict[str, Summary]] = lambda metrics: {}
     approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
+    most_rows: int | None = None
 
     @property
     def labels(self) -> dict[str, Metric]:
@@ -65,10 +67,22 @@ class TaskFamily(NamedTuple):
         return {**self.metrics, SHARE_OF_REAL_DATA: metrics.SHARE_OF_REAL_DATA}
 
     def check(
-        self, workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]
+        self,
+        workflow: Workflow,
+        point: Mapping[str, Any],
+        options: Mapping[str, Any],
+        generations: int = 1,
     ) -> None:
         """Raises ``ValueError`` if a workflow cannot run the task at a point of the grid."""
         task = self.make(**point, **options)
+        rows = workflow.capacity(generations) * point.get("num_samples", 1)
+        if self.most_rows is not None and rows > self.most_rows:
+            raise checks.refuse(
+                f"points of {generations} generations under {workflow.name}",
+                f"at most {self.most_rows}",
+                rows,
+                "lower num_samples or generations",
+            )
         if not workflow.needs_points:
             return
         if options.get("pool") == "statistics" and task.statistics is None:

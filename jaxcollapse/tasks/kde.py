@@ -61,7 +61,12 @@ class KDE(NamedTuple):
 def sample(
     key: jax.Array, points: jax.Array, bandwidth: Any, num_samples: int, kernel: str = "gaussian"
 ) -> jax.Array:
-    """``num_samples`` points ``[N, D]`` of the estimate of ``points`` ``[R, D]``."""
+    """``num_samples`` points ``[N, D]`` of the estimate of ``points`` ``[R, D]``.
+
+    Raises:
+      ValueError: an unknown kernel.
+    """
+    checks.one_of("kernel", kernel, KERNELS)
     chosen = random.integers(random.fold_in(key, 0), (num_samples,), points.shape[0])
     noise = KERNELS[kernel].noise(random.fold_in(key, 1), num_samples, points.shape[1])
     return points[chosen] + bandwidth * noise
@@ -153,12 +158,12 @@ def evaluate(truth: Truth, model: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, j
     else:
         spread = spread_of(model.points, model.mask, truth.real_mean)
         log_f = _direct_log_density(kernel, truth.test, model.points, model.mask, model.bandwidth)
-    about_real_mean = spread.square / (dim * spread.num_points)
-    shift = jnp.sum((spread.shift / spread.num_points) ** 2) / dim
+    variance = spread.scatter / (dim * spread.num_points)
+    about_real_mean = variance + jnp.sum(spread.shift**2) / dim
     return {
         "nll": -jnp.mean(log_f),
         "uncovered": jnp.sum(jnp.isneginf(log_f), dtype=log_f.dtype),
-        "pool_variance": about_real_mean - shift,
+        "pool_variance": variance,
         "second_moment": about_real_mean + kernel.variance(dim) * model.bandwidth**2,
     }
 
@@ -231,6 +236,14 @@ def task(
     )
     if radial is not GAUSSIAN and isinstance(rule, Bandwidth):
         # A tophat has an edge, which no interpolation follows.
+        known = not any(checks.is_traced(value) for value in rule)
+        if pool == "statistics" and known and (rule.per_point or rule.per_generation):
+            raise checks.refuse(
+                "pool of a tophat kernel whose bandwidth changes",
+                "auto or points: there are no sums to keep",
+                "statistics",
+                "use pool='auto'",
+            )
         return points
     statistics = points._replace(
         pool=lambda truth, capacity: summing_pool(truth, capacity, radial, rule)
@@ -277,9 +290,9 @@ def _approximations(
 
 
 def _theory(metric, workflow, generation, options, dataset, bandwidth, num_samples):
-    source = _source_of({"dataset": dataset}, options)
-    if source.variance is None or metric not in ("pool_variance", "second_moment"):
+    if metric not in ("pool_variance", "second_moment"):
         return None
+    source = _source_of({"dataset": dataset}, options)
     rule = bandwidth_rule(bandwidth, source.dim)
     rule = rule if isinstance(rule, Bandwidth) else Bandwidth(rule)
     t = np.arange(1, int(np.max(generation)) + 1)
