@@ -26,11 +26,11 @@ demo: $(VENV)/plot
 
 ## The tests, style and types.
 test: $(VENV)/test check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 ## Also those that take minutes.
 test-all: $(VENV)/test check
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"
 
 check: $(VENV)/test
 	$(BIN)/ruff check .

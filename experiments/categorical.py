@@ -60,15 +60,17 @@ def absorption(datasets):
     with plt.rc_context(plotting.STYLE):
         figure, axis = plt.subplots(figsize=(3.4, 3.0), layout="constrained")
         colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, len(outcomes)))
-        for k, colour in zip(outcomes, colours, strict=True):
+        for place, (k, colour) in enumerate(zip(outcomes, colours, strict=True)):
             reached = []
             for dataset in datasets.values():
                 n = dataset["num_samples"].item()
                 times = dataset["absorption_generation"].sel(num_outcomes=k).values.ravel()
                 if (times > 0).all():
                     reached.append(n)
-                    spread = np.linspace(0.9, 1.1, times.size)
-                    axis.plot(n * spread, times, ".", color=colour, markersize=1.5, alpha=0.5)
+                    # Side by side: a seed's history after its first draws is the same for all K.
+                    beside = n * 1.15 ** (place - (len(outcomes) - 1) / 2)
+                    spread = np.linspace(0.95, 1.05, times.size)
+                    axis.plot(beside * spread, times, ".", color=colour, markersize=1.5, alpha=0.5)
             if reached:
                 limit = theory.categorical_absorption_time(reached, k)
                 axis.plot(reached, limit, "--", color=colour, marker="_", label=f"K = {k}")

@@ -197,7 +197,7 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
 
 def label(axis: str) -> str:
     """The name of a grid axis as a figure shows it."""
-    return {"num_samples": "N", "dim": "D"}.get(axis, axis.replace("_", " "))
+    return {"num_samples": "N", "dim": "D", "num_outcomes": "K"}.get(axis, axis.replace("_", " "))
 
 
 def _equation(axis: str, value: Any) -> str:
@@ -281,12 +281,12 @@ def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
             "median": f"median of {seeds} seeds, quartiles",
         }[statistic]
     )
+    width = 14 * figure.get_size_inches()[0]  # in characters; a handle takes eight
     figure.legend(
         entries.values(),
         entries.keys(),
         loc="outside lower center",
-        # As many as fit beside one another: a line of text holds about 100 characters.
-        ncols=max(1, min(len(entries), 100 // (max(map(len, entries), default=0) + 8))),
+        ncols=max(1, min(len(entries), int(width) // (max(map(len, entries), default=0) + 8))),
         title=band,
         title_fontsize=7,
         frameon=False,

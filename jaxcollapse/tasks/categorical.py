@@ -92,7 +92,7 @@ def evaluate(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
 
 METRICS = {
     "entropy_ratio": Metric("Entropy, fitted / real", "1"),
-    "outcomes_left": Metric("Outcomes left", "outcomes"),
+    "outcomes_left": Metric("Outcomes left", "outcomes", scale="log"),
     "heterozygosity_ratio": Metric("Heterozygosity, fitted / real", "1"),
 }
 ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outcome is left

@@ -52,13 +52,16 @@ def categorical_survivors(
     transition = binomial(k / num_samples)
     share = k / num_samples
     law = binomial(1 / num_outcomes)
-    left, entropy = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
-    for i in range(1, int(t.max(initial=0)) + 1):
-        left = np.where(t == i, num_outcomes * (1 - law[0]), left)
-        now = -num_outcomes * law @ special.xlogy(share, share) / np.log(num_outcomes)
-        entropy = np.where(t == i, now, entropy)
+    surprise = -special.xlogy(share, share)
+    left, entropy = [], []
+    for _ in range(int(t.max(initial=1))):
+        left.append(num_outcomes * (1 - law[0]))
+        entropy.append(num_outcomes * (law @ surprise) / np.log(num_outcomes))
         law = law @ transition
-    return {"outcomes_left": left, "entropy_ratio": entropy}
+    return {
+        "outcomes_left": np.asarray(left)[t - 1],
+        "entropy_ratio": np.asarray(entropy)[t - 1],
+    }
 
 
 def categorical_metric(
