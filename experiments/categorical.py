@@ -65,7 +65,7 @@ def absorption(datasets):
             for dataset in datasets.values():
                 n = dataset["num_samples"].item()
                 times = dataset["absorption_generation"].sel(num_outcomes=k).values.ravel()
-                if (times > 0).all():
+                if np.isfinite(times).all():
                     reached.append(n)
                     # Side by side: a seed's history after its first draws is the same for all K.
                     beside = n * 1.15 ** (place - (len(outcomes) - 1) / 2)

@@ -224,6 +224,8 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> None:
         )
     except (ValueError, ImportError) as error:
         cli.fail(str(error))
+    except KeyboardInterrupt:
+        cli.fail(cli.INTERRUPTED, code=130)
 
 
 write_report = report

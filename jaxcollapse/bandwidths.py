@@ -40,9 +40,10 @@ def bandwidth_rule(value: Any, dim: int) -> Any:
     if isinstance(value, Bandwidth) or checks.is_traced(value):
         return value
     power = 1.0 / (dim + 4)
-    if value == "scott":
+    name = value if isinstance(value, str) else None
+    if name == "scott":
         return Bandwidth(1.0, power)
-    if value == "silverman":
+    if name == "silverman":
         return Bandwidth(((dim + 2) / 4) ** -power, power)
     schedule = re.fullmatch(r"([0-9.eE+-]+)\s*\*\s*t\s*(?:\^|\*\*)\s*(-[0-9.eE+-]+)", str(value))
     try:

@@ -36,6 +36,9 @@ except ModuleNotFoundError:
     raise SystemExit(2) from None
 
 
+INTERRUPTED = "interrupted; a run goes on where it stopped when it is given again"
+
+
 @dataclasses.dataclass(frozen=True)
 class Plot:
     """Draw a results file: a column a workflow, colours by the last axis, theory dashed."""
@@ -45,11 +48,11 @@ class Plot:
     out: Path
     """Figure to write (.png, .pdf or .svg)."""
     metric: tuple[str, ...] = ()
-    """Metrics to draw, a row each."""
+    """Metrics to draw, a row each; by default the task's first two."""
     select: tuple[str, ...] = ()
     """Only these values of an axis, as dim=1,3."""
     hue: str | None = None
-    """The axis that colours tell apart; the last one by default."""
+    """The axis that colours tell apart; by default the last one of several values."""
     statistic: Literal["mean", "median"] = "mean"
     """mean with 95% confidence, or median with quartiles."""
     overwrite: bool = False
@@ -110,6 +113,9 @@ def run_and_save(plan: Plan, out: Path, overwrite: bool = False) -> xarray.Datas
     """
     enable_compilation_cache()
     partial = out.with_name(f"{out.name}.partial")
+    done = results.CellStore(partial, plan).finished(len(plan.cells))
+    if done:
+        print(f"going on: {done} of {len(plan.cells)} cells were done", file=sys.stderr)
     with progress_bar() as update:
         dataset = run_sweep(plan, partial, update)
     results.save(dataset, out, overwrite)
@@ -181,15 +187,20 @@ def progress_bar() -> Any:
     """A bar with an estimate of the time left, on standard error; yields the function to call."""
     progress = checks.require("rich.progress", "sweep")
     console = checks.require("rich.console", "sweep").Console(stderr=True)
+    # The times keep their room; what is running is cut where a line is short.
+    column = checks.require("rich.table", "sweep").Column
+    rest = column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = (
-        progress.BarColumn(24),
+        progress.BarColumn(16),
         progress.TaskProgressColumn(),
         progress.TimeElapsedColumn(),
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(elapsed_when_finished=False),
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", table_column=rest),
     )
-    with progress.Progress(*columns, console=console, speed_estimate_period=300) as bar:
+    with progress.Progress(
+        *columns, console=console, speed_estimate_period=300, expand=True
+    ) as bar:
         task = bar.add_task("compiling", total=None)
         yield lambda state: bar.update(
             task, total=state.total, completed=state.done, description=str(state.cell)
@@ -209,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, ImportError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted; a run goes on where it stopped when it is given again", code=130)
+        fail(INTERRUPTED, code=130)
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror or error}", code=1)
 

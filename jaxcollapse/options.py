@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,8 @@ class KDE(Common):
     test_centres: str | None = None
     """Test points of blobs: shared (corrected) or redrawn (authors) centres of the clusters."""
     data: Path | None = None
-    """Real data in place of a named data set: a .npy or .csv file, a row a point. Each seed's
-    training and test points are distinct rows."""
+    """Real data in place of a named data set: a .npy or .csv file (no header), a row a point.
+    Each seed's training and test points are distinct rows, so it needs N + M of them."""
 
     def axes(self) -> dict[str, Sequence[Any]]:
         """Grid axes, by name."""
@@ -184,9 +185,14 @@ def _array(path: Path) -> np.ndarray:
         raise checks.refuse("array file", "a file that exists", str(path), "check the path")
     try:
         if path.suffix == ".npy":
-            return np.load(path)
-        return np.loadtxt(path, delimiter=",", ndmin=1)
-    except (ValueError, OSError, EOFError) as error:
+            return np.load(path).astype(np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a file without a number
+            return np.loadtxt(path, delimiter=",", ndmin=1)
+    except (ValueError, OSError, EOFError, UserWarning) as error:
         raise checks.refuse(
-            "array file", ".npy, or .csv of numbers alone", f"{path} ({error})", "save it again"
+            "array file",
+            ".npy, or .csv of numbers alone, without a header line",
+            f"{path} ({error})",
+            "save it again",
         ) from None

@@ -73,7 +73,8 @@ def grid(
       dataset: a sweep's result.
       metrics: the metrics to show; by default the squared error of the mean and the trace ratio,
         or the first two that there are.
-      hue: the axis that colours tell apart; the last one by default. The others become rows.
+      hue: the axis that colours tell apart; by default the last one of several values. The others
+        become rows.
       statistic: ``mean`` or ``median``.
 
     Raises:
@@ -84,7 +85,8 @@ def grid(
     shown = list(metrics or _default_metrics(dataset))
     for metric in shown:
         checks.one_of("metric", metric, results.metrics_of(dataset))
-    hue = checks.one_of("hue", axes_names[-1] if hue is None else hue, axes_names)
+    several = [name for name in axes_names if dataset.sizes[name] > 1]
+    hue = checks.one_of("hue", (several or axes_names)[-1] if hue is None else hue, axes_names)
     rest = [name for name in axes_names if name != hue]
     rows = [
         Row(dataset.sel(point), metric, ", ".join(_equation(k, v) for k, v in point.items()))

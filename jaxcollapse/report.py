@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks, results
+from jaxcollapse.chain import SHARE_OF_REAL_DATA
 
 if TYPE_CHECKING:
     import xarray
 
+TABLE_WIDTH = 110  # narrower, tables would cut the names of what they are about
 PROVENANCE = (
     "created",
     "device",
@@ -34,6 +36,7 @@ PROVENANCE = (
 def show(dataset: xarray.Dataset, name: str) -> None:
     """Prints what a result is, its provenance and its summary table."""
     console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
     console.print(f"[bold]{name}[/bold]: {dataset.attrs['title']}", soft_wrap=True)
     console.print(f"preset {dataset.attrs['preset']}, options {dataset.attrs['options']}")
     for dimension, size in dataset.sizes.items():
@@ -45,6 +48,8 @@ def show(dataset: xarray.Dataset, name: str) -> None:
     for key in PROVENANCE:
         console.print(f"  {key}: {dataset.attrs.get(key, 'unknown')}", soft_wrap=True)
     for metric in results.metrics_of(dataset):
+        if metric == SHARE_OF_REAL_DATA or not dataset[metric].any():
+            continue  # known without a table, or all 0
         console.print()
         console.print(summary(dataset, metric))
 

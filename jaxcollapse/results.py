@@ -148,6 +148,10 @@ class CellStore:
         """Whether a cell is finished."""
         return self.folder is not None and self._path(index).exists()
 
+    def finished(self, cells: int) -> int:
+        """How many of so many cells are finished."""
+        return sum(self.has(index) for index in range(cells))
+
     def load(self, index: int) -> dict[str, np.ndarray]:
         """What ``save`` was given of a finished cell."""
         with np.load(self._path(index)) as arrays:

@@ -7,6 +7,7 @@ compile in the background while earlier cells run.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import time
 from collections import Counter
@@ -121,6 +122,13 @@ def plan(
             "give values for each of them",
         )
     values = {name: _axis_values(name, axes[name]) for name in family.axes}
+    known = inspect.signature(family.make).parameters.values()
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known):
+        names = [parameter.name for parameter in known if parameter.name not in axes]
+        for option in options:
+            checks.one_of(f"option of {family.name}", option, names)
+    if isinstance(workflows, str):
+        workflows = [workflows]
     chosen = [as_workflow(workflow) for workflow in workflows]
     _distinct("workflow", [workflow.name for workflow in chosen])
     if not isinstance(seeds, Iterable):
@@ -154,6 +162,8 @@ def _plain(value: Any) -> Any:
 
 def _axis_values(name: str, values: Iterable[Any]) -> list[Any]:
     """Distinct numbers and names, also when they are written out in a file."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise checks.refuse(f"values of {name}", "a list", repr(values), f"write [{values!r}]")
     plain = [_plain(value) for value in values]
     for value in plain:
         if not isinstance(value, int | float | str):

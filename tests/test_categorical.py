@@ -66,9 +66,9 @@ def test_absorption():
     result = jc.sweep("categorical", ["replace"], axes, seeds=4000, generations=600)
     times = result["absorption_generation"].values.ravel()
     entropy = result["entropy_ratio"].values.reshape(4000, 600)
-    assert (times > 0).all()
+    assert np.isfinite(times).all()
     for seed in range(50):
-        first = times[seed]
+        first = int(times[seed])
         assert (entropy[seed, first - 1 :] == 0).all()
         assert (entropy[seed, : first - 1] > 0).all()
     # E T = sum over t of P(T > t), and T > t exactly where two outcomes are left.
@@ -81,7 +81,7 @@ def test_absorption():
 def test_a_chain_that_ends_before_absorption():
     axes = {"num_outcomes": [2], "num_samples": [1000]}
     result = jc.sweep("categorical", ["replace", "accumulate"], axes, seeds=3, generations=4)
-    assert (result["absorption_generation"] == 0).all()
+    assert (result["absorption_generation"] == np.inf).all()
     assert result["absorption_generation"].dims == (
         "workflow",
         "num_outcomes",

@@ -239,6 +239,17 @@ def test_real_data_from_a_file(tmp_path, capsys):
     cli.main(["info", str(out)])
 
 
+@pytest.mark.parametrize("text", ["x,y\n1,2\n", "", "1;2\n"])
+def test_tables_that_are_none(text, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text(text)
+    given = ["run", "kde", "--data", tmp_path / "a.csv", "--out", tmp_path / "a.nc"]
+    message = refused(capsys, *given)
+    assert "array file: expected .npy, or .csv of numbers alone, without a header" in message
+    np.save(tmp_path / "b.npy", np.asarray(["a", "b"]))
+    given = ["run", "kde", "--data", tmp_path / "b.npy", "--out", tmp_path / "a.nc"]
+    assert "array file: expected .npy, or .csv" in refused(capsys, *given)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

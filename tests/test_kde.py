@@ -344,5 +344,8 @@ def test_refused(change, message):
         jc.kde.task(**arguments)
     with pytest.raises(ValueError, match="test and points: expected"):
         jc.kde.log_density(np.zeros((3, 2)), np.zeros((3, 1)), 0.1)
+    for bandwidth in (0.0, -1.0, "scott"):
+        with pytest.raises(ValueError, match="bandwidth: expected a"):
+            jc.kde.log_density(np.zeros((3, 2)), np.zeros((4, 2)), bandwidth)
     with pytest.raises(ValueError, match="kernel: expected one of gaussian, tophat"):
         jc.kde.sample(jax.random.key(0), np.zeros((3, 2)), 0.1, 5, "cosine")

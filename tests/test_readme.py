@@ -24,7 +24,15 @@ def test_snippet(number, capsys):
 
 
 def test_commands_parse():
-    assert [command[1] for command in COMMANDS] == ["run", "plot", "info", "run", "run", "run"]
+    assert [command[1] for command in COMMANDS] == [
+        "run",
+        "plot",
+        "info",
+        "run",
+        "run",
+        "run",
+        "plot",
+    ]
     for command in COMMANDS:
         cli.parse(command[1:])
 

@@ -15,4 +15,11 @@ def as_family(task: TaskFamily | str) -> TaskFamily:
     """A task family from its name or itself."""
     if isinstance(task, TaskFamily):
         return task
+    if not isinstance(task, str):
+        raise checks.refuse(
+            "task",
+            "a task's name or a TaskFamily",
+            f"a {type(task).__name__}",
+            "for one Task, map make_chain over seeds",
+        )
     return FAMILIES[checks.one_of("task", task, FAMILIES)]

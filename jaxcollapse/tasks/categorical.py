@@ -99,16 +99,19 @@ ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outc
 
 
 def absorption(metrics: Mapping[str, np.ndarray]) -> dict[str, Summary]:
-    """``absorption_generation``: the first with an entropy ratio below 1e-8; 0 if there is none."""
+    """``absorption_generation``: the first with an entropy ratio below 1e-8.
+
+    inf if there is none, so that a median over seeds is right as long as half of them got there.
+    """
     if "entropy_ratio" in metrics:
         absorbed = metrics["entropy_ratio"] < ABSORBED
     elif "outcomes_left" in metrics:
         absorbed = metrics["outcomes_left"] == 1
     else:
         return {}
-    first = np.where(absorbed.any(axis=-1), 1 + np.argmax(absorbed, axis=-1), 0)
-    label = "First generation with an entropy ratio below 1e-8; 0 where there is none"
-    return {"absorption_generation": Summary(first.astype(np.int32), label)}
+    first = np.where(absorbed.any(axis=-1), 1.0 + np.argmax(absorbed, axis=-1), np.inf)
+    label = "First generation with an entropy ratio below 1e-8; inf where there is none"
+    return {"absorption_generation": Summary(first, label)}
 
 
 # Task ---------------------------------------------------------------------------------------
