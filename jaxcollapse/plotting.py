@@ -230,6 +230,8 @@ def _panel(
     generation = panel["generation"].values
     for value, colour in zip(panel[hue].values, colours, strict=True):
         line = panel.sel({hue: value})
+        if line[metric].isnull().all():
+            continue  # left out
         if statistic == "mean":
             low, centre, high = mean_with_interval(line, metric)
         else:
