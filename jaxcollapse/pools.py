@@ -10,6 +10,9 @@ import jax.numpy as jnp
 
 from jaxcollapse import checks, random
 
+# What a task's option ``pool`` may be: "auto" is statistics where the workflow allows.
+POOLS = ("auto", "points", "statistics")
+
 Batch = Any
 State = Any
 View = Any

@@ -17,7 +17,7 @@ import numpy as np
 from jaxcollapse import checks, random, theory
 from jaxcollapse.chain import Task
 from jaxcollapse.metrics import Metric
-from jaxcollapse.pools import points_pool, statistics_pool
+from jaxcollapse.pools import POOLS, points_pool, statistics_pool
 from jaxcollapse.tasks.family import Summary, TaskFamily
 
 # Parameters ---------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def task(num_outcomes: int, num_samples: int, exponent: float = 0.0, pool: str =
     """
     num_outcomes = checks.whole_number("num_outcomes", num_outcomes, minimum=2)
     num_samples = checks.whole_number("num_samples", num_samples)
-    checks.one_of("pool", pool, ("auto", "points", "statistics"))
+    checks.one_of("pool", pool, POOLS)
     if not 0 <= exponent < float("inf"):
         raise checks.refuse("exponent", "a finite number of at least 0", exponent, "change it")
     p = real_probabilities(num_outcomes, exponent)

@@ -30,7 +30,7 @@ from jaxcollapse.affine import (
 )
 from jaxcollapse.chain import Task
 from jaxcollapse.framed import Batch, fitted, framed_pool, real_model
-from jaxcollapse.pools import points_pool, statistics_pool
+from jaxcollapse.pools import POOLS, points_pool, statistics_pool
 from jaxcollapse.tasks.family import TaskFamily
 from jaxcollapse.workflows import Workflow
 
@@ -312,9 +312,6 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
         sample=sample_batch,
         evaluate=lambda truth, model: evaluate(truth, model.absolute, rank),
     )
-
-
-POOLS = ("auto", "points", "statistics")
 
 
 def _real_mean(mean: Any, dim: int) -> Any:

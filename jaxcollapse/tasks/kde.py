@@ -30,7 +30,7 @@ from jaxcollapse.kde_pools import (
 )
 from jaxcollapse.kernels import GAUSSIAN, KERNELS, Kernel
 from jaxcollapse.metrics import Metric
-from jaxcollapse.pools import Points
+from jaxcollapse.pools import POOLS, Points
 from jaxcollapse.tasks.family import TaskFamily
 from jaxcollapse.workflows import Workflow
 
@@ -224,7 +224,7 @@ def task(
     source = real_data(dataset if data is None else data, num_clusters, blob_dim, test_centres)
     num_samples = checks.whole_number("num_samples", num_samples)
     num_test = checks.whole_number("num_test", num_test)
-    checks.one_of("pool", pool, ("auto", "points", "statistics"))
+    checks.one_of("pool", pool, POOLS)
     radial = KERNELS[checks.one_of("kernel", kernel, KERNELS)]
     rule = bandwidth_rule(bandwidth, source.dim)
     source.check(num_samples, num_test)

@@ -22,7 +22,7 @@ from jaxcollapse import checks, random, theory
 from jaxcollapse.chain import Task
 from jaxcollapse.least_squares import minimum_norm, pseudo_inverse, repeated_rows
 from jaxcollapse.metrics import Metric
-from jaxcollapse.pools import Points, Pool, points_pool, statistics_pool
+from jaxcollapse.pools import POOLS, Points, Pool, points_pool, statistics_pool
 from jaxcollapse.tasks.family import TaskFamily
 from jaxcollapse.workflows import Workflow
 
@@ -199,7 +199,7 @@ def task(
     dim = checks.whole_number("dim", dim)
     num_test = checks.whole_number("num_test", num_test)
     checks.one_of("design", design, ("fixed", "fresh"))
-    checks.one_of("pool", pool, ("auto", "points", "statistics"))
+    checks.one_of("pool", pool, POOLS)
     if not checks.is_traced(num_samples):
         num_samples = checks.whole_number("num_samples", num_samples)
     if not checks.is_traced(noise_variance) and not 0 <= noise_variance < float("inf"):
