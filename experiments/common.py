@@ -36,15 +36,18 @@ class Study(NamedTuple):
       name: of its file, and of its folder of results.
       title: of its part of the report.
       seen: one sentence on what is to be seen.
-      sweeps: ``sweeps(quick, preset)``, plans by the name of their results file.
+      sweeps: ``sweeps(quick, preset)``, plans by the name of their results file, or functions
+        that make one.
       figures: ``figures(datasets)``, figures by name, from results by name.
+      run: ``run(plan, path, overwrite)``, which makes a results file.
     """
 
     name: str
     title: str
     seen: str
-    sweeps: Callable[[bool, str], Mapping[str, Plan]]
+    sweeps: Callable[[bool, str], Mapping[str, Plan | Callable[[], Plan]]]
     figures: Callable[[Mapping[str, xarray.Dataset]], Mapping[str, Any]]
+    run: Callable[[Plan, Path, bool], xarray.Dataset] = cli.run_and_save
 
 
 def sweep(
@@ -83,10 +86,11 @@ def run(
     plans = {name: plans[name] for name in only or plans}
     datasets: dict[str, xarray.Dataset] = {}
     made = []
-    for name, wanted in plans.items():
+    for name, planned in plans.items():
+        wanted = planned() if callable(planned) else planned
         found = _existing(out / f"{name}.nc", wanted, overwrite)
         if found is None:
-            found = cli.run_and_save(wanted, out / f"{name}.nc", overwrite)
+            found = study.run(wanted, out / f"{name}.nc", overwrite)
             made.append(name)
         datasets[name] = found
     paths = [out / f"{name}.nc" for name in datasets]

@@ -5,6 +5,11 @@ real data, and each later generation to what earlier ones made, as a workflow sa
 chains over seeds and grids and labels the result.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from jaxcollapse import theory
 from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
 from jaxcollapse.sweep import sweep
@@ -27,3 +32,10 @@ __all__ = [
     "sweep",
     "theory",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``language_model``, imported when it is asked for: it needs the extra ``lm``."""
+    if name == "language_model":
+        return importlib.import_module("jaxcollapse.tasks.language_model")
+    raise AttributeError(f"module 'jaxcollapse' has no attribute {name!r}")

@@ -20,7 +20,7 @@ SHARE_OF_REAL_DATA = "share_of_real_data"
 
 
 class Task(NamedTuple):
-    """A kind of model, the data it starts from and how it is judged. Six pure functions.
+    """A kind of model, the data it starts from and how it is judged. Pure functions.
 
     Attributes:
       init: ``init(noise) -> (truth, batch)``: what ``evaluate`` needs, and the real batch.
@@ -32,6 +32,8 @@ class Task(NamedTuple):
       evaluate: ``evaluate(truth, params) -> metrics``: a dict of scalars.
       statistics: the same task on sufficient statistics, of the same law and faster; None if its
         fit needs the points. Used under every workflow that does not draw points.
+      describe: ``describe(batch) -> metrics`` of what a generation publishes, its diversity for
+        instance; none by default.
     """
 
     init: Callable[[jax.Array], tuple[Truth, Any]]
@@ -41,6 +43,7 @@ class Task(NamedTuple):
     sample: Callable[[Any, Params], Any]
     evaluate: Callable[[Truth, Params], Metrics]
     statistics: Task | None = None
+    describe: Callable[[Any], Metrics] = lambda batch: {}
 
 
 def points_task(
@@ -94,6 +97,15 @@ def keys_of(seeds: jax.Array | np.ndarray) -> jax.Array:
     return jax.vmap(jax.random.key)(seeds)
 
 
+def generation_keys(key: jax.Array, num_generations: int) -> jax.Array:
+    """Keys ``[G + 1, 3]`` of a chain: a generation's for its sample, its fit, its choice of data.
+
+    Row 0 is the real data's, of which only the first is used.
+    """
+    numbers = jnp.arange(3 * (num_generations + 1), dtype=jnp.uint32).reshape(-1, 3)
+    return random.fold_in(key, numbers)
+
+
 def make_chain(
     task: Task, workflow: Workflow | Callable[[], Workflow] | str, num_generations: int
 ) -> Callable[[jax.Array], Metrics]:
@@ -121,9 +133,7 @@ def make_chain(
         task = task.statistics
 
     def chain(key: jax.Array) -> Metrics:
-        # Three keys a generation: for its sample, its fit and its choice of data.
-        numbers = jnp.arange(3 * (num_generations + 1), dtype=jnp.uint32).reshape(-1, 3)
-        keys = random.fold_in(key, numbers)
+        keys = generation_keys(key, num_generations)
         noise = jax.vmap(task.noise)(keys[:, 0])
         first_noise = jax.tree.map(lambda x: x[0], noise)
         inputs = jax.tree.map(lambda x: x[1:], (noise, keys[:, 1], keys[:, 2]))
@@ -138,7 +148,7 @@ def make_chain(
             if hasattr(view, "share"):
                 metrics = {SHARE_OF_REAL_DATA: view.share, **metrics}
             batch = task.sample(noise, params)
-            return workflow.update(pool, state, batch), metrics
+            return workflow.update(pool, state, batch), {**metrics, **task.describe(batch)}
 
         _, metrics = jax.lax.scan(generation, pool.start(real_batch, real=True), inputs)
         return metrics

@@ -1,4 +1,4 @@
-"""The command line: ``jaxcollapse run | plot | info``."""
+"""The command line: ``jaxcollapse run | plot | info | lm``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,10 +18,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from jaxcollapse import checks, report, results
 from jaxcollapse.options import TASKS, Common
-from jaxcollapse.sweep import Plan
+from jaxcollapse.sweep import Plan, Progress
 from jaxcollapse.sweep import plan as plan_sweep
 from jaxcollapse.sweep import run as run_sweep
-from jaxcollapse.workflows import accumulate_subsample, as_workflow
+from jaxcollapse.workflows import Workflow, accumulate_subsample, as_workflow
 
 if TYPE_CHECKING:
     import xarray
@@ -74,14 +74,7 @@ class Info:
 def run(args: Any) -> None:
     """``jaxcollapse run TASK``: a sweep into a results file, resumed if it was interrupted."""
     results.check_output(args.out, (".nc",), args.overwrite)
-    workflows = [as_workflow(name) for name in args.workflow]
-    if args.subsample_size is not None:
-        sized = accumulate_subsample(args.subsample_size)
-        if all(workflow.name != sized.name for workflow in workflows):
-            raise checks.refuse(
-                "--subsample-size", f"the workflow {sized.name}", " ".join(args.workflow), "add it"
-            )
-        workflows = [sized if w.name == sized.name else w for w in workflows]
+    workflows = workflows_of(args.workflow, args.subsample_size)
     limit = None if args.memory_limit is None else args.memory_limit * 2**30
     checked = plan_sweep(
         next(name for name, options in TASKS.items() if isinstance(args, options)),
@@ -103,6 +96,19 @@ def run(args: Any) -> None:
         f"{args.out}: {dataset.attrs['title']}, {dataset.attrs['programs']} programs compiled in "
         f"{dataset.attrs['compile_seconds']:.1f} s, ran for {dataset.attrs['run_seconds']:.1f} s"
     )
+
+
+def workflows_of(names: Sequence[str], subsample_size: int | None) -> list[Workflow]:
+    """Workflows by name, accumulate-subsample with the size that was asked for."""
+    workflows = [as_workflow(name) for name in names]
+    if subsample_size is None:
+        return workflows
+    sized = accumulate_subsample(subsample_size)
+    if all(workflow.name != sized.name for workflow in workflows):
+        raise checks.refuse(
+            "--subsample-size", f"the workflow {sized.name}", " ".join(names), "add it"
+        )
+    return [sized if w.name == sized.name else w for w in workflows]
 
 
 def run_and_save(plan: Plan, out: Path, overwrite: bool = False) -> xarray.Dataset:
@@ -182,9 +188,26 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def use_cores_as_devices(chains: int) -> None:
+    """One JAX device a core, but no more than there are chains to run side by side.
+
+    A small model on one core is nearly as fast as on two, so two of them at a time are nearly
+    twice as fast. Without effect on an accelerator, or once JAX has begun to compute.
+    """
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", max(1, min(cores or 1, chains)))
+
+
 @contextlib.contextmanager
-def progress_bar() -> Any:
-    """A bar with an estimate of the time left, on standard error; yields the function to call."""
+def bar(total: float | None = None) -> Iterator[Callable[..., None]]:
+    """A bar with an estimate of the time left, on standard error.
+
+    Yields:
+      ``update(done, description, total=None)``.
+    """
     progress = checks.require("rich.progress", "sweep")
     console = checks.require("rich.console", "sweep").Console(stderr=True)
     # The times keep their room; what is running is cut where a line is short.
@@ -200,23 +223,36 @@ def progress_bar() -> Any:
     )
     with progress.Progress(
         *columns, console=console, speed_estimate_period=300, expand=True
-    ) as bar:
-        task = bar.add_task("compiling", total=None)
-        yield lambda state: bar.update(
-            task, total=state.total, completed=state.done, description=str(state.cell)
-        )
+    ) as shown:
+        task = shown.add_task("compiling", total=total)
+
+        def update(done: float, description: str, total: float | None = total) -> None:
+            shown.update(task, total=total, completed=done, description=description)
+
+        yield update
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar for a sweep; yields the function that it calls."""
+    with bar() as update:
+        yield lambda state: update(state.done, str(state.cell), state.total)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Bad input ends in one line on standard error and exit code 2."""
     try:
+        from jaxcollapse import lm_cli
+
         command = parse(sys.argv[1:] if arguments is None else list(arguments))
         if isinstance(command, Common):
             run(command)
         elif isinstance(command, Plot):
             plot(command)
-        else:
+        elif isinstance(command, Info):
             info(command)
+        else:
+            lm_cli.main(command)
     except (ValueError, ImportError) as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -231,31 +267,37 @@ def fail(message: str, code: int = 2) -> None:
     raise SystemExit(code)
 
 
-COMMANDS: dict[str, type] = {
-    **{f"run {name}": options for name, options in TASKS.items()},
-    "plot": Plot,
-    "info": Info,
-}
+def commands() -> dict[str, type]:
+    """The options of each command, by its words."""
+    from jaxcollapse import lm_cli  # which imports this module
+
+    return {
+        **{f"run {name}": options for name, options in TASKS.items()},
+        "plot": Plot,
+        "info": Info,
+        **lm_cli.COMMANDS,
+    }
 
 
 def parse(arguments: list[str]) -> Any:
     """The command's options, as one of the classes above."""
-    words = 2 if arguments[:1] == ["run"] else 1
+    words = 2 if arguments[:1] in (["run"], ["lm"]) else 1
     name, rest = " ".join(arguments[:words]), arguments[words:]
-    if name in ("-h", "--help", "run -h", "run --help"):
+    known = commands()
+    if name.removeprefix("run ").removeprefix("lm ") in ("-h", "--help"):
         print(usage())
         raise SystemExit(0)
-    if words == 2 and len(arguments) > 1:
+    if arguments[:1] == ["run"] and len(arguments) > 1:
         checks.one_of("task", arguments[1], TASKS)
-    if name not in COMMANDS:
+    if name not in known:
         raise checks.refuse(
-            "command", ", ".join(COMMANDS), repr(name) if name else "none", "see jaxcollapse --help"
+            "command", ", ".join(known), repr(name) if name else "none", "see jaxcollapse --help"
         )
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
             return tyro.cli(
-                COMMANDS[name],
+                known[name],
                 prog=f"jaxcollapse {name}",
                 args=rest,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName),
@@ -270,7 +312,9 @@ def parse(arguments: list[str]) -> Any:
 
 def usage() -> str:
     """The commands, a line each."""
-    lines = [f"  jaxcollapse {name:14} {(c.__doc__ or '').strip()}" for name, c in COMMANDS.items()]
+    lines = [
+        f"  jaxcollapse {name:21} {(c.__doc__ or '').strip()}" for name, c in commands().items()
+    ]
     title = "Model collapse, simulated: sweeps, figures, results."
     return "\n".join([title, "", *lines, "", "Options: jaxcollapse COMMAND --help"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def peak_memory() -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def cache_folder(name: str) -> Path:
+    """Where the user's cache keeps things of one kind; whoever writes there makes the folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jaxcollapse" / name
 
 
 def describe() -> dict[str, str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A column of a journal's page is about 3.4 inches wide, a page 7.
 PAGE_WIDTH = 7.0
+FEW_GENERATIONS = 20  # are drawn on a linear axis, where each has its place
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -251,8 +252,11 @@ def _panel(
 def _scale_row(
     row: Any, metric: str, dataset: xarray.Dataset, over_generations: bool = True
 ) -> None:
-    if over_generations and dataset.sizes["generation"] > 1:
+    generations = dataset.sizes["generation"]
+    if over_generations and generations > FEW_GENERATIONS:
         row[0].set_xscale("log")
+    elif over_generations:
+        row[0].xaxis.get_major_locator().set_params(integer=True)
     if not _is_log(dataset, metric):
         return
     shown = [np.asarray(line.get_ydata(), float) for axis in row for line in axis.lines]

@@ -45,6 +45,8 @@ def configuration(plan: Plan) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A value as JSON can hold it: an array of many numbers by its shape and digest."""
+    if hasattr(value, "describe"):
+        return value.describe()
     if not hasattr(value, "shape"):
         return value
     array = np.asarray(value)

@@ -91,7 +91,7 @@ class Plan(NamedTuple):
 
     def chain(self, cell: Cell, traced: Mapping[str, Any]) -> Callable[[jax.Array], Any]:
         """The chain of a cell, with traced values in place of those of its traced axes."""
-        task = self.family.make(**{**cell.point, **traced}, **self.options)
+        task = self.family.make(**{**cell.point, **self.options, **traced})
         return make_chain(task, cell.workflow, self.generations)
 
 
@@ -134,7 +134,7 @@ def plan(
     if not isinstance(seeds, Iterable):
         seeds = range(checks.whole_number("seeds", seeds))
     for metric in metrics or ():
-        checks.one_of("metric", metric, family.labels)
+        checks.one_of("metric", metric, family.known(options))
     if memory_limit is not None and not 0 < memory_limit < float("inf"):
         raise checks.refuse(
             "memory limit", "more than 0, finite", memory_limit, "change it or leave it out"
@@ -147,7 +147,7 @@ def plan(
         generations=checks.whole_number("generations", generations),
         options=options,
         preset=preset,
-        metrics=list(metrics or family.labels),
+        metrics=list(metrics or family.known(options)),
         memory_limit=(memory_limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count(),
     )
     for cell in checked.cells:
@@ -326,7 +326,9 @@ def _compile_here(plan: Plan, cell: Cell) -> Program:
     chunk = _chunk(plan, cell, jax.device_count())
 
     def chains(seeds, traced):
-        metrics = jax.vmap(plan.chain(cell, traced))(keys_of(seeds))
+        chain, keys = plan.chain(cell, traced), keys_of(seeds)
+        sequential = jax.default_backend() in plan.family.sequential_on
+        metrics = jax.lax.map(chain, keys) if sequential else jax.vmap(chain)(keys)
         for name in plan.metrics:
             checks.one_of("metric of the chains", name, metrics)
         return {name: metrics[name] for name in plan.metrics}
@@ -336,7 +338,7 @@ def _compile_here(plan: Plan, cell: Cell) -> Program:
     )
 
     def place(seeds, traced):
-        scalars = jax.tree.map(lambda v: np.asarray(v, jnp.result_type(type(v))), traced)
+        scalars = jax.tree.map(_array, traced)
         return jax.device_put(
             (seeds, scalars), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
         )
@@ -348,6 +350,13 @@ def _compile_here(plan: Plan, cell: Cell) -> Program:
         return {name: np.asarray(x) for name, x in compiled(*place(seeds, traced)).items()}
 
     return Program(call, chunk, time.perf_counter() - start)
+
+
+def _array(value: Any) -> np.ndarray:
+    """A number as an array of the precision in use; an array as it is."""
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value)
+    return np.asarray(value, jnp.result_type(type(value)))
 
 
 def _chunk(plan: Plan, cell: Cell, devices: int) -> int:

@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import functools
+import types
+from pathlib import Path
 
 import jax
 import matplotlib
@@ -14,6 +16,9 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
+from jaxcollapse.datasets.text import Corpus, Documents
+from jaxcollapse.models import configs
+from jaxcollapse.tasks import language_model
 
 matplotlib.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -32,6 +37,25 @@ def run_gaussian(workflow, pool, dim, num_samples, generations, seeds, first_see
     keys = jc.seed_keys(range(first_seed, first_seed + seeds))
     both = jax.vmap(jax.vmap(chain, (None, 0)), (0, None))
     return jax.device_get(jax.jit(both)(np.asarray([0.0, 1.0], np.float32), keys))
+
+
+# A decoder of some 2,000 parameters, for tests of what does not depend on its size.
+MICRO = configs.llama(8, 1, 2, 16, vocab_size=16, context=12)
+configs.CONFIGS["micro"] = MICRO
+
+
+@functools.cache
+def random_text(documents=30, vocab=16, context=12, tested=8):
+    """Text of random tokens in documents of 3 to 12, beginning with 0 and ending with 1."""
+    rng = np.random.default_rng(0)
+
+    def some(count):
+        lengths = rng.integers(1, context - 1, count)
+        return Documents.from_lists([0, *rng.integers(2, vocab, n), 1] for n in lengths)
+
+    tokenizer = types.SimpleNamespace(vocab_size=vocab, bos=0, eos=1)
+    corpus = Corpus("random", some(documents), some(tested), tokenizer, "digest", None, None)
+    return language_model.text_data(corpus, context)
 
 
 METRICS = ("trace_ratio", "squared_error_of_mean", "log_det_ratio")
@@ -56,3 +80,13 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield events
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder with real texts and tokenizers, which do not come with the project."""
+    beside = Path(__file__).resolve().parents[1] / "../shared/data"
+    folder = Path(os.environ.get("JAXCOLLAPSE_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; JAXCOLLAPSE_DATA can name a folder that has them")
+    return folder

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import standard_errors
+from conftest import MICRO, random_text, standard_errors
 
 import jaxcollapse as jc
-from jaxcollapse.tasks import FAMILIES
+from jaxcollapse.tasks import as_family
 from jaxcollapse.workflows import WORKFLOWS
 
 POINTS = {
@@ -24,18 +24,23 @@ POINTS = {
         {"dim": 5, "noise_variance": 1.0, "num_samples": 4},
     ],
     "categorical": [{"num_outcomes": 5, "num_samples": 12}],
+    "language-model": [{"model": MICRO, "num_samples": 4}],
 }
+OPTIONS = {"language-model": {"data": random_text(), "learning_rate": 1e-2, "batch_size": 2}}
 CASES = [
     (family, point, workflow, pool)
     for family, workflow, pool in itertools.product(
-        FAMILIES.values(), WORKFLOWS.values(), ("auto", "points")
+        map(as_family, POINTS), WORKFLOWS.values(), ("auto", "points")
     )
     for index, point in enumerate(POINTS[family.name])
+    # A language model keeps points in any case.
+    if not (family.name == "language-model" and pool == "auto")
     # A workflow that draws points runs on them under "auto" as well.
     if (index == 0 if pool == "points" else not workflow().needs_points or index > 0)
 ]
+FAST_TO_COMPILE = {"xla_backend_optimization_level": 0}
 IDS = [
-    "-".join([f.name, *(f"{k}{v}" for k, v in point.items()), w().name, pool])
+    "-".join([f.name, *(f"{k}{v}" for k, v in point.items() if k != "model"), w().name, pool])
     for f, point, w, pool in CASES
 ]
 
@@ -47,12 +52,19 @@ def case(request):
 
 def chain_of(case, generations):
     family, point, workflow, pool = case
-    return jc.make_chain(family.make(**point, pool=pool), workflow, generations)
+    options = OPTIONS.get(family.name, {})
+    return jc.make_chain(family.make(**point, **options, pool=pool), workflow, generations)
+
+
+def jit(case, function):
+    """Compiled; of a language model without what takes most of the time to compile."""
+    slow = case[0].name == "language-model"
+    return jax.jit(function, compiler_options=FAST_TO_COMPILE if slow else None)
 
 
 def test_metrics_are_those_declared_one_a_generation(case):
-    metrics = jax.jit(chain_of(case, 5))(jax.random.key(0))
-    assert set(metrics) == set(case[0].labels)
+    metrics = jit(case, chain_of(case, 5))(jax.random.key(0))
+    assert set(metrics) == set(case[0].known(OPTIONS.get(case[0].name, {})))
     for value in metrics.values():
         chex.assert_shape(value, (5,))
         chex.assert_type(value, jnp.float32)
@@ -60,15 +72,15 @@ def test_metrics_are_those_declared_one_a_generation(case):
 
 
 def test_a_generation_does_not_depend_on_how_many_follow(case):
-    short = jax.jit(chain_of(case, 3))(jax.random.key(1))
-    long = jax.jit(chain_of(case, 9))(jax.random.key(1))
+    short = jit(case, chain_of(case, 3))(jax.random.key(1))
+    long = jit(case, chain_of(case, 9))(jax.random.key(1))
     for name, values in short.items():
         np.testing.assert_allclose(values, long[name][:3], rtol=1e-5, atol=1e-6)
 
 
 def test_a_seed_is_the_same_alone_and_among_others(case):
-    chain = jax.jit(chain_of(case, 4))
-    many = jax.jit(jax.vmap(chain_of(case, 4)))(jc.seed_keys(range(20)))
+    chain = jit(case, chain_of(case, 4))
+    many = jit(case, jax.vmap(chain_of(case, 4)))(jc.seed_keys(range(20)))
     alone = chain(jax.random.key(17))
     for name, values in alone.items():
         np.testing.assert_allclose(values, many[name][17], rtol=2e-5, atol=1e-6)
@@ -78,15 +90,15 @@ def test_the_first_generation_is_the_same_under_every_workflow(case):
     family, point, _, pool = case
     if pool != "points":
         pytest.skip("one pool for all workflows is the points pool")
-    first = jax.jit(chain_of((family, point, jc.replace, pool), 1))(jax.random.key(2))
-    ours = jax.jit(chain_of(case, 1))(jax.random.key(2))
+    first = jit(case, chain_of((family, point, jc.replace, pool), 1))(jax.random.key(2))
+    ours = jit(case, chain_of(case, 1))(jax.random.key(2))
     for name, values in first.items():
         np.testing.assert_allclose(values, ours[name], rtol=1e-5, atol=1e-6)
 
 
 def test_share_of_real_data(case):
     _, _, workflow, _ = case
-    share = jax.jit(jax.vmap(chain_of(case, 6)))(jc.seed_keys(range(400)))["share_of_real_data"]
+    share = jit(case, jax.vmap(chain_of(case, 6)))(jc.seed_keys(range(400)))["share_of_real_data"]
     expected = jc.theory.share_of_real_data(workflow().name, np.arange(1, 7))
     if not workflow().needs_points:
         np.testing.assert_allclose(share, np.tile(expected, (400, 1)), rtol=1e-6)
@@ -98,8 +110,8 @@ def test_share_of_real_data(case):
 
 def test_no_key_is_used_twice(case):
     with jax.debug_key_reuse(True):
-        metrics = jax.jit(chain_of(case, 2))(jax.random.key(3))
-    for name, values in jax.jit(chain_of(case, 2))(jax.random.key(3)).items():
+        metrics = jit(case, chain_of(case, 2))(jax.random.key(3))
+    for name, values in jit(case, chain_of(case, 2))(jax.random.key(3)).items():
         assert metrics[name].shape == values.shape
 
 
@@ -108,11 +120,12 @@ def test_families_are_complete(case):
     assert set(point) == set(family.axes)
     assert {"corrected", "authors"} <= set(family.presets)
     assert family.work(**point) > 0
-    options = {"pool": "auto"}
+    options = {"pool": "auto", **OPTIONS.get(family.name, {})}
     family.check(workflow(), point, options)
     traced = family.traced(workflow(), point, options)
-    assert set(traced) <= set(family.axes)
-    assert all(isinstance(leaf, int | float) for leaf in jax.tree.leaves(traced))
+    assert set(traced) <= {*family.axes, *options}
+    numbers = int | float | np.ndarray | np.generic
+    assert all(isinstance(leaf, numbers) for leaf in jax.tree.leaves(traced))
     for metric in family.metrics.values():
         assert metric.long_name
         assert metric.units

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-HEAVY = ("matplotlib", "xarray", "pandas", "flax", "transformers", "tyro", "rich", "h5py")
+HEAVY = {"matplotlib", "xarray", "pandas", "tyro", "rich", "h5py", "flax", "optax", "orbax"}
+HEAVY |= {"transformers", "tokenizers", "safetensors"}
 
 
 def python(code, **kwargs):
@@ -14,7 +15,7 @@ def python(code, **kwargs):
 
 def test_the_core_brings_nothing_heavy():
     loaded = python("import sys, jaxcollapse; print(*sys.modules)").split()
-    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY)
+    assert not {name.partition(".")[0] for name in loaded} & HEAVY
 
 
 def test_import_costs_less_than_a_third_of_a_second():
@@ -41,3 +42,12 @@ def test_a_missing_extra_is_named():
         "except ImportError as error: print(error)"
     )
     assert "pip install 'jaxcollapse[sweep]'" in python(code)
+
+
+def test_the_extra_of_language_models_is_named():
+    code = (
+        "import sys; sys.modules['flax'] = None; import jaxcollapse as jc\n"
+        "try: jc.language_model\n"
+        "except ImportError as error: print(error)"
+    )
+    assert "pip install 'jaxcollapse[lm]'" in python(code)

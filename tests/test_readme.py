@@ -24,15 +24,9 @@ def test_snippet(number, capsys):
 
 
 def test_commands_parse():
-    assert [command[1] for command in COMMANDS] == [
-        "run",
-        "plot",
-        "info",
-        "run",
-        "run",
-        "run",
-        "plot",
-    ]
+    words = [" ".join(command[1:3]) if command[1] == "lm" else command[1] for command in COMMANDS]
+    of_lm = ["lm pretrain", "lm pretrain", "lm generate", "lm evaluate"]
+    assert words == ["run", "plot", "info", "run", "run", "run", "plot", *of_lm]
     for command in COMMANDS:
         cli.parse(command[1:])
 

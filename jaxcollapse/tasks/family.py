@@ -34,9 +34,10 @@ class TaskFamily(NamedTuple):
         options is ``pool``.
       axes: the parameters that a sweep varies, in the order of the result's dimensions.
       metrics: label and units of each metric, by name.
-      traced: ``traced(workflow, point, options)``, a dict of those of the point's parameters that
-        change no array's shape, as numbers or trees of numbers that ``make`` takes: one compiled
-        program serves all their values. Cells whose trees differ in structure have their own.
+      traced: ``traced(workflow, point, options)``, a dict of those parameters and options that
+        change no array's shape, as numbers or trees of numbers and arrays that ``make`` takes: one
+        compiled program serves all their values. Cells whose trees differ in structure have their
+        own.
       work: ``work(**axes)``, how long a chain takes relative to others, for estimates of time.
       theory: ``theory(metric, workflow, generation, options, **axes)``, the mean over seeds that
         is known in closed form, an array like ``generation``, or None.
@@ -47,6 +48,10 @@ class TaskFamily(NamedTuple):
       approximations: ``approximations(workflow, point, options)``, what is not exact in law
         there and by how much, in words for the result's attributes; "" where all is exact.
       most_rows: how many points a pool may hold; None for any number.
+      computed: ``computed(options)``, the names of those metrics that are known under some
+        options; None for all.
+      sequential_on: platforms where seeds run one after another on a device, since mapping them
+        would gain nothing and take their memory together.
     """
 
     name: str
@@ -60,11 +65,18 @@ class TaskFamily(NamedTuple):
     summaries: Callable[[Mapping[str, np.ndarray]], dict[str, Summary]] = lambda metrics: {}
     approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
     most_rows: int | None = None
+    computed: Callable[[Mapping], list[str]] | None = None
+    sequential_on: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, Metric]:
         """Label and units of every metric of a chain: those of the task, and the chain's own."""
         return {**self.metrics, SHARE_OF_REAL_DATA: metrics.SHARE_OF_REAL_DATA}
+
+    def known(self, options: Mapping[str, Any]) -> list[str]:
+        """Names of the metrics that chains have under some options."""
+        names = list(self.metrics) if self.computed is None else self.computed(options)
+        return [*names, SHARE_OF_REAL_DATA]
 
     def check(
         self,

@@ -1,0 +1,105 @@
+"""The pretraining panels of Figure 4 of "Collapse or Thrive?": language models on stories.
+
+python experiments/figure4_pretraining.py --only stories sample   # minutes on a laptop
+python experiments/figure4_pretraining.py                         # also the paper's: GPU weeks
+python experiments/figure4_pretraining.py --quick
+
+``stories`` is the embedded corpus, whose entropy is known. ``sample`` is a part of TinyStories:
+``tinystories/tinystories_sample_5M.txt`` in the folder that JAXCOLLAPSE_DATA names, or in
+``../shared/data``; it is left out where there is none. The paper's runs read TinyStories from the
+hub (extra ``hub``).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import common
+
+from jaxcollapse import cli, lm_cli, plotting, results
+
+SAMPLE = Path("tinystories") / "tinystories_sample_5M.txt"
+HUB = "roneneldan/TinyStories"
+MODELS = ["gpt2-9m", "llama2-12m", "llama2-42m", "llama2-126m"]
+# How far the paper's chains go.
+GENERATIONS = {"replace": 50, "accumulate": 16, "accumulate-subsample": 45}
+CORPORA: dict[str, Any] = {}
+
+
+def lm_plan(preset, vocab_size, context, models, workflows, generations, seeds, **options):
+    """A plan of language models, whose corpus is kept for its chains."""
+    from jaxcollapse.datasets import text
+    from jaxcollapse.sweep import plan
+    from jaxcollapse.tasks import language_model
+
+    data, documents = options.pop("data"), options.pop("documents")
+    corpus = text.load_corpus(data, vocab_size=vocab_size)
+    arrays = language_model.text_data(corpus, context)
+    CORPORA[arrays.digest] = corpus
+    axes = {"model": models, "num_samples": [documents or arrays.available]}
+    return plan(
+        "language-model", workflows, axes, seeds, generations, preset, data=arrays, **options
+    )
+
+
+def sample_file():
+    """The part of TinyStories, where there is one."""
+    shared = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    path = Path(os.environ.get("JAXCOLLAPSE_DATA", shared)) / SAMPLE
+    return path if path.is_file() else None
+
+
+def sweeps(quick, preset):
+    """Plans that are made when they are asked for, since the paper's read the hub."""
+    tiny = {"models": ["tiny-llama"], "workflows": common.WORKFLOWS}
+    small = {"documents": 40, "generations": 2, "seeds": 2, "epochs": 1}
+    sizes = small if quick else {"documents": 700, "generations": 5, "seeds": 8}
+    plans = {"stories": partial(lm_plan, preset, 512, 128, data=None, **tiny, **sizes)}
+    path = sample_file()
+    if path is not None:
+        sizes = small if quick else {"documents": 1000, "generations": 4, "seeds": 3}
+        vocab, context = (512, 128) if quick else (1000, 256)
+        plans["sample"] = partial(lm_plan, preset, vocab, context, data=path, **tiny, **sizes)
+    if quick:
+        return plans
+    for workflow, generations in GENERATIONS.items():
+        plans[f"paper_{workflow.replace('-', '_')}"] = partial(
+            lm_plan, preset, 8000, 512, MODELS, [workflow], generations, 3, data=HUB, documents=None
+        )
+    return plans
+
+
+def run(plan, out, overwrite):
+    """Chains on the host, resumed where they were interrupted; their folder is beside ``out``."""
+    corpus = CORPORA[plan.options["data"].digest]
+    dataset = lm_cli.run_on_host(plan, corpus, out.with_suffix(""), 500, "last")
+    results.save(dataset, out, overwrite)
+    return dataset
+
+
+def figures(datasets):
+    """A figure for each text: losses, and how diverse what is published is."""
+    return {
+        name: plotting.grid(
+            dataset, [lm_cli.loss_of(dataset), "distinct_2", "repetition"], hue="model"
+        )
+        for name, dataset in datasets.items()
+    }
+
+
+STUDY = common.Study(
+    name="figure4_pretraining",
+    title="Figure 4: language models pretrained on stories",
+    seen="Under replace the loss on real text rises with every generation, under accumulate it "
+    "stays, and accumulate-subsample lies between.",
+    sweeps=sweeps,
+    figures=figures,
+    run=run,
+)
+
+if __name__ == "__main__":
+    cli.use_cores_as_devices(8)
+    common.main(STUDY)

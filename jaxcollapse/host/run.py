@@ -1,0 +1,150 @@
+"""Chains side by side, one on each device."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxcollapse import checks, results
+from jaxcollapse.datasets.text import Corpus
+from jaxcollapse.host.chain import Chain, Progress, StoppedError
+from jaxcollapse.host.folder import KEEP_WEIGHTS, ChainFolder
+from jaxcollapse.host.programs import Programs, programs_of
+from jaxcollapse.sweep import Cell, Plan
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def run(
+    plan: Plan,
+    corpus: Corpus,
+    folder: Path,
+    programs: Mapping[tuple, Programs] | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    checkpoint_steps: int = 500,
+    keep_weights: str = "last",
+) -> xarray.Dataset:
+    """Runs the chains of a plan for language models; see ``sweep.run`` for the result.
+
+    Args:
+      plan: of ``sweep.plan("language-model", ...)``.
+      corpus: real documents, which the plan's ``data`` was made from.
+      folder: for the chains; what is finished there is not done again.
+      programs: of ``programs_of(plan)``, if they have been made.
+      report: called after every few steps, from several threads.
+      checkpoint_steps: training steps between two checkpoints.
+      keep_weights: of which finished generations: ``last``, ``all`` or ``none``.
+
+    Raises:
+      ValueError: ``keep_weights`` or ``checkpoint_steps`` is none of those.
+    """
+    checks.one_of("keep_weights", keep_weights, KEEP_WEIGHTS)
+    checkpoint_steps = checks.whole_number("checkpoint_steps", checkpoint_steps)
+    made = programs_of(plan) if programs is None else programs
+    stop = threading.Event()
+    devices: queue.Queue = queue.Queue()
+    for device in jax.local_devices():
+        devices.put(device)
+
+    def chain(cell: Cell, seed: int) -> tuple[dict[str, np.ndarray], float]:
+        device = devices.get()
+        begun = time.perf_counter()
+        try:
+            if stop.is_set():
+                raise StoppedError
+            with jax.default_device(device):
+                one = Chain(
+                    programs=made[tuple(cell.point.items())],
+                    workflow=cell.workflow,
+                    seed=seed,
+                    generations=plan.generations,
+                    corpus=corpus,
+                    folder=ChainFolder(chain_folder(folder, cell, seed)),
+                    tell=report,
+                    stop=stop,
+                    checkpoint_steps=checkpoint_steps,
+                    keep_weights=keep_weights,
+                )
+                return one.run(), time.perf_counter() - begun
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            devices.put(device)
+
+    clock = CompileClock()
+    start = time.perf_counter()
+    with clock, ThreadPoolExecutor(max_workers=devices.qsize()) as pool:
+        futures = {
+            (index, int(seed)): pool.submit(chain, cell, int(seed))
+            for index, cell in enumerate(plan.cells)
+            for seed in plan.seeds
+        }
+        try:
+            for future in futures.values():
+                future.result()
+        except StoppedError:
+            raise _cause(futures) from None
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    values = []
+    for index in range(len(plan.cells)):
+        chains = [futures[index, int(seed)].result() for seed in plan.seeds]
+        arrays = {name: np.stack([metrics[name] for metrics, _ in chains]) for name in plan.metrics}
+        arrays[results.RUN_SECONDS] = np.asarray(sum(s for _, s in chains), np.float32)
+        values.append(arrays)
+    return results.dataset(
+        plan,
+        values,
+        compile_seconds=clock.seconds,
+        run_seconds=time.perf_counter() - start,
+        programs=clock.programs,
+    )
+
+
+def _cause(futures: Mapping[Any, Any]) -> BaseException:
+    """The error that made the other chains stop."""
+    errors = [f.exception() for f in futures.values() if f.done() and not f.cancelled()]
+    others = [error for error in errors if error and not isinstance(error, StoppedError)]
+    return others[0] if others else StoppedError()
+
+
+def chain_folder(folder: Path, cell: Cell, seed: int) -> Path:
+    """Where a chain is: ``MODEL-N/WORKFLOW/seed-S``, a subsample's size with its workflow."""
+    point = "-".join(str(value) for value in cell.point.values())
+    size = cell.workflow.subsample_size
+    workflow = cell.workflow.name if size is None else f"{cell.workflow.name}-{size}"
+    return folder / point / workflow / f"seed-{seed}"
+
+
+class CompileClock(contextlib.AbstractContextManager):
+    """Counts programs that are compiled, and the seconds it takes, all threads together."""
+
+    def __init__(self) -> None:
+        """Starts from 0."""
+        self.seconds, self.programs = 0.0, 0
+
+    def _listen(self, event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.seconds += duration_secs
+            self.programs += 1
+
+    def __enter__(self) -> CompileClock:
+        """Begins to count."""
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Ends counting."""
+        jax.monitoring.unregister_event_duration_listener(self._listen)

@@ -1,0 +1,313 @@
+"""``jaxcollapse lm pretrain | generate | evaluate``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxcollapse import checks, cli, results
+from jaxcollapse.chain import whole_seeds
+from jaxcollapse.lm_options import Evaluate, Generate, Pretrain
+from jaxcollapse.sweep import Plan
+from jaxcollapse.sweep import plan as plan_sweep
+
+if TYPE_CHECKING:
+    import xarray
+
+EMBEDDED_DOCUMENTS = 700  # of the embedded stories, unless one asks for more
+
+
+COMMANDS: dict[str, type] = {
+    "lm pretrain": Pretrain,
+    "lm generate": Generate,
+    "lm evaluate": Evaluate,
+}
+
+
+# Pretrain -----------------------------------------------------------------------------------
+
+
+def plan_of(args: Pretrain) -> tuple[Plan, Any]:
+    """The plan of a run, and its corpus."""
+    from jaxcollapse.datasets import text as texts
+    from jaxcollapse.tasks import language_model
+
+    text = args.text
+    stories = text.data is None
+    corpus = texts.load_corpus(
+        text.data,
+        text.tokenizer,
+        text.vocab_size or (512 if stories else 8000),
+        text.test_fraction,
+        text.max_documents,
+        text.separator,
+    )
+    data = language_model.text_data(corpus, text.context or (128 if stories else 512))
+    documents = args.num_samples
+    if documents is None:
+        documents = min(data.available, EMBEDDED_DOCUMENTS) if stories else data.available
+    plan = plan_sweep(
+        "language-model",
+        cli.workflows_of(args.workflow, args.subsample_size),
+        {"model": args.model, "num_samples": [documents]},
+        cli.parse_seeds(args.seeds),
+        args.generations,
+        args.preset,
+        data=data,
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        slots=args.slots,
+        **args.training.options(),
+    )
+    return plan, corpus
+
+
+def pretrain(args: Pretrain) -> None:
+    """``jaxcollapse lm pretrain``."""
+    checks.require("matplotlib", "plot").use("Agg")
+    from jaxcollapse import plotting
+
+    checks.whole_number("checkpoint_steps", args.checkpoint_steps)
+    checks.whole_number("texts", args.texts, minimum=0)
+    seeds = cli.parse_seeds(args.seeds)
+    cli.use_cores_as_devices(len(args.model) * len(args.workflow) * len(seeds))
+    plan, corpus = plan_of(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    results.check_output(args.out / "results.nc", (".nc",), args.overwrite)
+    if args.driver == "compiled":
+        dataset = cli.run_and_save(plan, args.out / "results.nc", args.overwrite)
+    else:
+        _same_run(args.out / "run.json", plan)
+        dataset = run_on_host(plan, corpus, args.out, args.checkpoint_steps, args.keep_weights)
+        results.save(dataset, args.out / "results.nc", args.overwrite)
+    shown = loss_of(dataset)
+    figure = plotting.grid(dataset, [shown, "distinct_2"], hue="model")
+    with results.whole_file(args.out / "figure.png") as temporary:
+        figure.savefig(temporary)
+    if args.driver == "host":
+        show_texts(plan, args.out, args.texts)
+    _show_losses(dataset, shown)
+    print(*(args.out / name for name in ("results.nc", "figure.png")), sep="\n")
+
+
+def loss_of(dataset: xarray.Dataset) -> str:
+    """The metric that tells how well models know real text: above its entropy, where known."""
+    return "excess_nll" if "excess_nll" in dataset else "nll"
+
+
+def run_on_host(
+    plan: Plan, corpus: Any, out: Path, checkpoint_steps: int, keep_weights: str
+) -> xarray.Dataset:
+    """Runs a plan's chains in a folder, with an estimate before and a progress bar."""
+    from jaxcollapse import host
+
+    cli.enable_compilation_cache()
+    programs = host.programs_of(plan)
+    print("compiling", file=sys.stderr)
+    expected = host.estimate(plan, programs)
+    chains = len(plan.cells) * plan.seeds.size
+    together = min(jax.local_device_count(), chains)
+    print(
+        f"{chains} chains, {together} at a time, about {_duration(expected.seconds)}: "
+        f"{expected.trained:,.0f} tokens to train on at {expected.train_rate:,.0f}/s, "
+        f"{expected.sampled:,.0f} to sample at {expected.sample_rate:,.0f}/s; "
+        f"{expected.memory * together / 2**20:,.0f} MiB on {together} device(s)",
+        file=sys.stderr,
+    )
+    with lm_progress(expected) as report:
+        return host.run(plan, corpus, out, programs, report, checkpoint_steps, keep_weights)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def lm_progress(expected: Any) -> Iterator[Callable[[Any], None]]:
+    """A bar with the time left, loss and tokens per second; yields the function to call."""
+    lock = threading.Lock()
+    total = expected.trained / expected.train_rate + expected.sampled / expected.sample_rate
+    with cli.bar(total) as update:
+        done = 0.0
+
+        def report(progress: Any) -> None:
+            nonlocal done
+            with lock:
+                done += progress.trained / expected.train_rate
+                done += progress.sampled / expected.sample_rate
+                loss = "" if progress.loss is None else f" loss {progress.loss:.3f}"
+                rate = f" {progress.rate:,.0f} tokens/s" if progress.rate else ""
+                update(
+                    min(done, total),
+                    f"{progress.chain} generation {progress.generation} "
+                    f"{progress.phase}{loss}{rate}",
+                )
+
+        yield report
+
+
+def _same_run(path: Path, plan: Plan) -> None:
+    """Refuses a folder that holds chains of another configuration; records this one's.
+
+    Models, workflows, seeds and the like have folders of their own, and a generation does not
+    depend on how many follow.
+    """
+    config = json.loads(json.dumps(results.configuration(plan)))
+    for name in ("axes", "workflow", "subsample_size", "seeds", "generations", "metrics"):
+        del config[name]
+    if path.exists():
+        before = json.loads(path.read_text())
+        if before != config:
+            different = sorted(k for k in config if before.get(k) != config[k])
+            raise checks.refuse(
+                "output folder",
+                "a new one, or one of a run with the same options",
+                f"{path.parent}, where {', '.join(different)} differ",
+                "choose another --out",
+            )
+        return
+    with results.whole_file(path) as temporary:
+        temporary.write_text(json.dumps(config, indent=1) + "\n")
+
+
+def show_texts(plan: Plan, folder: Path, count: int) -> None:
+    """Prints the first documents of every generation of the first seed."""
+    from jaxcollapse import host
+
+    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    for cell in plan.cells:
+        chain = host.chain_folder(folder, cell, int(plan.seeds[0]))
+        for generation in range(1, plan.generations + 1):
+            console.print(f"\n[bold]{cell}, generation {generation}[/bold]", soft_wrap=True)
+            path = chain / f"generation-{generation:02d}" / "samples.jsonl"
+            with path.open(encoding="utf-8") as lines:
+                for _, line in zip(range(count), lines, strict=False):
+                    text = " ".join(json.loads(line)["text"].split())
+                    shown = text if len(text) <= 240 else text[:237] + "..."
+                    console.print(f"  - {shown}", markup=False)
+    console.print()
+
+
+def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
+    """A table: the mean over seeds and its standard error, for each generation."""
+    attrs = dataset[metric].attrs
+    table = checks.require("rich.table", "sweep").Table(
+        title=f"{attrs['long_name']}, {attrs['units']}, mean of "
+        f"{dataset.sizes['seed']} seeds (standard error)",
+        title_justify="left",
+        box=checks.require("rich.box", "sweep").SIMPLE,
+    )
+    for heading in ("model", "workflow", *(f"t = {t}" for t in dataset["generation"].values)):
+        table.add_column(heading)
+    for model in dataset["model"].values:
+        for workflow in dataset["workflow"].values:
+            values = dataset[metric].sel(model=model, workflow=workflow).isel(num_samples=0)
+            array = values.transpose("seed", "generation").values.astype(np.float64)
+            mean = array.mean(axis=0)
+            error = array.std(axis=0, ddof=1) / len(array) ** 0.5 if len(array) > 1 else mean * 0
+            cells = [f"{m:.3f} ({e:.3f})" for m, e in zip(mean, error, strict=True)]
+            table.add_row(str(model), str(workflow), *cells)
+    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console.width = max(console.width, 60 + 16 * dataset.sizes["generation"])
+    console.print(table)
+
+
+# Generate and evaluate ----------------------------------------------------------------------
+
+
+def _load(folder: Path) -> tuple[Any, Any, Any]:
+    """Configuration, parameters and tokenizer of a checkpoint."""
+    from jaxcollapse.datasets import tokenizers
+    from jaxcollapse.models import checkpoints
+
+    config, params = checkpoints.load(folder)
+    tokenizer = tokenizers.load_tokenizer(folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise checks.refuse(
+            "tokenizer",
+            f"at most the checkpoint's {config.vocab_size} tokens",
+            f"{tokenizer.vocab_size} in {folder}",
+            "put the checkpoint's own tokenizer there",
+        )
+    return config, params, tokenizer
+
+
+def generate(args: Generate) -> None:
+    """``jaxcollapse lm generate``: prints texts."""
+    from jaxcollapse.models import sampling
+
+    config, params, tokenizer = _load(args.weights)
+    (seed,) = whole_seeds([args.seed])
+    documents = sampling.generate(
+        config,
+        params,
+        jax.random.key(seed),
+        [tokenizer.bos, *tokenizer.encode(args.prompt)],
+        # Some models learn to end a text by beginning another.
+        sorted({tokenizer.bos, tokenizer.eos}),
+        args.max_tokens,
+        sampling.Settings(args.temperature, args.top_k, args.top_p),
+        args.count,
+    )
+    for tokens in documents:
+        print(tokenizer.decode(tokens.tolist()))
+
+
+def evaluate(args: Evaluate) -> None:
+    """``jaxcollapse lm evaluate``: prints nats per token, perplexity and the number of tokens."""
+    from jaxcollapse.datasets import text as texts
+
+    config, params, tokenizer = _load(args.weights)
+    checks.whole_number("skip_documents", args.skip_documents, minimum=0)
+    read = texts.read_json_lines if args.data.suffix == ".jsonl" else None
+    found = read(args.data) if read else texts.read_text(args.data, args.separator)
+    found = found[args.skip_documents :]
+    if args.max_documents is not None:
+        found = found[: checks.whole_number("max_documents", args.max_documents)]
+    if not found:
+        raise checks.refuse(
+            "documents", "at least one", f"none after {args.skip_documents}", "skip fewer"
+        )
+    ends = [tokenizer.eos] if args.with_end else []
+    encoded = tokenizer.encode_many(found)
+    documents = texts.Documents.from_lists([tokenizer.bos, *ids, *ends] for ids in encoded)
+    context = args.context or min(config.context, 2048)
+    if context > config.context:
+        raise checks.refuse("context", f"at most {config.context}", context, "lower it")
+    nll, count = mean_nll(config, params, documents, context, args.batch_size)
+    print(f"{nll:.4f} nats per token, perplexity {math.exp(nll):.3f}, {count} tokens")
+
+
+def mean_nll(
+    config: Any, params: Any, documents: Any, context: int, batch_size: int
+) -> tuple[float, int]:
+    """Nats per token of documents, each from its beginning, and the number of tokens."""
+    from jaxcollapse.models import packing, training
+
+    tokens, lengths = documents.padded(context)
+    rows, used = jax.jit(packing.pack, static_argnums=2)(tokens, lengths, context)
+    rows = jax.tree.map(lambda x: x[: int(used)], rows)
+    measure = jax.jit(training.evaluate, static_argnums=(0, 3))
+    return float(measure(config, params, rows, batch_size)), int((lengths - 1).sum())
+
+
+def main(args: Any) -> None:
+    """Runs a command of this module."""
+    run: dict[type, Callable[[Any], None]] = {
+        Pretrain: pretrain,
+        Generate: generate,
+        Evaluate: evaluate,
+    }
+    run[type(args)](args)

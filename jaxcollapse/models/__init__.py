@@ -1,0 +1,1 @@
+"""Decoders, their named configurations, their weights and their sampler."""

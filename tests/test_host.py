@@ -1,0 +1,259 @@
+"""Chains driven from the host: the compiled chain's law, resumed wherever they were killed."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from conftest import random_text
+
+import jaxcollapse as jc
+from jaxcollapse import host, results
+from jaxcollapse.datasets import text, tokenizers
+from jaxcollapse.host.rows import HostRows
+from jaxcollapse.models import packing
+from jaxcollapse.sweep import plan
+from jaxcollapse.tasks import language_model
+
+WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    """Words of two letters, each a token; 40 documents."""
+    rng = np.random.default_rng(1)
+    documents = ["".join(rng.choice(list("abc"), rng.integers(2, 9))) for _ in range(40)]
+    tokenizer = tokenizers.byte_tokenizer()
+    some = text.tokenise(documents, tokenizer)
+    train, test = some.take(range(30)), some.take(range(30, 40))
+    return text.Corpus("letters", train, test, tokenizer, "digest", None, None)
+
+
+@pytest.fixture(scope="module")
+def made(corpus):
+    data = language_model.text_data(corpus, 12)
+    options = {"data": data, "batch_size": 2, "epochs": 2, "learning_rate": 1e-2, "slots": 4}
+    axes = {"model": ["micro"], "num_samples": [12]}
+    return plan("language-model", WORKFLOWS, axes, 2, 3, **options)
+
+
+@pytest.fixture(scope="module")
+def programs(made):
+    return host.programs_of(made, steps_a_call=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("host")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(made, corpus, folder, programs):
+    return host.run(made, corpus, folder, programs, keep_weights="all")
+
+
+def test_is_the_compiled_chain(made, uninterrupted):
+    options = {k: v for k, v in made.options.items() if k != "pool"}
+    task = jc.language_model.task("micro", 12, **options)
+    for workflow in WORKFLOWS:
+        chain = jax.jit(jc.make_chain(task, workflow, 3))
+        for seed in (0, 1):
+            metrics = chain(jax.random.key(seed))
+            for name, values in metrics.items():
+                ours = uninterrupted[name].sel(workflow=workflow, seed=seed).values.ravel()
+                np.testing.assert_allclose(ours, values, rtol=2e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_share_of_real_data(uninterrupted, workflow):
+    share = uninterrupted["share_of_real_data"].sel(workflow=workflow).values.reshape(2, 3)
+    expected = jc.theory.share_of_real_data(workflow, np.arange(1, 4))
+    if workflow != "accumulate-subsample":
+        np.testing.assert_allclose(share, np.tile(expected, (2, 1)), rtol=1e-6)
+    assert (share[:, 0] == 1).all()
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_killed_anywhere_it_resumes_to_the_same(
+    workflow, made, corpus, programs, uninterrupted, tmp_path
+):
+    """The process dies between two calls, at random places until it gets through."""
+    one = made._replace(
+        workflows=[w for w in made.workflows if w.name == workflow], seeds=made.seeds[:1]
+    )
+    rng = np.random.default_rng(0)
+    kills = 0
+    phases = set()
+    for attempt in range(40):
+        left = int(rng.integers(1, 10)) if attempt < 39 else 10**9
+
+        def report(progress):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                phases.add(progress.phase)
+                raise KilledError
+
+        try:
+            resumed = host.run(one, corpus, tmp_path, programs, report, checkpoint_steps=1)
+            break
+        except KilledError:
+            kills += 1
+    assert kills >= 3
+    assert len(phases) >= 2
+    expected = uninterrupted.sel(workflow=[workflow], seed=[0])
+    for name in made.metrics:
+        np.testing.assert_array_equal(resumed[name], expected[name], err_msg=name)
+
+
+def test_more_generations_and_seeds_go_on_from_what_is_there(
+    made, corpus, folder, programs, uninterrupted
+):
+    phases = []
+    more = made._replace(
+        generations=4, seeds=np.asarray([0], np.uint32), workflows=made.workflows[:1]
+    )
+    longer = host.run(more, corpus, folder, programs, lambda p: phases.append(p), 500, "all")
+    done = [p.generation for p in phases if p.phase == "done"]
+    assert done == [1, 2, 3]
+    assert {p.generation for p in phases if p.phase == "training"} == {4}
+    first = uninterrupted["nll"].sel(workflow="replace", seed=0).values.ravel()
+    np.testing.assert_array_equal(longer["nll"].values.ravel()[:3], first)
+
+
+def test_what_is_kept_of_a_generation(made, corpus, folder, uninterrupted):
+    cell = next(cell for cell in made.cells if cell.workflow.name == "replace")
+    path = host.chain_folder(folder, cell, 0) / "generation-02"
+    lines = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
+    assert [line["document"] for line in lines] == list(range(12))
+    with np.load(path / "documents.npz") as arrays:
+        documents = text.Documents(arrays["tokens"], arrays["offsets"])
+    assert documents.count == 12
+    for index, line in enumerate(lines):
+        tokens = documents.document(index).tolist()
+        assert corpus.tokenizer.decode(tokens) == line["text"]
+        assert tokens[0] == corpus.tokenizer.bos
+        assert line["ended"] == (tokens[-1] == corpus.tokenizer.eos)
+        assert line["ended"] or len(tokens) == 12
+    metrics = json.loads((path / "metrics.json").read_text())
+    assert metrics["nll"] == uninterrupted["nll"].sel(workflow="replace", seed=0, generation=2)
+    # Trained on the 12 documents of generation 1, twice.
+    with np.load(path.with_name("generation-01") / "documents.npz") as arrays:
+        before = text.Documents(arrays["tokens"], arrays["offsets"])
+    assert metrics["trained_tokens"] == 2 * (len(before.tokens) - 12)
+    assert {p.name for p in path.iterdir()} >= {"model.safetensors", "config.json"}
+    assert not list(path.parent.glob("training*"))
+    assert not list(path.parent.glob("*.partial"))
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("last", [2]), ("none", []), ("all", [1, 2])])
+def test_weights_that_are_kept(keep, kept, made, corpus, programs, tmp_path):
+    one = made._replace(generations=2, seeds=made.seeds[:1], workflows=made.workflows[:1])
+    host.run(one, corpus, tmp_path, programs, keep_weights=keep)
+    folder = host.chain_folder(tmp_path, one.cells[0], 0)
+    found = [int(p.parent.name[-2:]) for p in sorted(folder.glob("*/model.safetensors"))]
+    assert found == kept
+
+
+def test_an_error_in_one_chain_stops_the_others_and_is_told(made, corpus, programs, tmp_path):
+    def report(progress):
+        if progress.chain == "accumulate seed 0":
+            raise ValueError("the disk is full")
+
+    with pytest.raises(ValueError, match="the disk is full"):
+        host.run(made, corpus, tmp_path, programs, report)
+
+
+def test_steps_and_documents_of_a_call_do_not_matter(made, corpus, programs, tmp_path):
+    one = made._replace(generations=1, seeds=made.seeds[:1], workflows=made.workflows[:1])
+    whole = host.run(one, corpus, tmp_path / "one", programs)
+    others = host.programs_of(made, steps_a_call=4, documents_a_call=5)
+    parts = host.run(one, corpus, tmp_path / "several", others)
+    for name in one.metrics:
+        np.testing.assert_array_equal(parts[name], whole[name])
+
+
+def test_refused(made, corpus, tmp_path):
+    with pytest.raises(ValueError, match="keep_weights: expected one of last, all, none"):
+        host.run(made, corpus, tmp_path, keep_weights="some")
+    with pytest.raises(ValueError, match="checkpoint_steps: expected at least 1"):
+        host.run(made, corpus, tmp_path, checkpoint_steps=0)
+
+
+def test_estimate_counts_what_there_is_to_do(made, corpus, programs, uninterrupted, tmp_path):
+    # Later documents are as long as the models make them, which only the run knows.
+    one = made._replace(generations=1)
+    expected = host.estimate(one, programs)
+    done = []
+    host.run(one, corpus, tmp_path, programs, done.append)
+    assert expected.trained == pytest.approx(sum(p.trained for p in done), rel=0.4)
+    assert 0 < expected.sampled < 2 * sum(p.sampled for p in done)
+    parameters = 4 * sum(
+        leaf.size
+        for leaf in jax.tree.leaves(next(iter(programs.values())).fresh(jax.random.key(0)))
+    )
+    assert expected.memory > parameters
+    assert expected.seconds > 0
+
+
+def test_host_rows_are_the_packed_rows():
+    data = random_text()
+    chosen = np.arange(30)
+    tokens, lengths = language_model.gather(data, chosen)
+    rows, used = packing.pack(tokens, lengths, data.context)
+    row, _ = packing.place(lengths, data.context)
+    documents = text.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
+    ours = HostRows(documents, np.asarray(row))
+    assert ours.used == int(used)
+    written = np.zeros((2, ours.used, data.context), np.int32)
+    ours.write(np.arange(ours.used), written[0], written[1])
+    np.testing.assert_array_equal(written[0], rows.tokens[: ours.used])
+    same = packing.positions(written[1]), packing.positions(rows.segments[: ours.used])
+    np.testing.assert_array_equal(*same)
+    np.testing.assert_array_equal(written[1] > 0, rows.segments[: ours.used] > 0)
+    assert ours.predicted == int(lengths.sum()) - 30
+
+
+KILLED_RUN = shlex.split(
+    "lm pretrain --num-samples 60 --generations 3 --seeds 1 --epochs 1 --checkpoint-steps 5 "
+    "--workflow replace accumulate --texts 0 --out"
+)
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_three_random_times(tmp_path):
+    """SIGKILL, whatever the process is doing; the last attempt is left alone."""
+
+    def start(out):
+        command = [sys.executable, "-m", "jaxcollapse", *KILLED_RUN, str(out)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "whole")
+    begun = time.perf_counter()
+    assert whole.wait(300) == 0
+    seconds = time.perf_counter() - begun
+    rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
+    kills = 0
+    while True:
+        process = start(tmp_path / "killed")
+        if kills < 3:
+            time.sleep(seconds * rng.uniform(0.3, 0.9))
+            process.send_signal(signal.SIGKILL)
+        if process.wait(300) == 0:
+            break
+        kills += 1
+    assert kills >= 3
+    expected = results.load(tmp_path / "whole" / "results.nc")
+    resumed = results.load(tmp_path / "killed" / "results.nc")
+    for name in results.metrics_of(expected):
+        np.testing.assert_array_equal(resumed[name], expected[name])

@@ -1,0 +1,208 @@
+"""``jaxcollapse lm``, as typed."""
+
+import json
+import re
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from test_cli import refused
+
+from jaxcollapse import cli, results
+from jaxcollapse.datasets import text, tokenizers
+from jaxcollapse.models import checkpoints, configs, decoder
+
+OPTIONS = shlex.split(
+    "--model micro --num-samples 40 --seeds 2 --epochs 1 --workflow replace accumulate "
+    "--keep-weights all"
+)
+STORIES = "tinystories/tinystories_sample_5M.txt"
+
+
+def lm(*arguments):
+    cli.main(["lm", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("lm") / "run"
+    lm("pretrain", "--out", out, *OPTIONS, "--generations", 2, "--texts", 0)
+    return out
+
+
+@pytest.fixture(scope="module")
+def weights(run):
+    return run / "micro-40" / "replace" / "seed-1" / "generation-02"
+
+
+def test_pretrain(run):
+    dataset = results.load(run / "results.nc")
+    sizes = {"workflow": 2, "model": 1, "num_samples": 1, "seed": 2, "generation": 2}
+    assert dict(dataset.sizes) == sizes
+    assert set(results.metrics_of(dataset)) == {
+        "nll",
+        "excess_nll",
+        "distinct_2",
+        "distinct_3",
+        "repetition",
+        "mean_length",
+        "share_of_real_data",
+    }
+    assert np.isfinite(dataset["excess_nll"]).all()
+    reference = (dataset["nll"] - dataset["excess_nll"]).values
+    np.testing.assert_allclose(reference, text.load_corpus().test_nll, rtol=1e-5)
+    assert (run / "figure.png").stat().st_size > 10_000
+
+
+def test_more_generations_of_the_same_run(run, capsys):
+    before = results.load(run / "results.nc")["nll"].values
+    message = refused(capsys, "lm", "pretrain", "--out", run, *OPTIONS, "--generations", 3)
+    assert "pass --overwrite" in message
+    more = ["--generations", 3, "--texts", 2, "--overwrite"]
+    lm("pretrain", "--out", run, *OPTIONS, *more)
+    shown = capsys.readouterr().out
+    assert shown.count("generation 3") == 2
+    assert len(re.findall(r"^  - ", shown, re.M)) == 2 * 3 * 2
+    assert "t = 3" in shown
+    after = results.load(run / "results.nc")["nll"].values
+    np.testing.assert_array_equal(after[..., :2], before)
+
+
+def test_another_configuration_in_the_same_folder_is_refused(run, capsys):
+    given = ["--out", run, *OPTIONS, "--overwrite", "--learning-rate", "0.002"]
+    message = refused(capsys, "lm", "pretrain", *given)
+    assert "expected a new one, or one of a run with the same options" in message
+    assert "options differ" in message
+
+
+def test_generate(weights, capsys):
+    command = ["generate", "--weights", weights, "--prompt", "Once upon", "--max-tokens", 20]
+    texts = []
+    for extra in ([], [], ["--seed", 1], ["--temperature", 0], ["--temperature", 0, "--seed", 1]):
+        lm(*command, *extra)
+        texts.append(capsys.readouterr().out)
+    assert all(shown.startswith("Once upon") for shown in texts)
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[3] == texts[4]
+    lm(*command, "--count", 3, "--top-p", 0.9, "--top-k", 50)
+    assert capsys.readouterr().out.count("Once upon") == 3
+
+
+def test_evaluate_is_what_the_chain_measured(run, weights, tmp_path, capsys):
+    corpus = text.load_corpus()
+    decode = corpus.tokenizer.decode
+    documents = [decode(corpus.test.document(i).tolist()) for i in range(corpus.test.count)]
+    (tmp_path / "a.txt").write_text("<|endoftext|>\n".join(documents))
+    lines = [json.dumps({"text": document}) for document in documents]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    place = {"workflow": "replace", "seed": 1, "generation": 2}
+    last = results.load(run / "results.nc")["nll"].sel(place).item()
+    for name in ("a.txt", "a.jsonl"):
+        lm("evaluate", "--weights", weights, "--data", tmp_path / name, "--with-end")
+        nll, perplexity, count = re.findall(r"[\d.]+", capsys.readouterr().out)
+        assert float(nll) == pytest.approx(last, abs=2e-4)
+        assert float(perplexity) == pytest.approx(np.exp(last), rel=1e-3)
+        assert int(count) == len(corpus.test.tokens) - corpus.test.count
+    lm("evaluate", "--weights", weights, "--data", tmp_path / "a.txt", "--max-documents", 3)
+    count = int(capsys.readouterr().out.split()[-2])
+    assert count == int((corpus.test.lengths[:3] - 2).sum())
+
+
+def test_compiled_driver(run, tmp_path):
+    given = ["--out", tmp_path, *OPTIONS, "--generations", 2, "--workflow", "replace"]
+    lm("pretrain", *given, "--driver", "compiled")
+    compiled, host = (results.load(path / "results.nc") for path in (tmp_path, run))
+    first = {"workflow": "replace", "generation": 1}
+    ours, theirs = compiled["nll"].sel(first), host["nll"].sel(first)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    assert set(compiled.data_vars) == set(host.data_vars)
+    assert (tmp_path / "figure.png").exists()
+
+
+def test_a_text_of_ones_own(tmp_path):
+    documents = [f"The number {i} is {'odd' if i % 2 else 'even'}." for i in range(60)]
+    (tmp_path / "a.txt").write_text("\n###\n".join(documents), encoding="utf-8")
+    given = ["--data", tmp_path / "a.txt", "--separator", "###", "--tokenizer", "bytes"]
+    given += ["--context", 16, "--generations", 1, "--seeds", 1, "--workflow", "replace"]
+    lm("pretrain", "--out", tmp_path / "run", *given, "--model", "micro", "--steps", 3)
+    dataset = results.load(tmp_path / "run" / "results.nc")
+    # Documents longer than the context are cut, so that the length has a bound.
+    assert dataset["mean_length"].max() <= 15
+    assert "excess_nll" not in dataset
+    assert dataset["num_samples"].item() == 54
+    samples = tmp_path / "run" / "micro-54" / "replace" / "seed-0" / "generation-01"
+    assert len((samples / "samples.jsonl").read_text().splitlines()) == 54
+
+
+def test_stories260k(shared_data, capsys):
+    folder = shared_data / "stories260K"
+    lm("generate", "--weights", folder, "--max-tokens", 200, "--temperature", 0)
+    assert capsys.readouterr().out.startswith(
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the "
+        "park."
+    )
+    # The first story of the sample is cut.
+    given = ["--data", shared_data / STORIES, "--skip-documents", 1, "--max-documents", 100]
+    lm("evaluate", "--weights", folder, *given)
+    nll, _, count = re.findall(r"[\d.]+", capsys.readouterr().out)
+    assert float(nll) == pytest.approx(1.315, abs=0.01)
+    assert int(count) == 35_543
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "command: expected run gaussian"),
+        ("pretrane", "command: expected run gaussian"),
+        ("pretrain --out OUT --model gpt3", "model: expected one of gpt2-9m"),
+        ("pretrain --out OUT --workflow all", "workflow: expected one of replace, accumulate"),
+        ("pretrain --out OUT --data none.txt", "data: expected a file that exists"),
+        ("pretrain --out OUT --data EMPTY", "data: expected one document or more"),
+        ("pretrain --out OUT --data BINARY", "data: expected UTF-8, got another byte at offset 2"),
+        ("pretrain --out OUT --num-samples 30000", "num_samples: expected at most the 20000"),
+        ("pretrain --out OUT --num-samples 0", "num_samples: expected at least 1"),
+        ("pretrain --out OUT --generations 0", "generations: expected at least 1"),
+        ("pretrain --out OUT --subsample-size 800", "subsample size: expected at most num_samples"),
+        ("pretrain --out OUT --batch-size 3 --accumulation 2", "accumulation: expected a divisor"),
+        ("pretrain --out OUT --learning-rate -1", "learning_rate: expected a positive number"),
+        ("pretrain --out OUT --temperature -1", "temperature: expected a finite number"),
+        ("pretrain --out OUT --context 1", "context: expected at least 2"),
+        ("pretrain --out OUT --vocab-size 10", "vocab_size: expected at least 258"),
+        ("pretrain --out OUT --checkpoint-steps 0", "checkpoint_steps: expected at least 1"),
+        ("generate --weights none", "model: expected a folder with config.json, a .bin or a .gguf"),
+        ("generate --weights MODEL --max-tokens 40", "prompt and max_tokens: expected at most 32"),
+        ("generate --weights MODEL --max-tokens 0", "max_tokens: expected at least 1"),
+        ("generate --weights MODEL --max-tokens 9 --top-p 0", "top_p: expected above 0"),
+        ("generate --weights MODEL --seed -1", "seed: expected at least 0"),
+        ("generate --weights WRONG", "tokenizer: expected at most the checkpoint's 100 tokens"),
+        ("generate --weights CUT", "model.safetensors"),
+        ("evaluate --weights MODEL --data none.txt", "data: expected a file that exists"),
+        ("evaluate --weights MODEL --data TEXT --skip-documents 9", "documents: expected at least"),
+        ("evaluate --weights MODEL --data TEXT --context 99", "context: expected at most 32"),
+    ],
+)
+def test_refused(arguments, message, files, tmp_path, capsys):
+    names = {**files, "OUT": tmp_path / "new"}
+    words = [str(names.get(word, word)) for word in shlex.split(arguments)]
+    assert message in refused(capsys, "lm", *words)
+    assert not (tmp_path / "new" / "results.nc").exists()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "empty.txt").write_text("\n")
+    (folder / "binary.txt").write_bytes(b"ab\xff\xfe")
+    (folder / "text.txt").write_text("one")
+    for name, vocab_size in (("model", 258), ("wrong", 100), ("cut", 258)):
+        config = configs.config("tiny-llama", vocab_size=vocab_size, context=32, layers=1)
+        checkpoints.save(folder / name, config, decoder.init(config, jax.random.key(0)))
+        tokenizers.byte_tokenizer().save(folder / name)
+    path = folder / "cut" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    names = {"EMPTY": "empty.txt", "BINARY": "binary.txt", "TEXT": "text.txt"}
+    return {
+        k: folder / v
+        for k, v in {**names, "MODEL": "model", "WRONG": "wrong", "CUT": "cut"}.items()
+    }
