@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
-from jaxcollapse.datasets.text import Corpus, Documents
+from jaxcollapse.datasets.documents import Documents
+from jaxcollapse.datasets.text import Corpus
 from jaxcollapse.models import configs
 from jaxcollapse.tasks import language_model
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse.chain import SHARE_OF_REAL_DATA, generation_keys
-from jaxcollapse.datasets.text import Corpus, Documents
+from jaxcollapse.datasets.documents import Documents
+from jaxcollapse.datasets.text import Corpus
 from jaxcollapse.host.folder import ChainFolder
 from jaxcollapse.host.programs import Programs
 from jaxcollapse.host.rows import HostRows, predicted

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, results
-from jaxcollapse.datasets.text import Corpus, Documents
+from jaxcollapse.datasets.documents import Documents
+from jaxcollapse.datasets.text import Corpus
 from jaxcollapse.models import checkpoints
 from jaxcollapse.models.config import Config
 from jaxcollapse.models.decoder import Params
