@@ -87,7 +87,6 @@ def pretrain(args: Pretrain) -> None:
     if args.driver == "compiled":
         dataset = cli.run_and_save(plan, args.out / "results.nc", args.overwrite)
     else:
-        _same_run(args.out / "run.json", plan)
         dataset = run_on_host(plan, corpus, args.out, args.checkpoint_steps, args.keep_weights)
         results.save(dataset, args.out / "results.nc", args.overwrite)
     shown = loss_of(dataset)
@@ -113,6 +112,7 @@ def run_on_host(
 
     cli.enable_compilation_cache()
     programs = host.programs_of(plan)
+    host.claim_folder(out, programs)
     print("compiling", file=sys.stderr)
     expected = host.estimate(plan, programs)
     chains = len(plan.cells) * plan.seeds.size
@@ -156,30 +156,6 @@ def lm_progress(expected: Any) -> Iterator[Callable[[Any], None]]:
                 )
 
         yield report
-
-
-def _same_run(path: Path, plan: Plan) -> None:
-    """Refuses a folder that holds chains of another configuration; records this one's.
-
-    Models, workflows, seeds and the like have folders of their own, and a generation does not
-    depend on how many follow.
-    """
-    config = json.loads(json.dumps(results.configuration(plan)))
-    for name in ("axes", "workflow", "subsample_size", "seeds", "generations", "metrics"):
-        del config[name]
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before != config:
-            different = sorted(k for k in config if before.get(k) != config[k])
-            raise checks.refuse(
-                "output folder",
-                "a new one, or one of a run with the same options",
-                f"{path.parent}, where {', '.join(different)} differ",
-                "choose another --out",
-            )
-        return
-    with results.whole_file(path) as temporary:
-        temporary.write_text(json.dumps(config, indent=1) + "\n")
 
 
 def show_texts(plan: Plan, folder: Path, count: int) -> None:

@@ -109,6 +109,9 @@ def dataset(
         "peak_memory_bytes": machine.peak_memory(),
         **machine.describe(),
     }
+    if plan.family.details is not None:
+        points = {tuple(cell.point.items()): cell.point for cell in plan.cells}.values()
+        attrs["details"] = json.dumps([plan.family.details(p, plan.options) for p in points])
     return xarray.Dataset(variables, coords, attrs)
 
 

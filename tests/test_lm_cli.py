@@ -50,6 +50,9 @@ def test_pretrain(run):
         "share_of_real_data",
     }
     assert np.isfinite(dataset["excess_nll"]).all()
+    (details,) = json.loads(dataset.attrs["details"])
+    assert details["recipe"]["learning_rate"] == 1e-3
+    assert details == json.loads((run / "micro-40" / "setup.json").read_text())
     reference = (dataset["nll"] - dataset["excess_nll"]).values
     np.testing.assert_allclose(reference, text.load_corpus().test_nll, rtol=1e-5)
     assert (run / "figure.png").stat().st_size > 10_000
@@ -72,8 +75,8 @@ def test_more_generations_of_the_same_run(run, capsys):
 def test_another_configuration_in_the_same_folder_is_refused(run, capsys):
     given = ["--out", run, *OPTIONS, "--overwrite", "--learning-rate", "0.002"]
     message = refused(capsys, "lm", "pretrain", *given)
-    assert "expected a new one, or one of a run with the same options" in message
-    assert "options differ" in message
+    assert "expected a new one, or one of chains with the same options" in message
+    assert "others are: recipe learning_rate; choose another folder" in message
 
 
 def test_generate(weights, capsys):

@@ -7,12 +7,13 @@ be told and kept.
 from jaxcollapse.host.chain import Progress
 from jaxcollapse.host.estimate import Estimate, estimate
 from jaxcollapse.host.programs import programs_of
-from jaxcollapse.host.run import chain_folder, run
+from jaxcollapse.host.run import chain_folder, claim_folder, run
 
 __all__ = [
     "Estimate",
     "Progress",
     "chain_folder",
+    "claim_folder",
     "estimate",
     "programs_of",
     "run",

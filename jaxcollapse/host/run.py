@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import threading
 import time
@@ -46,11 +47,13 @@ def run(
       keep_weights: of which finished generations: ``last``, ``all`` or ``none``.
 
     Raises:
-      ValueError: ``keep_weights`` or ``checkpoint_steps`` is none of those.
+      ValueError: ``keep_weights`` or ``checkpoint_steps`` is none of those, or the folder has
+        chains of another configuration.
     """
     checks.one_of("keep_weights", keep_weights, KEEP_WEIGHTS)
     checkpoint_steps = checks.whole_number("checkpoint_steps", checkpoint_steps)
     made = programs_of(plan) if programs is None else programs
+    claim_folder(folder, made)
     stop = threading.Event()
     devices: queue.Queue = queue.Queue()
     for device in jax.local_devices():
@@ -122,10 +125,47 @@ def _cause(futures: Mapping[Any, Any]) -> BaseException:
 
 def chain_folder(folder: Path, cell: Cell, seed: int) -> Path:
     """Where a chain is: ``MODEL-N/WORKFLOW/seed-S``, a subsample's size with its workflow."""
-    point = "-".join(str(value) for value in cell.point.values())
     size = cell.workflow.subsample_size
     workflow = cell.workflow.name if size is None else f"{cell.workflow.name}-{size}"
-    return folder / point / workflow / f"seed-{seed}"
+    return folder / _point_folder(tuple(cell.point.items())) / workflow / f"seed-{seed}"
+
+
+def _point_folder(point: tuple) -> str:
+    return "-".join(str(value) for _, value in point)
+
+
+def claim_folder(folder: Path, programs: Mapping[tuple, Programs]) -> None:
+    """Records in a folder what its chains are made with.
+
+    Raises:
+      ValueError: it has chains that were made with other options.
+    """
+    for point, program in programs.items():
+        path = folder / _point_folder(point) / "setup.json"
+        setup = json.loads(json.dumps(program.made.describe()))
+        if path.exists():
+            _same_setup(path, setup)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with results.whole_file(path) as temporary:
+            temporary.write_text(json.dumps(setup, indent=1) + "\n")
+
+
+def _same_setup(path: Path, setup: dict[str, Any]) -> None:
+    before = json.loads(path.read_text())
+    different = sorted(
+        f"{part} {name}"
+        for part in ("config", "recipe", "sampling", "data")
+        for name in setup[part]
+        if before.get(part, {}).get(name) != setup[part][name]
+    )
+    if different:
+        raise checks.refuse(
+            "output folder",
+            "a new one, or one of chains with the same options",
+            f"{path.parent}, where others are: {', '.join(different)}",
+            "choose another folder",
+        )
 
 
 class CompileClock(contextlib.AbstractContextManager):

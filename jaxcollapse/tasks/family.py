@@ -50,6 +50,8 @@ class TaskFamily(NamedTuple):
       most_rows: how many points a pool may hold; None for any number.
       computed: ``computed(options)``, the names of those metrics that are known under some
         options; None for all.
+      details: ``details(point, options)``, what decides a cell's numbers, defaults that depend on
+        the point included, as JSON can hold it; None where options say it all.
       sequential_on: platforms where seeds run one after another on a device, since mapping them
         would gain nothing and take their memory together.
     """
@@ -66,6 +68,7 @@ class TaskFamily(NamedTuple):
     approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
     most_rows: int | None = None
     computed: Callable[[Mapping], list[str]] | None = None
+    details: Callable[[Mapping, Mapping], Any] | None = None
     sequential_on: tuple[str, ...] = ()
 
     @property

@@ -134,6 +134,19 @@ class Setup(NamedTuple):
     num_samples: int
     slots: int
 
+    def describe(self) -> dict[str, Any]:
+        """All that decides a chain's numbers but its key, defaults included, as JSON can hold it.
+
+        Not the slots: which documents are written beside which does not matter.
+        """
+        return {
+            "config": dataclasses.asdict(self.config),
+            "recipe": dataclasses.asdict(self.recipe),
+            "sampling": self.settings._asdict(),
+            "data": self.data.describe(),
+            "num_samples": self.num_samples,
+        }
+
     @property
     def sampler(self) -> sampling.Sampler:
         """What writes a generation's documents."""
@@ -392,5 +405,6 @@ FAMILY = TaskFamily(
     traced=_traced,
     presets={"corrected": {}, "authors": {}},
     computed=_computed,
+    details=lambda point, options: setup(**point, **options).describe(),
     sequential_on=("cpu",),
 )
