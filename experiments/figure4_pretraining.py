@@ -1,13 +1,13 @@
 """The pretraining panels of Figure 4 of "Collapse or Thrive?": language models on stories.
 
-python experiments/figure4_pretraining.py --only stories sample   # minutes on a laptop
-python experiments/figure4_pretraining.py                         # also the paper's: GPU weeks
+python experiments/figure4_pretraining.py                   # on a laptop
+python experiments/figure4_pretraining.py --preset authors  # the paper's models: weeks of a GPU
 python experiments/figure4_pretraining.py --quick
 
 ``stories`` is the embedded corpus, whose entropy is known. ``sample`` is a part of TinyStories:
 ``tinystories/tinystories_sample_5M.txt`` in the folder that JAXCOLLAPSE_DATA names, or in
-``../shared/data``; it is left out where there is none. The paper's runs read TinyStories from the
-hub (extra ``hub``).
+``../shared/data``; it is left out where there is none. The paper's models read all of TinyStories
+from the hub (extra ``hub``).
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def sample_file():
 
 def sweeps(quick, preset):
     """Plans that are made when they are asked for, since the paper's read the hub."""
+    if preset == "authors" and not quick:
+        return paper(preset)
     tiny = {"models": ["tiny-llama"], "workflows": common.WORKFLOWS}
     small = {"documents": 40, "generations": 2, "seeds": 2, "epochs": 1}
     sizes = small if quick else {"documents": 700, "generations": 5, "seeds": 8}
@@ -63,13 +65,18 @@ def sweeps(quick, preset):
         sizes = small if quick else {"documents": 1000, "generations": 4, "seeds": 3}
         vocab, context = (512, 128) if quick else (1000, 256)
         plans["sample"] = partial(lm_plan, preset, vocab, context, data=path, **tiny, **sizes)
-    if quick:
-        return plans
-    for workflow, generations in GENERATIONS.items():
-        plans[f"paper_{workflow.replace('-', '_')}"] = partial(
-            lm_plan, preset, 8000, 512, MODELS, [workflow], generations, 3, data=HUB, documents=None
-        )
     return plans
+
+
+def paper(preset):
+    """The paper's models, a sweep for each workflow, as far as its chains go."""
+    sizes = {"data": HUB, "documents": None}
+    return {
+        workflow.replace("-", "_"): partial(
+            lm_plan, preset, 8000, 512, MODELS, [workflow], generations, 3, **sizes
+        )
+        for workflow, generations in GENERATIONS.items()
+    }
 
 
 def run(plan, out, overwrite):

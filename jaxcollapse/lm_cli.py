@@ -17,6 +17,7 @@ import numpy as np
 from jaxcollapse import checks, cli, results
 from jaxcollapse.chain import whole_seeds
 from jaxcollapse.lm_options import Evaluate, Generate, Pretrain
+from jaxcollapse.machine import free_memory
 from jaxcollapse.sweep import Plan
 from jaxcollapse.sweep import plan as plan_sweep
 
@@ -33,6 +34,10 @@ COMMANDS: dict[str, type] = {
 }
 
 
+def _given(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
+
+
 # Pretrain -----------------------------------------------------------------------------------
 
 
@@ -46,12 +51,12 @@ def plan_of(args: Pretrain) -> tuple[Plan, Any]:
     corpus = texts.load_corpus(
         text.data,
         text.tokenizer,
-        text.vocab_size or (512 if stories else 8000),
+        _given(text.vocab_size, 512 if stories else 8000),
         text.test_fraction,
         text.max_documents,
         text.separator,
     )
-    data = language_model.text_data(corpus, text.context or (128 if stories else 512))
+    data = language_model.text_data(corpus, _given(text.context, 128 if stories else 512))
     documents = args.num_samples
     if documents is None:
         documents = min(data.available, EMBEDDED_DOCUMENTS) if stories else data.available
@@ -72,18 +77,34 @@ def plan_of(args: Pretrain) -> tuple[Plan, Any]:
     return plan, corpus
 
 
+def check(args: Pretrain) -> None:
+    """Refuses what can be refused before a text is read."""
+    from jaxcollapse.models import configs
+
+    if args.out.is_dir():
+        results.check_output(args.out / "results.nc", (".nc",), args.overwrite)
+    cli.workflows_of(args.workflow, args.subsample_size)
+    for model in args.model:
+        checks.one_of("model", model, configs.CONFIGS)
+    checks.whole_number("checkpoint_steps", args.checkpoint_steps)
+    checks.whole_number("texts", args.texts, minimum=0)
+    training = args.training
+    if training.steps is not None and (training.epochs is not None or training.matched_compute):
+        raise checks.refuse(
+            "--steps", "neither --epochs nor --matched-compute beside it", "both", "leave one out"
+        )
+
+
 def pretrain(args: Pretrain) -> None:
     """``jaxcollapse lm pretrain``."""
     checks.require("matplotlib", "plot").use("Agg")
     from jaxcollapse import plotting
 
-    checks.whole_number("checkpoint_steps", args.checkpoint_steps)
-    checks.whole_number("texts", args.texts, minimum=0)
+    check(args)
     seeds = cli.parse_seeds(args.seeds)
     cli.use_cores_as_devices(len(args.model) * len(args.workflow) * len(seeds))
     plan, corpus = plan_of(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    results.check_output(args.out / "results.nc", (".nc",), args.overwrite)
     if args.driver == "compiled":
         dataset = cli.run_and_save(plan, args.out / "results.nc", args.overwrite)
     else:
@@ -93,7 +114,7 @@ def pretrain(args: Pretrain) -> None:
     figure = plotting.grid(dataset, [shown, "distinct_2"], hue="model")
     with results.whole_file(args.out / "figure.png") as temporary:
         figure.savefig(temporary)
-    if args.driver == "host":
+    if args.driver == "host" and args.texts:
         show_texts(plan, args.out, args.texts)
     _show_losses(dataset, shown)
     print(*(args.out / name for name in ("results.nc", "figure.png")), sep="\n")
@@ -113,15 +134,24 @@ def run_on_host(
     cli.enable_compilation_cache()
     programs = host.programs_of(plan)
     host.claim_folder(out, programs)
-    print("compiling", file=sys.stderr)
-    expected = host.estimate(plan, programs)
     chains = len(plan.cells) * plan.seeds.size
     together = min(jax.local_device_count(), chains)
+    print("compiling", file=sys.stderr)
+    needed, free = host.memory(programs), free_memory() / jax.local_device_count()
     print(
-        f"{chains} chains, {together} at a time, about {_duration(expected.seconds)}: "
-        f"{expected.trained:,.0f} tokens to train on at {expected.train_rate:,.0f}/s, "
-        f"{expected.sampled:,.0f} to sample at {expected.sample_rate:,.0f}/s; "
-        f"{expected.memory * together / 2**20:,.0f} MiB on {together} device(s)",
+        f"{chains} chains, {together} at a time: {needed / 2**20:,.0f} MiB to train on each "
+        f"device, where {free / 2**20:,.0f} are free"
+        + ("; THIS MAY NOT FIT: lower --batch-size or --context" if needed > free else ""),
+        file=sys.stderr,
+    )
+    expected = host.estimate(plan, programs)
+    rates = ", ".join(
+        f"{point[0][1]} {train:,.0f}/s and {sample:,.0f}/s"
+        for point, (train, sample) in expected.rates.items()
+    )
+    print(
+        f"about {_duration(expected.seconds)}: {expected.trained:,.0f} tokens to train on and "
+        f"{expected.sampled:,.0f} to sample ({rates})",
         file=sys.stderr,
     )
     with lm_progress(expected) as report:
@@ -138,15 +168,15 @@ def _duration(seconds: float) -> str:
 def lm_progress(expected: Any) -> Iterator[Callable[[Any], None]]:
     """A bar with the time left, loss and tokens per second; yields the function to call."""
     lock = threading.Lock()
-    total = expected.trained / expected.train_rate + expected.sampled / expected.sample_rate
+    total = expected.chain_seconds
     with cli.bar(total) as update:
         done = 0.0
 
         def report(progress: Any) -> None:
             nonlocal done
             with lock:
-                done += progress.trained / expected.train_rate
-                done += progress.sampled / expected.sample_rate
+                train_rate, sample_rate = expected.rates[progress.point]
+                done += progress.trained / train_rate + progress.sampled / sample_rate
                 loss = "" if progress.loss is None else f" loss {progress.loss:.3f}"
                 rate = f" {progress.rate:,.0f} tokens/s" if progress.rate else ""
                 update(
@@ -209,7 +239,8 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
     from jaxcollapse.models import checkpoints
 
     config, params = checkpoints.load(folder)
-    tokenizer = tokenizers.load_tokenizer(folder)
+    # A file of weights has its tokenizer beside it; one of llama2.c's does not hold it.
+    tokenizer = tokenizers.load_tokenizer(folder.parent if folder.suffix == ".bin" else folder)
     if tokenizer.vocab_size > config.vocab_size:
         raise checks.refuse(
             "tokenizer",
@@ -226,14 +257,15 @@ def generate(args: Generate) -> None:
 
     config, params, tokenizer = _load(args.weights)
     (seed,) = whole_seeds([args.seed])
+    prompt = [tokenizer.bos, *tokenizer.encode(args.prompt)]
     documents = sampling.generate(
         config,
         params,
         jax.random.key(seed),
-        [tokenizer.bos, *tokenizer.encode(args.prompt)],
+        prompt,
         # Some models learn to end a text by beginning another.
         sorted({tokenizer.bos, tokenizer.eos}),
-        args.max_tokens,
+        _given(args.max_tokens, max(1, min(200, config.context - len(prompt)))),
         sampling.Settings(args.temperature, args.top_k, args.top_p),
         args.count,
     )
@@ -259,7 +291,9 @@ def evaluate(args: Evaluate) -> None:
     ends = [tokenizer.eos] if args.with_end else []
     encoded = tokenizer.encode_many(found)
     documents = texts.Documents.from_lists([tokenizer.bos, *ids, *ends] for ids in encoded)
-    context = args.context or min(config.context, 2048)
+    context = _given(args.context, min(config.context, 2048))
+    checks.whole_number("context", context, minimum=2)
+    checks.whole_number("batch_size", args.batch_size)
     if context > config.context:
         raise checks.refuse("context", f"at most {config.context}", context, "lower it")
     nll, count = mean_nll(config, params, documents, context, args.batch_size)

@@ -53,7 +53,8 @@ class Training:
     clip: float | None = None
     """Largest norm of a gradient; 1 by default."""
     matched_compute: bool = False
-    """Train for as many steps as one generation's data give, however much has accumulated."""
+    """Train every generation for as many steps as real documents need, however much has
+    accumulated."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Of activations; parameters are float32."""
     remat: bool = False
@@ -98,7 +99,8 @@ class Pretrain:
     """corrected or authors; they do not differ in pretraining."""
     driver: Literal["host", "compiled"] = "host"
     """host: of any size, resumed where it was killed, all documents kept. compiled: all
-    generations and seeds of a workflow in one call; only metrics are kept."""
+    generations and seeds of a workflow in one call; only metrics are kept, so that the options
+    on checkpoints, weights and texts do not apply."""
     checkpoint_steps: int = 500
     """Training steps between two checkpoints."""
     keep_weights: Literal["last", "all", "none"] = "last"
@@ -118,8 +120,8 @@ class Generate:
     llama2.c's, or a .gguf file."""
     prompt: str = ""
     """What to continue; nothing by default."""
-    max_tokens: int = 200
-    """Tokens after the prompt, at most."""
+    max_tokens: int | None = None
+    """Tokens after the prompt, at most; 200 by default, or as many as the context has room for."""
     temperature: float = 1.0
     """0 takes the likeliest token each time."""
     top_k: int | None = None

@@ -256,7 +256,8 @@ def _scale_row(
     if over_generations and generations > FEW_GENERATIONS:
         row[0].set_xscale("log")
     elif over_generations:
-        row[0].xaxis.get_major_locator().set_params(integer=True)
+        step = -(-generations // 10)
+        row[0].set_xticks(dataset["generation"].values[::step])
     if not _is_log(dataset, metric):
         return
     shown = [np.asarray(line.get_ydata(), float) for axis in row for line in axis.lines]

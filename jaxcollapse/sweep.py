@@ -385,4 +385,5 @@ def _chain_bytes(plan: Plan, cell: Cell) -> float:
         sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part)) for part in shapes
     )
     metrics = 8 * plan.generations * len(plan.metrics)
-    return 1.1 * state + 8 * batch + 2 * (plan.generations + 1) * noise + metrics
+    fit = plan.family.fit_bytes(cell.point, plan.options)
+    return fit + 1.1 * state + 8 * batch + 2 * (plan.generations + 1) * noise + metrics

@@ -88,6 +88,8 @@ def test_generate(weights, capsys):
     assert all(shown.startswith("Once upon") for shown in texts)
     assert texts[0] == texts[1] != texts[2]
     assert texts[3] == texts[4]
+    lm("generate", "--weights", weights)  # to the end of its context, at most
+    assert capsys.readouterr().out.strip()
     lm(*command, "--count", 3, "--top-p", 0.9, "--top-k", 50)
     assert capsys.readouterr().out.count("Once upon") == 3
 
@@ -170,7 +172,10 @@ def test_stories260k(shared_data, capsys):
         ("pretrain --out OUT --batch-size 3 --accumulation 2", "accumulation: expected a divisor"),
         ("pretrain --out OUT --learning-rate -1", "learning_rate: expected a positive number"),
         ("pretrain --out OUT --temperature -1", "temperature: expected a finite number"),
-        ("pretrain --out OUT --context 1", "context: expected at least 2"),
+        ("pretrain --out OUT --context 1", "context: expected at least 5"),
+        ("pretrain --out OUT --context 0", "context: expected at least 5"),
+        ("pretrain --out OUT --steps 5 --epochs 2", "--steps: expected neither --epochs"),
+        ("pretrain --out OUT --texts -1", "texts: expected at least 0"),
         ("pretrain --out OUT --vocab-size 10", "vocab_size: expected at least 258"),
         ("pretrain --out OUT --checkpoint-steps 0", "checkpoint_steps: expected at least 1"),
         ("generate --weights none", "model: expected a folder with config.json, a .bin or a .gguf"),
@@ -183,6 +188,8 @@ def test_stories260k(shared_data, capsys):
         ("evaluate --weights MODEL --data none.txt", "data: expected a file that exists"),
         ("evaluate --weights MODEL --data TEXT --skip-documents 9", "documents: expected at least"),
         ("evaluate --weights MODEL --data TEXT --context 99", "context: expected at most 32"),
+        ("evaluate --weights MODEL --data TEXT --context 1", "context: expected at least 2"),
+        ("evaluate --weights MODEL --data TEXT --batch-size 0", "batch_size: expected at least 1"),
     ],
 )
 def test_refused(arguments, message, files, tmp_path, capsys):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import random_text
+from conftest import MICRO, random_text
 
 from jaxcollapse.models import checkpoints, configs, decoder, packing, training
 from jaxcollapse.models.packing import Rows
@@ -322,43 +322,35 @@ def test_learning_rate_of_few_steps_is_never_0(warmup):
 # How many steps -----------------------------------------------------------------------------
 
 
-def steps_of(recipe, rows, share=1.0):
-    steps = language_model.steps_of(recipe, np.int32(rows), np.float32(share))
-    return tuple(int(number) for number in steps)
+def steps_of(rows, **recipe):
+    made = language_model.setup(MICRO, 10, random_text(), **recipe)
+    return tuple(int(steps) for steps in language_model.steps_of(made, np.int32(rows)))
 
 
 def test_epochs_are_passes_over_all_rows():
-    assert steps_of(Recipe(batch_size=4, epochs=3), 8) == (2, 6)
-    assert steps_of(Recipe(batch_size=4, epochs=3), 9) == (3, 9)
-    assert steps_of(Recipe(batch_size=4), 1, 0.1) == (1, 1)
+    assert steps_of(8, batch_size=4, epochs=3) == (2, 6)
+    assert steps_of(9, batch_size=4, epochs=3) == (3, 9)
+    assert steps_of(1, batch_size=4) == (1, 1)
 
 
 def test_steps_take_the_place_of_epochs():
     for matched in (False, True):
-        recipe = Recipe(batch_size=4, epochs=3, steps=7, matched_compute=matched)
-        for rows in (1, 8, 1000):
-            assert steps_of(recipe, rows, 0.5) == (-(-rows // 4), 7)
+        for rows in (1, 8, 9, 100):
+            steps = steps_of(rows, batch_size=4, epochs=3, steps=7, matched_compute=matched)
+            assert steps == (-(-rows // 4), 7)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 5])
-def test_matched_compute_gives_accumulate_the_steps_of_replace(batch_size):
-    recipe = Recipe(batch_size=batch_size, epochs=2, matched_compute=True)
-    rows = np.arange(1, 400, dtype=np.int32)[:, None]
-    generations = np.arange(1, 31, dtype=np.int32)[None]
-    _, replace = language_model.steps_of(recipe, rows, np.float32(1))
-    # A generation's documents over those in the view, as ``fit`` computes it.
-    share = np.float32(1000) / (1000 * generations).astype(np.float32)
-    with jax.numpy_rank_promotion("allow"):
-        epoch, accumulate = language_model.steps_of(recipe, rows * generations, share)
-    np.testing.assert_array_equal(np.asarray(replace), 2 * -(-rows // batch_size))
-    np.testing.assert_array_equal(accumulate, np.broadcast_to(replace, accumulate.shape))
-    np.testing.assert_array_equal(epoch, -(-rows * generations // batch_size))
-
-
-def test_matched_compute_counts_a_begun_row():
-    recipe = Recipe(batch_size=1, matched_compute=True)
-    assert steps_of(recipe, 31, 1 / 3) == (31, 11)
-    assert steps_of(dataclasses.replace(recipe, matched_compute=False), 31, 1 / 3) == (31, 31)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_matched_compute_is_that_of_real_documents(batch_size):
+    """10 of 30 documents, so a third of the rows that all of them make, whatever there is."""
+    data = random_text()
+    tokens, lengths = language_model.gather(data, np.arange(30))
+    _, used = packing.pack(tokens, lengths, data.context)
+    assert data.train_rows == int(used)
+    steps = 2 * math.ceil(math.ceil(int(used) / 3) / batch_size)
+    for rows in (1, 7, 200):
+        options = {"batch_size": batch_size, "epochs": 2, "matched_compute": True}
+        assert steps_of(rows, **options) == (-(-rows // batch_size), steps)
 
 
 def test_a_fit_takes_its_steps_through_the_epochs_in_their_orders():

@@ -5,7 +5,7 @@ be told and kept.
 """
 
 from jaxcollapse.host.chain import Progress
-from jaxcollapse.host.estimate import Estimate, estimate
+from jaxcollapse.host.estimate import Estimate, estimate, memory
 from jaxcollapse.host.programs import programs_of
 from jaxcollapse.host.run import chain_folder, claim_folder, run
 
@@ -15,6 +15,7 @@ __all__ = [
     "chain_folder",
     "claim_folder",
     "estimate",
+    "memory",
     "programs_of",
     "run",
 ]

@@ -15,11 +15,13 @@ import numpy as np
 from jaxcollapse.chain import SHARE_OF_REAL_DATA, generation_keys
 from jaxcollapse.datasets.documents import Documents
 from jaxcollapse.datasets.text import Corpus
-from jaxcollapse.host.folder import ChainFolder
+from jaxcollapse.host.folder import SECONDS, ChainFolder, Model
 from jaxcollapse.host.programs import Programs
 from jaxcollapse.host.rows import HostRows, predicted
+from jaxcollapse.models import packing
+from jaxcollapse.models.checkpoints.tensors import shortened
 from jaxcollapse.models.decoder import Params
-from jaxcollapse.pools import Points, points_pool
+from jaxcollapse.pools import Points
 from jaxcollapse.tasks import language_model
 from jaxcollapse.workflows import Workflow
 
@@ -32,7 +34,8 @@ class Progress(NamedTuple):
     """How far a chain is, told after every call.
 
     Attributes:
-      chain: workflow and seed.
+      chain: model, workflow and seed.
+      point: of the grid, as a key of ``programs_of``.
       generation: from 1.
       phase: ``training``, ``sampling``, or ``done`` for what was finished before.
       loss: of the last step, nats per token; None but in training.
@@ -42,6 +45,7 @@ class Progress(NamedTuple):
     """
 
     chain: str
+    point: tuple
     generation: int
     phase: str
     loss: float | None = None
@@ -56,6 +60,7 @@ class Chain:
 
     Attributes:
       programs: compiled steps.
+      point: of the grid, names and values.
       workflow: which documents each model trains on.
       seed: of the chain.
       generations: G.
@@ -64,10 +69,10 @@ class Chain:
       tell: called with a ``Progress`` after every call.
       stop: ends the chain when it is set.
       checkpoint_steps: training steps between two checkpoints.
-      keep_weights: of which finished generations: ``last``, ``all`` or ``none``.
     """
 
     programs: Programs
+    point: tuple
     workflow: Workflow
     seed: int
     generations: int
@@ -76,65 +81,76 @@ class Chain:
     tell: Callable[[Progress], None]
     stop: threading.Event
     checkpoint_steps: int
-    keep_weights: str
 
     def run(self) -> dict[str, np.ndarray]:
         """The metrics of all generations, float32 ``[G]`` each; as ``make_chain`` gives them."""
-        made = self.programs.made
         keys = generation_keys(jax.random.key(self.seed), self.generations)
-        pool = points_pool(self.workflow.capacity(self.generations))
-        select = jax.jit(lambda key, state: self.workflow.select(key, pool, state))
-        update = jax.jit(lambda state, batch: self.workflow.update(pool, state, batch))
-        # The pool holds the numbers of documents; the documents stay on the host.
-        numbers = np.arange(made.num_samples, dtype=np.int32)
-        state = pool.start(jnp.asarray(numbers), real=True)
-        chosen = np.asarray(self.programs.real_documents(keys[0, 0]))
-        made_so_far = [_cut(self.corpus.train.take(chosen), made.data.context)]
+        pool = self.programs.pool(self.workflow, self.generations)
+        state = pool.start()
         metrics = []
         for generation in range(1, self.generations + 1):
             done = self.folder.finished(generation)
             if done is None:
-                view = select(keys[generation, 2], state)
-                documents = Documents.concatenate(made_so_far)
-                done = self._generation(generation, keys[generation], documents, view)
+                view = pool.select(keys[generation, 2], state)
+                done = self._generation(generation, keys[0, 0], keys[generation], view)
             else:
-                trained = int(done[0]["trained_tokens"])
-                self._say(generation, "done", trained=trained, sampled=predicted(done[1]))
-            metrics.append(done[0])
-            made_so_far.append(done[1])
-            state = update(state, jnp.asarray(numbers + generation * made.num_samples))
+                trained, sampled = int(done["trained_tokens"]), int(done["sampled_tokens"])
+                self._say(generation, "done", trained=trained, sampled=sampled)
+            metrics.append(done)
+            state = pool.update(state, np.int32(generation))
         return {name: np.asarray([m[name] for m in metrics], np.float32) for name in metrics[0]}
 
+    def _documents(self, real_key: jax.Array, numbers: np.ndarray) -> Documents:
+        """The documents of some numbers, read from where their generations are kept."""
+        size = self.programs.made.num_samples
+        generations, which = np.unique(numbers // size, return_inverse=True)
+        batches = [self._batch(real_key, int(generation)) for generation in generations]
+        return Documents.concatenate(batches).take(which * size + numbers % size)
+
+    def _batch(self, real_key: jax.Array, generation: int) -> Documents:
+        """What a generation published; 0 is the real documents, cut at the context."""
+        if generation > 0:
+            return self.folder.documents(generation)
+        chosen = self.corpus.train.take(np.asarray(self.programs.real_documents(real_key)))
+        rows, lengths = chosen.padded(self.programs.made.data.context)
+        return Documents.from_lists(row[:n] for row, n in zip(rows, lengths, strict=True))
+
     def _generation(
-        self, generation: int, keys: jax.Array, documents: Documents, view: Points
-    ) -> tuple[dict[str, float], Documents]:
+        self, generation: int, real_key: jax.Array, keys: jax.Array, view: Points
+    ) -> dict[str, float]:
         """Trains, evaluates, samples and keeps a generation."""
         programs, made = self.programs, self.programs.made
-        params, trained = self._train(generation, keys[1], documents, view)
+        begun = time.perf_counter()
+        params, trained = self._train(generation, real_key, keys[1], view)
         arrays = programs.evaluate(made.data, params)
         sampled = self._sample(generation, keys[0], params)
-        arrays = {**arrays, **programs.describe(sampled)}
-        if hasattr(view, "share"):
-            arrays[SHARE_OF_REAL_DATA] = view.share
+        arrays = {SHARE_OF_REAL_DATA: view.share, **arrays, **programs.describe(sampled)}
         metrics = {name: float(value) for name, value in arrays.items()}
-        metrics["trained_tokens"] = float(trained)
         published = Documents.from_lists(
             row[:length] for row, length in zip(*map(np.asarray, sampled), strict=True)
         )
+        metrics |= {"trained_tokens": trained, "sampled_tokens": predicted(published)}
+        metrics[SECONDS] = time.perf_counter() - begun
         self.folder.finish(
-            generation, metrics, published, self.corpus, made.config, params, self.keep_weights
+            generation, metrics, published, self.corpus.tokenizer, self._model(params)
         )
-        return metrics, published
+        return metrics
+
+    def _model(self, params: Params) -> Model | None:
+        """What is kept of a model: nothing beyond the context that it was trained on."""
+        if self.folder.keep_weights == "none":
+            return None
+        return shortened(self.programs.made.config, params, self.programs.made.data.context)
 
     def _train(
-        self, generation: int, key: jax.Array, documents: Documents, view: Points
+        self, generation: int, real_key: jax.Array, key: jax.Array, view: Points
     ) -> tuple[Params, int]:
         """A trained model and how many tokens it was trained on; see ``language_model.fit``."""
         programs, made = self.programs, self.programs.made
         size = made.recipe.batch_size
         init_key, document_key, row_key = language_model.fit_keys(key)
-        rows, share = self._rows(document_key, documents, view)
-        steps = language_model.steps_of(made.recipe, rows.used, share)
+        rows = self._rows(real_key, document_key, view)
+        steps = language_model.steps_of(made, rows.used)
         epoch_steps, total = (int(number) for number in steps)
         tokens_a_step = rows.predicted / epoch_steps
         state = self.folder.load_state(generation, programs.fresh(init_key))
@@ -164,20 +180,15 @@ class Chain:
                 self.folder.save_state(generation, state)
         return state.params, int(total * tokens_a_step)
 
-    def _rows(
-        self, key: jax.Array, documents: Documents, view: Points
-    ) -> tuple[HostRows, np.float32]:
-        """The view's documents packed, and one generation's share of them."""
-        made = self.programs.made
-        chosen, mask = np.asarray(view.data), np.asarray(view.mask)
-        chosen = np.where(mask, chosen, 0)
-        lengths = np.where(mask, documents.lengths[chosen], 0).astype(np.int32)
-        order, row = map(np.asarray, self.programs.lay_out(key, lengths, mask))
-        count = int(mask.sum())
-        rows = HostRows(documents.take(chosen[order[:count]]), row[:count])
-        return rows, np.float32(made.num_samples) / np.float32(count)
+    def _rows(self, real_key: jax.Array, key: jax.Array, view: Points) -> HostRows:
+        """The view's documents, in random order, in rows."""
+        order = np.asarray(self.programs.document_order(key, view.mask))
+        numbers = np.asarray(view.data)[order[: int(view.mask.sum())]]
+        documents = self._documents(real_key, numbers)
+        context = self.programs.made.data.context
+        return HostRows(documents, packing.place_many(documents.lengths, context))
 
-    def _sample(self, generation: int, key: jax.Array, params: Params) -> language_model.Documents:
+    def _sample(self, generation: int, key: jax.Array, params: Params) -> language_model.Batch:
         """N documents of a model, written and kept part by part."""
         programs, made = self.programs, self.programs.made
         parts = []
@@ -186,12 +197,15 @@ class Chain:
             if part is None:
                 part = self._write(generation, key, params, first)
                 self.folder.save_documents(generation, first, part)
+            else:
+                sampled = int(np.sum(part["lengths"] - 1))
+                self._say(generation, "sampling", sampled=sampled)
             parts.append(part)
         tokens, lengths = (
             jnp.asarray(np.concatenate([part[name] for part in parts])[: made.num_samples])
             for name in ("tokens", "lengths")
         )
-        return language_model.Documents(tokens, lengths)
+        return language_model.Batch(tokens, lengths)
 
     def _write(
         self, generation: int, key: jax.Array, params: Params, first: int
@@ -218,15 +232,9 @@ class Chain:
         trained: int = 0,
         sampled: int = 0,
     ) -> None:
-        name = f"{self.workflow.name} seed {self.seed}"
-        self.tell(Progress(name, generation, phase, loss, rate, trained, sampled))
+        name = f"{self.point[0][1]} {self.workflow.name} seed {self.seed}"
+        self.tell(Progress(name, self.point, generation, phase, loss, rate, trained, sampled))
 
     def _end_if_stopped(self) -> None:
         if self.stop.is_set():
             raise StoppedError
-
-
-def _cut(documents: Documents, context: int) -> Documents:
-    """Documents without what is beyond the context."""
-    rows, lengths = documents.padded(context)
-    return Documents.from_lists(row[:n] for row, n in zip(rows, lengths, strict=True))

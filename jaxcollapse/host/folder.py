@@ -7,6 +7,7 @@ sampling/         documents of the generation that samples
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,49 +20,55 @@ import numpy as np
 
 from jaxcollapse import checks, results
 from jaxcollapse.datasets.documents import Documents
-from jaxcollapse.datasets.text import Corpus
+from jaxcollapse.datasets.tokenizers import Tokenizer
 from jaxcollapse.models import checkpoints
 from jaxcollapse.models.config import Config
 from jaxcollapse.models.decoder import Params
 from jaxcollapse.models.training import State
 
 KEEP_WEIGHTS = ("last", "all", "none")
+SECONDS = "seconds"  # that a generation took, of its metrics
+Model = tuple[Config, Params]
 
 
 class ChainFolder:
     """The files of one chain. A name stands for something whole, or does not exist."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, keep_weights: str = "last"):
         """The folder is made if needed.
 
         Args:
           path: of the folder.
+          keep_weights: of which finished generations: ``last``, ``all`` or ``none``.
         """
+        checks.one_of("keep_weights", keep_weights, KEEP_WEIGHTS)
         path.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.keep_weights = path, keep_weights
 
     def generation(self, number: int) -> Path:
         """Where a finished generation is."""
         return self.path / f"generation-{number:02d}"
 
-    def finished(self, number: int) -> tuple[dict[str, float], Documents] | None:
-        """Metrics and documents of a generation; None if it is not finished."""
+    def finished(self, number: int) -> dict[str, float] | None:
+        """Metrics of a generation; None if it is not finished."""
         path = self.generation(number)
         if not path.is_dir():
             return None
-        with np.load(path / "documents.npz") as arrays:
-            documents = Documents(arrays["tokens"], arrays["offsets"])
-        return json.loads((path / "metrics.json").read_text()), documents
+        self._forget(number)
+        return json.loads((path / "metrics.json").read_text())
+
+    def documents(self, number: int) -> Documents:
+        """What a finished generation published."""
+        with np.load(self.generation(number) / "documents.npz") as arrays:
+            return Documents(arrays["tokens"], arrays["offsets"])
 
     def finish(
         self,
         number: int,
         metrics: Mapping[str, float],
         documents: Documents,
-        corpus: Corpus,
-        config: Config,
-        params: Params,
-        keep_weights: str,
+        tokenizer: Tokenizer,
+        model: Model | None,
     ) -> None:
         """Keeps a finished generation, whole or not at all, and forgets its unfinished parts.
 
@@ -69,12 +76,9 @@ class ChainFolder:
           number: from 1.
           metrics: numbers by name.
           documents: what it published.
-          corpus: whose tokenizer they are written with.
-          config: of the decoder.
-          params: of its model.
-          keep_weights: of which generations: ``last``, ``all`` or ``none``.
+          tokenizer: which they are written with.
+          model: its configuration and parameters; None to keep none.
         """
-        tokenizer = corpus.tokenizer
         final = self.generation(number)
         partial = final.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -91,16 +95,27 @@ class ChainFolder:
                     "text": tokenizer.decode(tokens),
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        if keep_weights != "none":
+        if model is not None:
+            config, params = model
             host = jax.device_get(params)
             checkpoints.save(partial, config, host, bos=tokenizer.bos, eos=tokenizer.eos)
             tokenizer.save(partial)
         partial.rename(final)
-        if keep_weights == "last":
-            for path in self.generation(number - 1).glob("*.safetensors*"):
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        """Removes what a finished generation makes needless; safe to do again."""
+        if self.keep_weights == "last":
+            before = self.generation(number - 1)
+            for path in (*before.glob("config.json"), *before.glob("*.safetensors*")):
                 path.unlink()
+        for path in self.path.glob(f"training/generation-{number:02d}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.path.glob(f"sampling/generation-{number:02d}-*"):
+            path.unlink(missing_ok=True)
         for name in ("training", "sampling"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another generation's are in it, or there is none
+                (self.path / name).rmdir()
 
     def save_state(self, number: int, state: State) -> None:
         """Keeps a generation's state in training, and then forgets the one before."""

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse.models import decoder, packing, training
+from jaxcollapse.pools import Points, points_pool
 from jaxcollapse.sweep import Plan
 from jaxcollapse.tasks import language_model
 from jaxcollapse.tasks.language_model import Setup
+from jaxcollapse.workflows import Workflow
 
 STEPS_A_CALL = 10
 DOCUMENTS_A_CALL = 4096
+
+
+class PoolSteps(NamedTuple):
+    """A pool that holds the numbers of documents, int32, which themselves stay on the host.
+
+    Attributes:
+      start: ``start() -> state``, with the real documents, 0 to N - 1.
+      select: ``select(key, state) -> view`` that the next model trains on.
+      update: ``update(state, generation) -> state``, with the documents that it published.
+    """
+
+    start: Callable[[], Any]
+    select: Callable[[jax.Array, Any], Points]
+    update: Callable[[Any, Any], Any]
 
 
 class Programs:
@@ -32,10 +51,12 @@ class Programs:
           documents_a_call: the most that one sampler writes before they are kept.
         """
         self.made, self.steps_a_call = made, steps_a_call
+        self._pools: dict[tuple[str, int | None, int], PoolSteps] = {}
         config, recipe = made.config, made.recipe
         calls = -(-made.num_samples // documents_a_call)
         self.documents_a_call = -(-made.num_samples // calls)
-        sampler = made._replace(num_samples=self.documents_a_call).sampler
+        documents = self.documents_a_call
+        sampler = made._replace(num_samples=documents).sampler
 
         def fresh(key):
             return training.start(config, recipe, decoder.init(config, key))
@@ -49,13 +70,10 @@ class Programs:
 
         def advance(params, key, state):
             state = sampler.advance(params, key, state)
-            written = jnp.sum(state.position) + jnp.sum(state.lengths)
+            # The beginning of a document is not sampled.
+            finished = jnp.sum(jnp.maximum(state.lengths - 1, 0))
+            written = finished + jnp.sum(jnp.where(state.document < documents, state.position, 0))
             return state, sampler.unfinished(state), written
-
-        def lay_out(key, lengths, mask):
-            order = packing.shuffled(key, mask.shape[0], mask)
-            row, _ = packing.place(jnp.where(mask, lengths, 0)[order], made.data.context)
-            return order, row
 
         self.fresh = jax.jit(fresh)
         self.train = jax.jit(train, donate_argnums=0)
@@ -63,11 +81,28 @@ class Programs:
         self.start_sampling = jax.jit(sampler.start)
         self.advance = jax.jit(advance, donate_argnums=2)
         self.describe = jax.jit(language_model.describe)
-        self.lay_out = jax.jit(lay_out)
+        self.document_order = jax.jit(lambda key, mask: packing.shuffled(key, mask.shape[0], mask))
         self.row_order = jax.jit(language_model.row_order, static_argnums=2)
         self.real_documents = jax.jit(
             lambda key: language_model.real_documents(key, made.data, made.num_samples)
         )
+
+    def pool(self, workflow: Workflow, generations: int) -> PoolSteps:
+        """The steps of a pool of document numbers under a workflow."""
+        name = (workflow.name, workflow.subsample_size, generations)
+        if name not in self._pools:
+            pool = points_pool(workflow.capacity(generations))
+            numbers = np.arange(self.made.num_samples, dtype=np.int32)
+
+            def update(state, generation):
+                return workflow.update(pool, state, numbers + generation * len(numbers))
+
+            self._pools[name] = PoolSteps(
+                start=lambda: pool.start(jnp.asarray(numbers), real=True),
+                select=jax.jit(lambda key, state: workflow.select(key, pool, state)),
+                update=jax.jit(update),
+            )
+        return self._pools[name]
 
     def batches(self) -> tuple[np.ndarray, np.ndarray]:
         """Empty tokens and segments ``[K, B, T]`` for one call of ``train``."""

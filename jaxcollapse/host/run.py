@@ -18,7 +18,7 @@ import numpy as np
 from jaxcollapse import checks, results
 from jaxcollapse.datasets.text import Corpus
 from jaxcollapse.host.chain import Chain, Progress, StoppedError
-from jaxcollapse.host.folder import KEEP_WEIGHTS, ChainFolder
+from jaxcollapse.host.folder import KEEP_WEIGHTS, SECONDS, ChainFolder
 from jaxcollapse.host.programs import Programs, programs_of
 from jaxcollapse.sweep import Cell, Plan
 
@@ -59,26 +59,26 @@ def run(
     for device in jax.local_devices():
         devices.put(device)
 
-    def chain(cell: Cell, seed: int) -> tuple[dict[str, np.ndarray], float]:
+    def chain(cell: Cell, seed: int) -> dict[str, np.ndarray]:
+        point = tuple(cell.point.items())
         device = devices.get()
-        begun = time.perf_counter()
         try:
             if stop.is_set():
                 raise StoppedError
             with jax.default_device(device):
                 one = Chain(
-                    programs=made[tuple(cell.point.items())],
+                    programs=made[point],
+                    point=point,
                     workflow=cell.workflow,
                     seed=seed,
                     generations=plan.generations,
                     corpus=corpus,
-                    folder=ChainFolder(chain_folder(folder, cell, seed)),
+                    folder=ChainFolder(chain_folder(folder, cell, seed), keep_weights),
                     tell=report,
                     stop=stop,
                     checkpoint_steps=checkpoint_steps,
-                    keep_weights=keep_weights,
                 )
-                return one.run(), time.perf_counter() - begun
+                return one.run()
         except BaseException:
             stop.set()
             raise
@@ -97,6 +97,8 @@ def run(
             for future in futures.values():
                 future.result()
         except StoppedError:
+            # Only when all have ended is it sure which of them failed.
+            pool.shutdown(cancel_futures=True)
             raise _cause(futures) from None
         finally:
             stop.set()
@@ -104,16 +106,20 @@ def run(
     values = []
     for index in range(len(plan.cells)):
         chains = [futures[index, int(seed)].result() for seed in plan.seeds]
-        arrays = {name: np.stack([metrics[name] for metrics, _ in chains]) for name in plan.metrics}
-        arrays[results.RUN_SECONDS] = np.asarray(sum(s for _, s in chains), np.float32)
+        arrays = {name: np.stack([metrics[name] for metrics in chains]) for name in plan.metrics}
+        seconds = sum(metrics[SECONDS].sum() for metrics in chains)
+        arrays[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
         values.append(arrays)
-    return results.dataset(
+    dataset = results.dataset(
         plan,
         values,
         compile_seconds=clock.seconds,
         run_seconds=time.perf_counter() - start,
         programs=clock.programs,
     )
+    label = "Time that the cell's generations took, all seeds together, first calls' compiling too"
+    dataset[results.RUN_SECONDS].attrs["long_name"] = label
+    return dataset
 
 
 def _cause(futures: Mapping[Any, Any]) -> BaseException:

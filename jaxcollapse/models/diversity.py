@@ -1,7 +1,7 @@
 """How diverse documents are, from their runs of n tokens (n-grams).
 
-All but the beginning of sequence counts. A run is known by a number of 32 bits; two different
-runs share one with a probability of 2**-32.
+All but the beginning of sequence counts. A run is known by a number of 32 bits; of n different
+runs about n^2 / 2^33 share one with another, which takes 0.01% off the distinct ones of a million.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import random
+from jaxcollapse import checks, random
 
 
 class Rows(NamedTuple):
@@ -57,6 +57,28 @@ def place(lengths: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
     return row, before - row_start
 
 
+_place = jax.jit(place, static_argnums=1)
+
+
+def place_many(lengths: np.ndarray, width: int) -> np.ndarray:
+    """Rows of any number of documents, on the host, int64 ``[N]``; see ``place``.
+
+    Parts of fewer than 2**31 tokens are placed one after another; each begins a row.
+    """
+    part = (2**31 - 1) // width
+    rows, used = [np.zeros(0, np.int64)], 0
+    for first in range(0, len(lengths), part):
+        row = _place(lengths[first : first + part].astype(np.int32), width)[0]
+        rows.append(np.asarray(row, np.int64) + used)
+        used = int(rows[-1][-1]) + 1
+    return np.concatenate(rows)
+
+
+def rows_of(lengths: np.ndarray, width: int) -> int:
+    """How many rows documents of some lengths ``[N]`` make, all of them longer than 0."""
+    return int(place_many(lengths, width)[-1]) + 1
+
+
 def pack(tokens: jax.Array, lengths: jax.Array, width: int) -> tuple[Rows, jax.Array]:
     """Documents in rows, and how many rows hold any.
 
@@ -69,6 +91,13 @@ def pack(tokens: jax.Array, lengths: jax.Array, width: int) -> tuple[Rows, jax.A
       Rows ``[N, T]``, as many as documents can need, and an int32.
     """
     count, longest = tokens.shape
+    if count * width >= 2**31:
+        raise checks.refuse(
+            "documents that are packed at once",
+            f"fewer than 2**31 / {width}, the width of a row",
+            count,
+            "drive the chain from the host, or take fewer documents",
+        )
     row, offset = place(lengths, width)
     column = jnp.arange(longest, dtype=np.int32)[None]
     kept = column < lengths[:, None]

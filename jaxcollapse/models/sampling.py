@@ -56,9 +56,9 @@ def check_settings(settings: Settings, vocab_size: int) -> Settings:
 def choose(keys: jax.Array, logits: jax.Array, settings: Settings = AS_IT_IS) -> jax.Array:
     """A token of each row, int32 ``[B]``, by inversion of the cumulative distribution.
 
-    Two uniforms a row: one chooses a block of 128 tokens, the other a token in it, so that
-    rounding is relative to the block. Probabilities are right to about 1e-6 of themselves and
-    2**-23 of their block.
+    Two uniforms a row: one chooses a block of 128 tokens, the other a token in it. Both are
+    multiples of 2**-23, so that the probability of a block is right to within 1.2e-7, and that of
+    a token to within 1.2e-7 of its block's: one far rarer than that may never come.
 
     Args:
       keys: typed keys ``[B]``.

@@ -31,7 +31,7 @@ class Recipe:
         ``batch_size``.
       epochs: passes over the data.
       steps: instead of epochs, so many steps.
-      matched_compute: whether a model trains for as many steps as one generation's data give,
+      matched_compute: whether every generation trains for as many steps as N real documents need,
         however much has accumulated; a control.
       weight_decay: of matrices, not of norms and biases.
       clip: the largest norm of a gradient.

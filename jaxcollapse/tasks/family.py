@@ -52,6 +52,7 @@ class TaskFamily(NamedTuple):
         options; None for all.
       details: ``details(point, options)``, what decides a cell's numbers, defaults that depend on
         the point included, as JSON can hold it; None where options say it all.
+      fit_bytes: ``fit_bytes(point, options)``, memory that a fit needs beside its data.
       sequential_on: platforms where seeds run one after another on a device, since mapping them
         would gain nothing and take their memory together.
     """
@@ -69,6 +70,7 @@ class TaskFamily(NamedTuple):
     most_rows: int | None = None
     computed: Callable[[Mapping], list[str]] | None = None
     details: Callable[[Mapping, Mapping], Any] | None = None
+    fit_bytes: Callable[[Mapping, Mapping], float] = lambda *given: 0.0
     sequential_on: tuple[str, ...] = ()
 
     @property

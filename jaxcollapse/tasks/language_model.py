@@ -1,6 +1,6 @@
 """Language models: trained from fresh weights on text, sampled, and trained again.
 
-A batch is N documents, ``Documents``; a model trains on those in its view, packed in rows, and
+A batch is N documents, ``Batch``; a model trains on those in its view, packed in rows, and
 publishes as many documents as there were real ones.
 """
 
@@ -24,10 +24,12 @@ from jaxcollapse.models.packing import Rows
 from jaxcollapse.pools import points_pool
 from jaxcollapse.tasks.family import TaskFamily
 
+SHORTEST_CONTEXT = 5  # holds a run of 4 tokens, which repetition looks at
+
 # Parameters ---------------------------------------------------------------------------------
 
 
-class Documents(NamedTuple):
+class Batch(NamedTuple):
     """Documents in rows of their own.
 
     Attributes:
@@ -42,7 +44,16 @@ class Documents(NamedTuple):
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["tokens", "offsets", "test", "reference"],
-    meta_fields=["name", "digest", "context", "vocab_size", "bos", "eos", "has_reference"],
+    meta_fields=[
+        "train_rows",
+        "name",
+        "digest",
+        "context",
+        "vocab_size",
+        "bos",
+        "eos",
+        "has_reference",
+    ],
 )
 @dataclasses.dataclass(frozen=True)
 class TextData:
@@ -52,6 +63,7 @@ class TextData:
       tokens: int32, all documents to train on, one after another.
       offsets: int32 ``[A + 1]``, where each begins.
       test: held-out documents, packed in rows ``[R, C]``.
+      train_rows: how many rows all documents to train on make.
       reference: nats per token of the test documents under the law that made them.
       name: of the corpus.
       digest: of its content.
@@ -66,6 +78,7 @@ class TextData:
     offsets: Any
     test: Rows
     reference: Any
+    train_rows: int
     name: str
     digest: str
     context: int
@@ -90,7 +103,14 @@ def text_data(corpus: text.Corpus, context: int) -> TextData:
     The law of cut documents is not known, so a corpus has a reference only if its held-out
     documents all fit.
     """
-    context = checks.whole_number("context", context, minimum=2)
+    context = checks.whole_number("context", context, minimum=SHORTEST_CONTEXT)
+    if len(corpus.train.tokens) >= 2**31:
+        raise checks.refuse(
+            "text to train on",
+            "fewer than 2**31 tokens",
+            f"{len(corpus.train.tokens):,}",
+            "read fewer documents",
+        )
     tokens, lengths = corpus.test.padded(context)
     rows, used = jax.device_get(jax.jit(packing.pack, static_argnums=2)(tokens, lengths, context))
     known = corpus.test_nll is not None and bool((corpus.test.lengths <= context).all())
@@ -99,6 +119,7 @@ def text_data(corpus: text.Corpus, context: int) -> TextData:
         offsets=corpus.train.offsets.astype(np.int32),
         test=Rows(*(part[: int(used)] for part in rows)),
         reference=np.float32(corpus.test_nll if known else 0.0),
+        train_rows=packing.rows_of(np.minimum(corpus.train.lengths, context), context),
         name=corpus.name,
         digest=corpus.digest,
         context=context,
@@ -210,27 +231,42 @@ def setup(
 OPTIONS = ("data", "temperature", "top_k", "top_p", "slots", "dtype", "remat", "pool")
 
 
+def training_bytes(made: Setup) -> float:
+    """About how much memory a chain needs to train, its data not counted.
+
+    Parameters, their gradient, two moments and an update; logits and their gradient; and of each
+    layer what the backward pass needs.
+    """
+    config, recipe = made.config, made.recipe
+    tokens = recipe.batch_size // recipe.accumulation * made.data.context
+    width = 1 if config.dtype == "bfloat16" else 2
+    layer = config.width if config.remat else 10 * config.width + 4 * config.mlp_width
+    scores = 0 if config.remat else 3 * config.heads * made.data.context
+    activations = 2 * width * tokens * config.layers * (layer + scores)
+    return 20.0 * decoder.num_parameters(config) + 12.0 * tokens * config.vocab_size + activations
+
+
 def real_documents(key: jax.Array, data: TextData, num_samples: int) -> jax.Array:
     """Which documents a seed's real batch is: N of A without replacement, int32 ``[N]``."""
     available = data.available
     return packing.shuffled(key, available, jnp.ones(available, bool))[:num_samples]
 
 
-def gather(data: TextData, chosen: jax.Array) -> Documents:
+def gather(data: TextData, chosen: jax.Array) -> Batch:
     """The documents of some numbers ``[N]``, cut at the context."""
     first = jnp.asarray(data.offsets)[chosen]
     lengths = jnp.minimum(jnp.asarray(data.offsets)[chosen + 1] - first, data.context)
     column = jnp.arange(data.context, dtype=np.int32)[None]
     tokens = jnp.asarray(data.tokens).at[first[:, None] + column].get(mode="clip")
-    return Documents(jnp.where(column < lengths[:, None], tokens, 0), lengths)
+    return Batch(jnp.where(column < lengths[:, None], tokens, 0), lengths)
 
 
 # Sample -------------------------------------------------------------------------------------
 
 
-def sample(key: jax.Array, params: decoder.Params, made: Setup) -> Documents:
+def sample(key: jax.Array, params: decoder.Params, made: Setup) -> Batch:
     """N documents of a model, each with chances of its own."""
-    return Documents(*made.sampler.documents(params, key))
+    return Batch(*made.sampler.documents(params, key))
 
 
 # Fit ----------------------------------------------------------------------------------------
@@ -242,25 +278,25 @@ def fit_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return first, second, third
 
 
-def steps_of(recipe: training.Recipe, rows: Any, share: Any) -> tuple[Any, Any]:
+def steps_of(made: Setup, rows: Any) -> tuple[Any, Any]:
     """Steps of an epoch, and of the whole training; both may be traced.
 
+    Matched compute gives every generation the steps that N real documents need on average.
+
     Args:
-      recipe: of the training.
+      made: all that decides a chain.
       rows: int32, packed rows in use.
-      share: documents of one generation over those in the view, at most 1.
     """
+    recipe, data = made.recipe, made.data
     epoch = -(-rows // recipe.batch_size)
     if recipe.steps is not None:
         return epoch, jnp.int32(recipe.steps)
     if recipe.matched_compute:
-        # A little less, so that a seventh of 21 rows, in float32 above 3, is not ceiled to 4.
-        share = share * (1 - 1e-6)
-        rows = jnp.ceil(jnp.asarray(rows).astype(np.float32) * share).astype(np.int32)
-    return epoch, recipe.epochs * (-(-rows // recipe.batch_size))
+        rows = -(-data.train_rows * made.num_samples // data.available)
+    return epoch, jnp.asarray(recipe.epochs * -(-rows // recipe.batch_size), np.int32)
 
 
-def fit(key: jax.Array, documents: Documents, mask: jax.Array, made: Setup) -> decoder.Params:
+def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decoder.Params:
     """A model with fresh weights, trained on those documents whose mask is True.
 
     The documents are packed once, in random order; each epoch visits the rows in an order of its
@@ -272,8 +308,7 @@ def fit(key: jax.Array, documents: Documents, mask: jax.Array, made: Setup) -> d
     order = packing.shuffled(document_key, count, mask)
     lengths = jnp.where(mask, documents.lengths, 0)[order]
     rows, used = packing.pack(documents.tokens[order], lengths, made.data.context)
-    share = made.num_samples / jnp.sum(mask, dtype=np.float32)
-    epoch_steps, total = steps_of(recipe, used, share)
+    epoch_steps, total = steps_of(made, used)
     size = recipe.batch_size
 
     def epoch(number, state):
@@ -317,7 +352,7 @@ def evaluate(data: TextData, params: decoder.Params, made: Setup) -> dict[str, j
     return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}
 
 
-def describe(documents: Documents) -> dict[str, jax.Array]:
+def describe(documents: Batch) -> dict[str, jax.Array]:
     """How diverse the published documents are; see ``models.diversity``."""
     tokens, lengths = documents
     return {
@@ -406,5 +441,6 @@ FAMILY = TaskFamily(
     presets={"corrected": {}, "authors": {}},
     computed=_computed,
     details=lambda point, options: setup(**point, **options).describe(),
+    fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
     sequential_on=("cpu",),
 )
