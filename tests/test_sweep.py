@@ -223,7 +223,7 @@ def test_chosen_metrics_only():
     [
         (
             {"task": "gausian"},
-            "task: expected one of gaussian, kde, linear-regression, categorical, language-model, got",
+            "task: expected one of gaussian, kde, linear-regression, categorical, language-model",
         ),
         ({"workflows": ["replaced"]}, "workflow: expected one of replace"),
         ({"workflows": []}, "workflow: expected at least one value"),
