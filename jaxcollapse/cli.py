@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 # only get in its way. Read when JAX loads OpenBLAS, so it is set before that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from jaxcollapse import checks, report, results
+from jaxcollapse import checks, machine, report, results
 from jaxcollapse.options import TASKS, Common
 from jaxcollapse.sweep import Plan, Progress
 from jaxcollapse.sweep import plan as plan_sweep
@@ -180,8 +180,7 @@ def enable_compilation_cache() -> None:
     import jax
 
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "jaxcollapse" / "xla"
+        folder = machine.cache_folder("xla")
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))
