@@ -10,7 +10,7 @@ import pytest
 from conftest import standard_errors
 
 from jaxcollapse import machine
-from jaxcollapse.datasets import grammar, text, tokenizers
+from jaxcollapse.datasets import corpora, grammar, text, tokenizers
 
 LISTS = [[1, 5, 6, 2], [1, 2], [1, 7, 8, 9, 2]]
 
@@ -135,27 +135,33 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 
 
 def test_the_hub(monkeypatch, tmp_path):
-    rows = {"text": [" one ", "", "two", "three"]}
+    class Columns(dict):
+        column_names = ("text", "title")
+
+    rows = Columns(text=[" one ", "", "two", "three"], title=["", "", "", ""])
     asked = []
 
-    def load_dataset(name, split):
-        asked.append((name, split))
+    def load_dataset(name):
+        asked.append(name)
         if name != "owner/name":
             raise ConnectionError("no way there. More\nwords")
-        return rows
+        return {"train": rows, "test": Columns(text=["four"], title=["a"])}
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    assert text.read_hub("owner/name", split="test") == ["one", "two", "three"]
-    assert asked == [("owner/name", "test")]
+    assert text.read_hub("owner/name") == ["one", "two", "three"]
+    assert text.read_hub("owner/name", split="test") == ["four"]
+    assert asked == ["owner/name"] * 2
     corpus = text.load_corpus("owner/name", tokenizer="bytes", cache=tmp_path)
     assert (corpus.name, corpus.train.count, corpus.test.count) == ("owner/name", 2, 1)
     with pytest.raises(ValueError, match=r"got 'other' \(no way there\); check the name") as raised:
         text.load_corpus("other", cache=tmp_path)
     assert "\n" not in str(raised.value)
-    with pytest.raises(ValueError, match="with split 'train' and field 'body'"):
+    with pytest.raises(ValueError, match="the field 'body' in 'owner/name', got 'text', 'title'"):
         text.read_hub("owner/name", field="body")
-    rows["text"] = [3]
-    with pytest.raises(ValueError, match="expected texts in field 'text'"):
+    with pytest.raises(ValueError, match="a split 'dev' in 'owner/name', got 'train', 'test'"):
+        text.read_hub("owner/name", split="dev")
+    rows["text"][2] = 3
+    with pytest.raises(ValueError, match="expected texts in 'text' of 'owner/name', got int"):
         text.read_hub("owner/name")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"jaxcollapse\[hub\]"):
@@ -187,18 +193,19 @@ def test_the_embedded_corpus(stories):
 
 
 def test_the_true_law_of_the_embedded_corpus(stories):
-    log_probs = np.asarray([grammar.log_prob(story) for story in decoded(stories, stories.test)])
+    law = grammar.story_grammar()
+    log_probs = np.asarray([law.log_prob(story) for story in decoded(stories, stories.test)])
     predicted = stories.test.lengths - 1
     assert stories.test_nll == pytest.approx(-log_probs.sum() / predicted.sum())
-    tokens = grammar.expected_tokens(stories.tokenizer) + 1
-    assert stories.entropy_rate == pytest.approx(grammar.entropy() / tokens)
+    tokens = law.expected_tokens(stories.tokenizer) + 1
+    assert stories.entropy_rate == pytest.approx(law.entropy() / tokens)
     assert standard_errors(-log_probs - stories.entropy_rate * predicted, 0.0) < 5
 
 
 def test_how_many_stories(monkeypatch, tmp_path):
-    assert (text.TRAIN_STORIES, text.TEST_STORIES) == (20_000, 1_000)
-    monkeypatch.setattr(text, "TRAIN_STORIES", 40)
-    monkeypatch.setattr(text, "TEST_STORIES", 5)
+    assert (corpora.EMBEDDED, corpora.EMBEDDED_TEST) == (21_000, 1_000)
+    monkeypatch.setattr(corpora, "EMBEDDED", 45)
+    monkeypatch.setattr(corpora, "EMBEDDED_TEST", 5)
     corpus = text.load_corpus(tokenizer="bytes", test_fraction=0.5, cache=tmp_path)
     assert (corpus.train.count, corpus.test.count) == (40, 5)
     corpus = text.load_corpus(tokenizer="bytes", max_documents=100, cache=tmp_path)
@@ -270,7 +277,7 @@ def test_the_cache(numbered, tmp_path, monkeypatch):
     for damaged in (whole[:-100], other, b"", b"nothing"):
         files[0].write_bytes(damaged)
         assert load(vocab_size=300).digest == first.digest
-        assert text._read(files[0], None) is not None
+        assert corpora.read(files[0], None) is not None
 
 
 def test_a_cache_that_cannot_be_written_is_none(numbered, tmp_path):

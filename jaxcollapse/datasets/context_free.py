@@ -1,12 +1,20 @@
 """Context-free grammars whose texts have probabilities that are known exactly.
 
-A text has one derivation, found by reading it once from left to right: the alternatives of a rule
-begin with different terminals, once their common beginnings are taken together.
+A rule that depends on a name is one rule for each name. The alternatives of a rule begin with
+different words once their common beginnings are taken together, which is checked when a grammar is
+built, so a text has one derivation, found by reading it once from left to right; ``log_prob`` is
+exact, and so are ``entropy`` and ``expected_counts``, by recursion over the rules.
+
+The terminals are the pieces into which GPT-2's pre-tokenizer cuts a text: a word with the space
+before it, or a run of punctuation marks. A tokenizer that works piece by piece makes of a text the
+tokens of its terminals, one after another; ``expected_tokens`` counts on that.
 """
 
 from __future__ import annotations
 
 import bisect
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -59,6 +67,10 @@ class Grammar:
 
     Nodes stand in the order of building, those that one uses before it; the last is the start.
     Nodes with equal alternatives are one.
+
+    Attributes:
+      nodes: all of them.
+      digest: of all that decides the law and the draws, sha256 in hexadecimal digits.
     """
 
     def __init__(
@@ -74,30 +86,44 @@ class Grammar:
         Args:
           lexicon: lists of words, commonest first, by name.
           rules: templates and their weights, by name.
-          attributes: words that follow from one of a list, by the list's name.
+          attributes: words that follow from one of a list, by the list's name and their own: one
+            for the whole list, or as many as it has, in its order.
           start: the rule that texts are made by.
           exponent: of Zipf's law over each list.
 
         Raises:
           ValueError: two alternatives of a rule begin with the same word, or one with the whole
-            of the other.
+            of the other; or a list has another number of words than an attribute of it.
         """
         self.nodes: list[Node] = []
+        # 1: how templates are read and drawn.
+        law = [1, exponent, dict(lexicon), attributes, rules, start]
+        self.digest = hashlib.sha256(json.dumps(law).encode()).hexdigest()
         self._lists = {name: words.split() for name, words in lexicon.items()}
         self._rules = {
             name: [(_items(template), weight) for template, weight in alternatives.items()]
             for name, alternatives in rules.items()
         }
-        self._attributes = {
-            word: attributes[name]
-            for name, words in self._lists.items()
-            if attributes and name in attributes
-            for word in words
-        }
+        self._attributes: dict[str, dict[str, str]] = {}
+        for name, known in (attributes or {}).items():
+            for attribute, values in known.items():
+                self._attribute(name, attribute, values.split())
         self._exponent = exponent
         self._free: dict[str, frozenset[str]] = {}
         self._numbers: dict[Any, int] = {}  # of nodes, by what they are made of
         self._start = self._rule(start, (), False)
+
+    def _attribute(self, name: str, attribute: str, values: list[str]) -> None:
+        words = self._lists[name]
+        if len(values) not in (1, len(words)):
+            raise checks.refuse(
+                f"attribute '{attribute}' of '{name}'",
+                f"one word or {len(words)}, as many as the list has",
+                len(values),
+                "give a word for each",
+            )
+        for word, value in zip(words, values * (len(words) // len(values)), strict=True):
+            self._attributes.setdefault(word, {})[attribute] = value
 
     # Building: a template becomes symbols, alternatives become a node.
 
@@ -254,6 +280,15 @@ class Grammar:
             stack.extend(reversed(node.alternatives[index][1]))
         return "".join(pieces), log_prob
 
+    def sample_many(self, count: int, seed: int) -> tuple[list[str], np.ndarray]:
+        """Independent texts and the logarithms ``[count]`` of their probabilities, nats.
+
+        The first of many are the same as when fewer are asked for.
+        """
+        rng = np.random.default_rng(seed)
+        pairs = [self.sample(rng) for _ in range(checks.whole_number("count", count, 0))]
+        return [text for text, _ in pairs], np.asarray([p for _, p in pairs], np.float64)
+
     def log_prob(self, text: str) -> float:
         """The logarithm of a text's probability, nats; -inf of one outside the language."""
         pieces = PIECE.findall(text)
@@ -296,6 +331,34 @@ class Grammar:
                     elif weight:
                         counts[symbol] = counts.get(symbol, 0.0) + weight
         return counts
+
+    def expected_tokens(self, tokenizer: Any) -> float:
+        """How many tokens a text has, expected, without those that begin and end it.
+
+        Exact for a tokenizer that works piece by piece (``is_piecewise``).
+
+        Args:
+          tokenizer: a ``tokenizers.Tokenizer`` of this package.
+        """
+        counts = self.expected_counts()
+        lengths = [len(ids) for ids in tokenizer.encode_many(list(counts))]
+        return math.fsum(n * count for n, count in zip(lengths, counts.values(), strict=True))
+
+    def is_piecewise(self, tokenizer: Any) -> bool:
+        """Whether a tokenizer makes of texts the tokens of their terminals, tried on a hundred."""
+        texts, _ = self.sample_many(100, 0)
+        pieces = [PIECE.findall(text) for text in texts]
+        known = dict.fromkeys(piece for text in pieces for piece in text)
+        ids = dict(zip(known, tokenizer.encode_many(list(known)), strict=True))
+        return all(
+            whole == [token for piece in text for token in ids[piece]]
+            for whole, text in zip(tokenizer.encode_many(texts), pieces, strict=True)
+        )
+
+    def vocabulary(self) -> list[str]:
+        """The words of all texts, in lower case, in alphabetical order."""
+        pieces = (piece.strip().lower() for piece in self.expected_counts())
+        return sorted({piece for piece in pieces if piece.isalpha()})
 
     def word_bounds(self) -> tuple[int, int]:
         """The fewest and the most words of a text."""

@@ -18,10 +18,14 @@ class Documents(NamedTuple):
     Attributes:
       tokens: ``[T]`` int32; each document is ``bos``, its text and ``eos``.
       offsets: ``[N + 1]`` int64; document i is ``tokens[offsets[i]:offsets[i + 1]]``.
+      prompts: ``[N]`` int32, how many tokens of each document come before its response, ``bos``
+        included; the length of a document that was cut before it. None where documents are not
+        prompts and responses.
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
+    prompts: np.ndarray | None = None
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> Documents:
@@ -33,11 +37,17 @@ class Documents(NamedTuple):
 
     @classmethod
     def concatenate(cls, parts: Iterable[Documents]) -> Documents:
-        """The documents of all parts, in order."""
+        """The documents of all parts, in order; their prompts if all that have documents tell."""
         parts = list(parts)
         lengths = [np.zeros(0, np.int64), *(part.lengths for part in parts)]
         tokens = [np.zeros(0, np.int32), *(part.tokens for part in parts)]
-        return cls(np.concatenate(tokens), _offsets(np.concatenate(lengths)))
+        told = [part.prompts for part in parts if part.prompts is not None]
+        all_told = told and all(part.prompts is not None for part in parts if part.count)
+        return cls(
+            np.concatenate(tokens),
+            _offsets(np.concatenate(lengths)),
+            np.concatenate(told) if all_told else None,
+        )
 
     @property
     def count(self) -> int:  # type: ignore[override]  # of documents, not as tuples count
@@ -57,13 +67,24 @@ class Documents(NamedTuple):
     def take(self, indices: Any) -> Documents:
         """The documents of some numbers, in their order; a number may come twice."""
         indices = np.asarray(indices, np.int64)
-        lengths = self.lengths[indices]
+        prompts = None if self.prompts is None else self.prompts[indices]
+        return self._beginnings(self.offsets[:-1][indices], self.lengths[indices], prompts)
+
+    def cut(self, context: int) -> Documents:
+        """The first ``context`` tokens of each document; a longer one loses its ``eos``."""
+        lengths = np.minimum(self.lengths, checks.whole_number("context", context))
+        prompts = (
+            None if self.prompts is None else np.minimum(self.prompts, lengths).astype(np.int32)
+        )
+        return self._beginnings(self.offsets[:-1], lengths, prompts)
+
+    def _beginnings(
+        self, starts: np.ndarray, lengths: np.ndarray, prompts: np.ndarray | None
+    ) -> Documents:
         offsets = _offsets(lengths)
         # Where each token comes from: its place in the result, moved as its document was.
-        source = np.arange(offsets[-1]) + np.repeat(
-            self.offsets[:-1][indices] - offsets[:-1], lengths
-        )
-        return Documents(self.tokens[source], offsets)
+        source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Documents(self.tokens[source], offsets, prompts)
 
     def padded(self, context: int) -> tuple[np.ndarray, np.ndarray]:
         """Documents as rows ``[N, context]`` int32, and the tokens that count in each ``[N]``.

@@ -5,29 +5,16 @@ something is found, something is cooked, the way is lost) and ends. Names, anima
 return in later sentences and pronouns agree with names, so there is something to learn over long
 distances; words are drawn by Zipf's law from long lists, so there are rare ones to lose.
 
-The grammar is context-free: a rule that depends on a name is one rule for each name. Its
-alternatives begin with different words once their common beginnings are taken together, which is
-checked when it is built, so a text has one derivation, found by reading it once from left to
-right; ``log_prob`` is exact, and so are ``entropy`` and ``expected_counts``, by recursion over
-the rules.
-
-The terminals are the pieces into which GPT-2's pre-tokenizer cuts a text: a word with the space
-before it, or a run of punctuation marks. A tokenizer that works piece by piece makes of a story
-the tokens of its terminals, one after another; ``expected_tokens`` counts on that.
+``context_free`` says how a text's probability, the entropy and expected counts are exact.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import math
-from typing import Any
 
 import numpy as np
 
-from jaxcollapse import checks
-from jaxcollapse.datasets.context_free import PIECE, Grammar
+from jaxcollapse.datasets.context_free import Grammar
 
 # The law ---------------------------------------------------------------------------------------
 
@@ -195,73 +182,9 @@ def story_grammar() -> Grammar:
     return Grammar(LEXICON, RULES, ATTRIBUTES, exponent=ZIPF_EXPONENT)
 
 
-def sample(rng: np.random.Generator) -> tuple[str, float]:
-    """A story and the logarithm of its probability, nats."""
-    return story_grammar().sample(rng)
-
-
-def log_prob(text: str) -> float:
-    """The logarithm of a story's probability, nats; -inf of a text that is none."""
-    return story_grammar().log_prob(text)
-
-
-def entropy() -> float:
-    """The entropy of a story, nats."""
-    return story_grammar().entropy()
-
-
-@functools.cache
-def _expected_counts() -> dict[str, float]:
-    return story_grammar().expected_counts()
-
-
-def expected_counts() -> dict[str, float]:
-    """How often each terminal stands in a story, expected."""
-    return dict(_expected_counts())
-
-
-def expected_tokens(tokenizer: Any) -> float:
-    """How many tokens a story has, expected, without those that begin and end it.
-
-    Exact for a tokenizer that works piece by piece (``is_piecewise``).
-
-    Args:
-      tokenizer: a ``tokenizers.Tokenizer`` of this package.
-    """
-    counts = _expected_counts()
-    lengths = [len(ids) for ids in tokenizer.encode_many(list(counts))]
-    return math.fsum(n * count for n, count in zip(lengths, counts.values(), strict=True))
-
-
-def is_piecewise(tokenizer: Any) -> bool:
-    """Whether a tokenizer makes of stories the tokens of their terminals, tried on a hundred."""
-    texts, _ = stories(100, 0)
-    pieces = [PIECE.findall(text) for text in texts]
-    known = dict.fromkeys(piece for text in pieces for piece in text)
-    ids = dict(zip(known, tokenizer.encode_many(list(known)), strict=True))
-    return all(
-        whole == [token for piece in text for token in ids[piece]]
-        for whole, text in zip(tokenizer.encode_many(texts), pieces, strict=True)
-    )
-
-
 def stories(count: int, seed: int) -> tuple[list[str], np.ndarray]:
     """Independent stories and the logarithms ``[count]`` of their probabilities, nats.
 
     The first of many are the same as when fewer are asked for.
     """
-    rng = np.random.default_rng(seed)
-    pairs = [sample(rng) for _ in range(checks.whole_number("count", count, 0))]
-    return [text for text, _ in pairs], np.asarray([p for _, p in pairs], np.float64)
-
-
-def vocabulary() -> list[str]:
-    """The words of all stories, in lower case, in alphabetical order."""
-    pieces = (piece.strip().lower() for piece in _expected_counts())
-    return sorted({piece for piece in pieces if piece.isalpha()})
-
-
-def digest() -> str:
-    """A digest of all that decides the law and the draws, sha256 in hexadecimal digits."""
-    law = [1, ZIPF_EXPONENT, LEXICON, ATTRIBUTES, RULES]  # 1: how templates are read and drawn
-    return hashlib.sha256(json.dumps(law).encode()).hexdigest()
+    return story_grammar().sample_many(count, seed)

@@ -6,11 +6,12 @@ text's tokens never include special ones: what a text says, ``</s>`` too, is tex
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,29 @@ class Tokenizer:
                 for encoding in self._backend.encode_batch_fast(batch, add_special_tokens=False)
             ]
         return result
+
+    def encode_parts(
+        self, texts: Sequence[str], places: Sequence[int]
+    ) -> tuple[list[list[int]], list[int]]:
+        """The tokens of texts that have two parts, and how many of each belong to the first part.
+
+        A token belongs to the second part if it spans any of its characters; the first such token
+        and all after it count there.
+
+        Args:
+          texts: N texts.
+          places: N, in which character (Unicode code point) of its text each second part begins.
+        """
+        ids: list[list[int]] = []
+        counts: list[int] = []
+        for start in range(0, len(texts), BATCH):
+            batch = list(texts[start : start + BATCH])
+            encodings = self._backend.encode_batch(batch, add_special_tokens=False)
+            for encoding, place in zip(encodings, places[start : start + BATCH], strict=True):
+                ids.append(encoding.ids)
+                ends = [end for _, end in encoding.offsets]
+                counts.append(bisect.bisect_right(ends, place))
+        return ids, counts
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some tokens; special ones are dropped, bytes that are no UTF-8 replaced."""
