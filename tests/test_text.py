@@ -61,6 +61,24 @@ def test_take_and_concatenate(documents):
         assert empty.padded(3)[0].shape == (0, 3)
 
 
+def test_prompts_go_with_their_documents(documents):
+    told = documents._replace(prompts=np.asarray([3, 1, 2], np.int32))
+    taken = told.take([2, 0, 2])
+    assert taken.prompts.tolist() == [2, 3, 2]
+    both = text.Documents.concatenate([text.Documents.from_lists([]), taken, told])
+    assert both.prompts.tolist() == [2, 3, 2, 3, 1, 2]
+    cut = told.cut(2)
+    assert as_lists(cut) == [[1, 5], [1, 2], [1, 7]]
+    assert cut.prompts.tolist() == [2, 1, 2]
+    assert taken.prompts.dtype == both.prompts.dtype == cut.prompts.dtype == np.int32
+    assert as_lists(documents.cut(9)) == LISTS
+    for untold in (documents.take([0]), documents.cut(2), text.Documents.from_lists([])):
+        assert untold.prompts is None
+    assert text.Documents.concatenate([told, documents]).prompts is None
+    with pytest.raises(ValueError, match="context"):
+        documents.cut(0)
+
+
 def test_tokenise_puts_ends_around_texts():
     tokenizer = tokenizers.byte_tokenizer()
     assert as_lists(text.tokenise(["ab", ""], tokenizer)) == [[256, 97, 98, 257], [256, 257]]

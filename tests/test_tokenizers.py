@@ -148,7 +148,7 @@ def test_gpt2(shared_data):
     for text in TEXTS:
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert 50256 not in tokenizer.encode("<|endoftext|>")
-    assert grammar.is_piecewise(tokenizer)
+    assert grammar.story_grammar().is_piecewise(tokenizer)
 
 
 def test_gemma(shared_data):
@@ -168,7 +168,7 @@ def test_llama2c(shared_data, tmp_path):
     for text in TEXTS:
         assert tokenizer.decode([1, *tokenizer.encode(text), 2]) == text
     assert tokenizer.encode("ł\x00") == [410, *(3 + byte for byte in "ł\x00".encode())]
-    assert not grammar.is_piecewise(tokenizer)
+    assert not grammar.story_grammar().is_piecewise(tokenizer)
     shutil.copy(shared_data / "stories260K/tok512.bin", tmp_path)
     tokenizer.save(tmp_path / "saved")
     for other in (tmp_path, tmp_path / "saved"):

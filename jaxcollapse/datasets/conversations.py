@@ -245,7 +245,12 @@ def _make(
         train = _some(usable & ~own, seed, max_documents, "max_documents", source.name)
     if source.rows is not None:
         train = corpora.without(rows, train, test)
-    corpora.check_split(train, test, source.name, "bring more, or raise the context")
+    corpora.check_split(
+        train,
+        test,
+        f"{int(usable.sum())} in {source.name}",
+        "bring more, raise the context or test on fewer",
+    )
     if longer == "cut":
         documents = documents.cut(context)
     law = None
