@@ -93,7 +93,7 @@ def text_data(corpus: text.Corpus, context: int) -> TextData:
     return TextData(
         tokens=corpus.train.tokens.astype(np.int32),
         offsets=corpus.train.offsets.astype(np.int32),
-        test=Rows(*(part[: int(used)] for part in rows)),
+        test=jax.tree.map(lambda part: part[: int(used)], rows),
         reference=np.float32(corpus.test_nll if known else 0.0),
         train_rows=packing.rows_of(np.minimum(corpus.train.lengths, context), context),
         name=corpus.name,

@@ -63,10 +63,14 @@ def _normal(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return (0.02 * jax.random.normal(key, shape)).astype(dtype)
 
 
+def abstract_params(config: Config) -> Params:
+    """Shapes and types of what ``init`` gives; nothing is allocated."""
+    return jax.eval_shape(partial(init, config), jax.eval_shape(jax.random.key, 0))
+
+
 def num_parameters(config: Config) -> int:
     """How many numbers the parameters are; nothing is allocated."""
-    shapes = jax.eval_shape(partial(init, config), jax.eval_shape(jax.random.key, 0))
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config)))
 
 
 # Layers -------------------------------------------------------------------------------------
@@ -111,7 +115,13 @@ class Block(nn.Module):
     config: Config
 
     @nn.compact
-    def __call__(self, x: jax.Array, rotation: Rotation | None, attend: Attend) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        rotation: Rotation | None,
+        attend: Attend,
+        adapters: Params | None = None,
+    ) -> jax.Array:
         """A layer.
 
         Args:
@@ -119,6 +129,8 @@ class Block(nn.Module):
           rotation: of rotary positions; None where positions are learned.
           attend: ``attend(queries [B, H, T, D], keys [B, K, T, D], values [B, K, T, D])``, which
             gives ``[B, H, T, D]``.
+          adapters: of some of the projections, by name: ``a`` ``[I, R]`` and ``b`` ``[R, O]``, for
+            ``x (W + a b)`` instead of ``x W``.
 
         Returns:
           ``[B, T, E]``.
@@ -126,16 +138,18 @@ class Block(nn.Module):
         config = self.config
         heads, kv_heads, dim = config.heads, config.kv_heads, config.head_dim
 
-        def project(name, features, residual=False):
+        def project(x, name, features, residual=False):
             spread = 0.02 / math.sqrt(2 * config.layers) if residual else 0.02
+            adapter = (adapters or {}).get(name)
             return nn.Dense(
                 features,
                 use_bias=config.bias,
                 dtype=jnp.dtype(config.dtype),
                 param_dtype=jnp.dtype(config.param_dtype),
                 kernel_init=nn.initializers.normal(spread),
+                dot_general=jax.lax.dot_general if adapter is None else partial(_adapted, adapter),
                 name=name,
-            )
+            )(x)
 
         def norm(name):
             return Norm(config, name=name)
@@ -146,26 +160,36 @@ class Block(nn.Module):
         x = x.reshape(batch * length, width)
         hidden = norm("attention_norm")(x)
         # One product for queries, keys and values, in this order, and one transposition.
-        joined = project("qkv", (heads + 2 * kv_heads) * dim)(hidden)
+        joined = project(hidden, "qkv", (heads + 2 * kv_heads) * dim)
         joined = joined.reshape(batch, length, heads + 2 * kv_heads, dim).transpose(0, 2, 1, 3)
         qk, v = jnp.split(joined, (heads + kv_heads,), axis=1)
         if rotation is not None:
             qk = rotate(qk, rotation)
         q, k = jnp.split(qk, (heads,), axis=1)
         mixed = attend(q, k, v).transpose(0, 2, 1, 3).reshape(batch * length, heads * dim)
-        mixed = project("out", config.width, True)(mixed)
+        mixed = project(mixed, "out", config.width, True)
         x = x + (norm("attention_post_norm")(mixed) if config.post_norms else mixed)
 
         hidden = norm("mlp_norm")(x)
         if config.mlp == "gelu":
-            hidden = nn.gelu(project("up", config.mlp_width)(hidden), approximate=True)
+            hidden = nn.gelu(project(hidden, "up", config.mlp_width), approximate=True)
         else:
             # The gate, then what it gates, in one product.
-            gate, up = jnp.split(project("gate_up", 2 * config.mlp_width)(hidden), 2, axis=-1)
+            gate, up = jnp.split(project(hidden, "gate_up", 2 * config.mlp_width), 2, axis=-1)
             hidden = (nn.silu(gate) if config.mlp == "swiglu" else nn.gelu(gate)) * up
-        hidden = project("down", config.width, True)(hidden)
+        hidden = project(hidden, "down", config.width, True)
         x = x + (norm("mlp_post_norm")(hidden) if config.post_norms else hidden)
         return x.reshape(batch, length, width)
+
+
+def _adapted(adapter: Params, x: jax.Array, kernel: jax.Array, *how: Any, **named: Any) -> Any:
+    """``x W + (x a) b``, added before it is rounded.
+
+    In bfloat16 a small a b would be lost in W + a b, which is also the larger product.
+    """
+    dot = partial(jnp.matmul, preferred_element_type=np.float32)
+    a, b = adapter["a"].astype(x.dtype), adapter["b"].astype(x.dtype)
+    return (dot(x, kernel) + dot(x @ a, b)).astype(x.dtype)
 
 
 class Rotation(NamedTuple):
@@ -242,6 +266,7 @@ def hidden_states(
     tokens: jax.Array,
     segments: jax.Array | None = None,
     positions: jax.Array | None = None,
+    adapters: Params | None = None,
 ) -> jax.Array:
     """What the output layer sees, ``[B, T, E]``; see ``apply`` for the arguments."""
     if segments is None:
@@ -252,23 +277,29 @@ def hidden_states(
     turn = rotation(config, positions)
 
     def layer(x, scanned):
-        block, window = scanned
+        block, adapters, window = scanned
         attend = _attend_over(config, segments, window)
-        return Block(config).apply({"params": block}, x, turn, attend), None
+        return Block(config).apply({"params": block}, x, turn, attend, adapters), None
 
     if config.remat:
         layer = jax.checkpoint(layer)
     # A loop over few layers costs more than their code: on a CPU a tenth of a step.
     unroll = config.layers if config.layers <= UNROLLED else 1
-    x, _ = jax.lax.scan(layer, x, (params["layers"], config.windows), unroll=unroll)
+    scanned = params["layers"], adapters and adapters["layers"], config.windows
+    x, _ = jax.lax.scan(layer, x, scanned, unroll=unroll)
     return Norm(config).apply({"params": params["final_norm"]}, x)
 
 
 def logits_of(config: Config, params: Params, hidden: jax.Array) -> jax.Array:
     """Logits ``[..., V]`` in float32 from hidden states ``[..., E]``."""
-    head = params["embed"]["tokens"].T if config.tied else params["head"]
-    rows = hidden.reshape(-1, config.width)
-    logits = jnp.matmul(rows, head.astype(hidden.dtype), preferred_element_type=np.float32)
+    # Embeddings are not transposed: where logits are made in chunks, that would be a copy.
+    head, axis = (params["embed"]["tokens"], 1) if config.tied else (params["head"], 0)
+    logits = jax.lax.dot_general(
+        hidden.reshape(-1, config.width),
+        head.astype(hidden.dtype),
+        (((1,), (axis,)), ((), ())),
+        preferred_element_type=np.float32,
+    )
     logits = logits.reshape(*hidden.shape[:-1], config.vocab_size)
     return _softcap(logits, config.final_softcap)
 
@@ -279,6 +310,7 @@ def apply(
     tokens: jax.Array,
     segments: jax.Array | None = None,
     positions: jax.Array | None = None,
+    adapters: Params | None = None,
 ) -> jax.Array:
     """Logits of the token after each of ``tokens``, float32 ``[B, T, V]``.
 
@@ -288,8 +320,10 @@ def apply(
       tokens: int32 ``[B, T]``.
       segments: int32 ``[B, T]``: tokens attend only within their own; one segment by default.
       positions: int32 ``[B, T]``, from 0 in each document; 0 to T - 1 by default.
+      adapters: of the layers, from ``lora.scaled``; none by default.
     """
-    return logits_of(config, params, hidden_states(config, params, tokens, segments, positions))
+    hidden = hidden_states(config, params, tokens, segments, positions, adapters)
+    return logits_of(config, params, hidden)
 
 
 def _embed(config: Config, params: Params, tokens: jax.Array, positions: jax.Array) -> jax.Array:

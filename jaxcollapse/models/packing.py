@@ -21,10 +21,12 @@ class Rows(NamedTuple):
     Attributes:
       tokens: int32 ``[R, T]``.
       segments: int32 ``[R, T]``, the number of a token's document, from 1; 0 where there is none.
+      counted: bool ``[R, T]``, tokens whose prediction is in the loss; None for all.
     """
 
     tokens: jax.Array
     segments: jax.Array
+    counted: jax.Array | None = None
 
 
 def place(lengths: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
