@@ -12,21 +12,19 @@ from the hub (extra ``hub``).
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import common
+import language_models
 
-from jaxcollapse import cli, lm_cli, plotting, results
+from jaxcollapse import cli, lm_cli, plotting
 
 SAMPLE = Path("tinystories") / "tinystories_sample_5M.txt"
 HUB = "roneneldan/TinyStories"
 MODELS = ["gpt2-9m", "llama2-12m", "llama2-42m", "llama2-126m"]
 # How far the paper's chains go.
 GENERATIONS = {"replace": 50, "accumulate": 16, "accumulate-subsample": 45}
-CORPORA: dict[str, Any] = {}
 
 
 def lm_plan(preset, vocab_size, context, models, workflows, generations, seeds, **options):
@@ -38,18 +36,11 @@ def lm_plan(preset, vocab_size, context, models, workflows, generations, seeds, 
     data, documents = options.pop("data"), options.pop("documents")
     corpus = text.load_corpus(data, vocab_size=vocab_size)
     arrays = language_model.text_data(corpus, context)
-    CORPORA[arrays.digest] = corpus
     axes = {"model": models, "num_samples": [documents or arrays.available]}
-    return plan(
+    planned = plan(
         "language-model", workflows, axes, seeds, generations, preset, data=arrays, **options
     )
-
-
-def sample_file():
-    """The part of TinyStories, where there is one."""
-    shared = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    path = Path(os.environ.get("JAXCOLLAPSE_DATA", shared)) / SAMPLE
-    return path if path.is_file() else None
+    return language_models.keep(planned, corpus)
 
 
 def sweeps(quick, preset):
@@ -60,11 +51,13 @@ def sweeps(quick, preset):
     small = {"documents": 40, "generations": 2, "seeds": 2, "epochs": 1}
     sizes = small if quick else {"documents": 700, "generations": 5, "seeds": 8}
     plans = {"stories": partial(lm_plan, preset, 512, 128, data=None, **tiny, **sizes)}
-    path = sample_file()
-    if path is not None:
+    folder = language_models.real_data()
+    if folder is not None:
         sizes = small if quick else {"documents": 1000, "generations": 4, "seeds": 3}
         vocab, context = (512, 128) if quick else (1000, 256)
-        plans["sample"] = partial(lm_plan, preset, vocab, context, data=path, **tiny, **sizes)
+        plans["sample"] = partial(
+            lm_plan, preset, vocab, context, data=folder / SAMPLE, **tiny, **sizes
+        )
     return plans
 
 
@@ -77,14 +70,6 @@ def paper(preset):
         )
         for workflow, generations in GENERATIONS.items()
     }
-
-
-def run(plan, out, overwrite):
-    """Chains on the host, resumed where they were interrupted; their folder is beside ``out``."""
-    corpus = CORPORA[plan.options["data"].digest]
-    dataset = lm_cli.run_on_host(plan, corpus, out.with_suffix(""), 500, "last")
-    results.save(dataset, out, overwrite)
-    return dataset
 
 
 def figures(datasets):
@@ -104,7 +89,7 @@ STUDY = common.Study(
     "stays, and accumulate-subsample lies between.",
     sweeps=sweeps,
     figures=figures,
-    run=run,
+    run=language_models.run,
 )
 
 if __name__ == "__main__":

@@ -200,6 +200,14 @@ def use_cores_as_devices(chains: int) -> None:
         jax.config.update("jax_num_cpu_devices", max(1, min(cores or 1, chains)))
 
 
+def use_simulated_devices(count: int) -> None:
+    """So many devices on a CPU, whatever its cores; without effect on an accelerator."""
+    import jax
+
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count)
+
+
 @contextlib.contextmanager
 def bar(total: float | None = None) -> Iterator[Callable[..., None]]:
     """A bar with an estimate of the time left, on standard error.

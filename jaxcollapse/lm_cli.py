@@ -1,8 +1,9 @@
-"""``jaxcollapse lm pretrain | generate | evaluate``."""
+"""``jaxcollapse lm pretrain | generate | evaluate``, and what ``lm finetune`` shares with them."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 
 from jaxcollapse import checks, cli, results
 from jaxcollapse.chain import whole_seeds
-from jaxcollapse.lm_options import Evaluate, Generate, Pretrain
+from jaxcollapse.lm_options import Evaluate, Finetune, Generate, Pretrain, Training
 from jaxcollapse.machine import free_memory
 from jaxcollapse.sweep import Plan
 from jaxcollapse.sweep import plan as plan_sweep
@@ -29,12 +30,14 @@ EMBEDDED_DOCUMENTS = 700  # of the embedded stories, unless one asks for more
 
 COMMANDS: dict[str, type] = {
     "lm pretrain": Pretrain,
+    "lm finetune": Finetune,
     "lm generate": Generate,
     "lm evaluate": Evaluate,
 }
 
 
-def _given(value: int | None, otherwise: int) -> int:
+def given(value: int | None, otherwise: int) -> int:
+    """An option, or what stands in for one that was not given."""
     return otherwise if value is None else value
 
 
@@ -51,12 +54,12 @@ def plan_of(args: Pretrain) -> tuple[Plan, Any]:
     corpus = texts.load_corpus(
         text.data,
         text.tokenizer,
-        _given(text.vocab_size, 512 if stories else 8000),
+        given(text.vocab_size, 512 if stories else 8000),
         text.test_fraction,
         text.max_documents,
         text.separator,
     )
-    data = language_model.text_data(corpus, _given(text.context, 128 if stories else 512))
+    data = language_model.text_data(corpus, given(text.context, 128 if stories else 512))
     documents = args.num_samples
     if documents is None:
         documents = min(data.available, EMBEDDED_DOCUMENTS) if stories else data.available
@@ -68,10 +71,7 @@ def plan_of(args: Pretrain) -> tuple[Plan, Any]:
         args.generations,
         args.preset,
         data=data,
-        temperature=args.temperature,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        slots=args.slots,
+        **dataclasses.asdict(args.sampling),
         **args.training.options(),
     )
     return plan, corpus
@@ -88,7 +88,11 @@ def check(args: Pretrain) -> None:
         checks.one_of("model", model, configs.CONFIGS)
     checks.whole_number("checkpoint_steps", args.checkpoint_steps)
     checks.whole_number("texts", args.texts, minimum=0)
-    training = args.training
+    check_training(args.training)
+
+
+def check_training(training: Training) -> None:
+    """Refuses two lengths of the training."""
     if training.steps is not None and (training.epochs is not None or training.matched_compute):
         raise checks.refuse(
             "--steps", "neither --epochs nor --matched-compute beside it", "both", "leave one out"
@@ -98,8 +102,6 @@ def check(args: Pretrain) -> None:
 def pretrain(args: Pretrain) -> None:
     """``jaxcollapse lm pretrain``."""
     checks.require("matplotlib", "plot").use("Agg")
-    from jaxcollapse import plotting
-
     check(args)
     seeds = cli.parse_seeds(args.seeds)
     cli.use_cores_as_devices(len(args.model) * len(args.workflow) * len(seeds))
@@ -110,14 +112,21 @@ def pretrain(args: Pretrain) -> None:
     else:
         dataset = run_on_host(plan, corpus, args.out, args.checkpoint_steps, args.keep_weights)
         results.save(dataset, args.out / "results.nc", args.overwrite)
-    shown = loss_of(dataset)
-    figure = plotting.grid(dataset, [shown, "distinct_2"], hue="model")
-    with results.whole_file(args.out / "figure.png") as temporary:
-        figure.savefig(temporary)
     if args.driver == "host" and args.texts:
         show_texts(plan, args.out, args.texts)
+    show_result(dataset, args.out, "distinct_2")
+
+
+def show_result(dataset: xarray.Dataset, out: Path, beside: str) -> None:
+    """A figure of the loss and one more metric in a run's folder, and a table of the loss."""
+    from jaxcollapse import plotting
+
+    shown = loss_of(dataset)
+    figure = plotting.grid(dataset, [shown, beside], hue="model")
+    with results.whole_file(out / "figure.png") as temporary:
+        figure.savefig(temporary)
     _show_losses(dataset, shown)
-    print(*(args.out / name for name in ("results.nc", "figure.png")), sep="\n")
+    print(*(out / name for name in ("results.nc", "figure.png")), sep="\n")
 
 
 def loss_of(dataset: xarray.Dataset) -> str:
@@ -126,16 +135,21 @@ def loss_of(dataset: xarray.Dataset) -> str:
 
 
 def run_on_host(
-    plan: Plan, corpus: Any, out: Path, checkpoint_steps: int, keep_weights: str
+    plan: Plan,
+    corpus: Any,
+    out: Path,
+    checkpoint_steps: int,
+    keep_weights: str,
+    mesh: Any = None,
 ) -> xarray.Dataset:
     """Runs a plan's chains in a folder, with an estimate before and a progress bar."""
     from jaxcollapse import host
 
     cli.enable_compilation_cache()
-    programs = host.programs_of(plan)
+    programs = host.programs_of(plan, mesh)
     host.claim_folder(out, programs)
     chains = len(plan.cells) * plan.seeds.size
-    together = min(jax.local_device_count(), chains)
+    together = 1 if mesh is not None else min(jax.local_device_count(), chains)
     print("compiling", file=sys.stderr)
     needed, free = host.memory(programs), free_memory() / jax.local_device_count()
     print(
@@ -265,7 +279,7 @@ def generate(args: Generate) -> None:
         prompt,
         # Some models learn to end a text by beginning another.
         sorted({tokenizer.bos, tokenizer.eos}),
-        _given(args.max_tokens, max(1, min(200, config.context - len(prompt)))),
+        given(args.max_tokens, max(1, min(200, config.context - len(prompt)))),
         sampling.Settings(args.temperature, args.top_k, args.top_p),
         args.count,
     )
@@ -291,7 +305,7 @@ def evaluate(args: Evaluate) -> None:
     ends = [tokenizer.eos] if args.with_end else []
     encoded = tokenizer.encode_many(found)
     documents = texts.Documents.from_lists([tokenizer.bos, *ids, *ends] for ids in encoded)
-    context = _given(args.context, min(config.context, 2048))
+    context = given(args.context, min(config.context, 2048))
     checks.whole_number("context", context, minimum=2)
     checks.whole_number("batch_size", args.batch_size)
     if context > config.context:
@@ -315,8 +329,11 @@ def mean_nll(
 
 def main(args: Any) -> None:
     """Runs a command of this module."""
+    from jaxcollapse import finetune_cli  # which imports this module
+
     run: dict[type, Callable[[Any], None]] = {
         Pretrain: pretrain,
+        Finetune: finetune_cli.finetune,
         Generate: generate,
         Evaluate: evaluate,
     }

@@ -15,7 +15,7 @@ from conftest import random_text
 import jaxcollapse as jc
 from jaxcollapse import host, results
 from jaxcollapse.datasets import text, tokenizers
-from jaxcollapse.host.rows import HostRows
+from jaxcollapse.datasets.rows import HostRows
 from jaxcollapse.models import packing
 from jaxcollapse.sweep import plan
 from jaxcollapse.tasks import language_model
@@ -199,7 +199,7 @@ def test_estimate_counts_what_there_is_to_do(made, corpus, programs, uninterrupt
     assert 0 < expected.sampled < 2 * sum(p.sampled for p in done)
     parameters = 4 * sum(
         leaf.size
-        for leaf in jax.tree.leaves(next(iter(programs.values())).fresh(jax.random.key(0)))
+        for leaf in jax.tree.leaves(next(iter(programs.values())).start(jax.random.key(0))[1])
     )
     assert host.memory(programs) > parameters
     assert expected.seconds > 0
@@ -210,16 +210,14 @@ def test_host_rows_are_the_packed_rows():
     chosen = np.arange(30)
     tokens, lengths = language_model.gather(data, chosen)
     rows, used = packing.pack(tokens, lengths, data.context)
-    row, _ = packing.place(lengths, data.context)
     documents = text.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
-    ours = HostRows(documents, np.asarray(row))
+    ours = HostRows(documents, data.context)
     assert ours.used == int(used)
-    written = np.zeros((2, ours.used, data.context), np.int32)
-    ours.write(np.arange(ours.used), written[0], written[1])
-    np.testing.assert_array_equal(written[0], rows.tokens[: ours.used])
-    same = packing.positions(written[1]), packing.positions(rows.segments[: ours.used])
+    written = ours.all(data.context)
+    np.testing.assert_array_equal(written.tokens, rows.tokens[: ours.used])
+    same = packing.positions(written.segments), packing.positions(rows.segments[: ours.used])
     np.testing.assert_array_equal(*same)
-    np.testing.assert_array_equal(written[1] > 0, rows.segments[: ours.used] > 0)
+    np.testing.assert_array_equal(written.segments > 0, rows.segments[: ours.used] > 0)
     assert ours.predicted == int(lengths.sum()) - 30
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.datasets import text
+from jaxcollapse.datasets.rows import HostRows
 from jaxcollapse.models import packing
 from jaxcollapse.models.packing import Rows
 
@@ -25,6 +26,7 @@ SHORTEST_CONTEXT = 5  # holds a run of 4 tokens, which repetition looks at
         "name",
         "digest",
         "context",
+        "loss_on",
         "vocab_size",
         "bos",
         "eos",
@@ -44,6 +46,7 @@ class TextData:
       name: of the corpus.
       digest: of its content.
       context: C; longer documents are cut there.
+      loss_on: ``all`` tokens, or those of each ``response``.
       vocab_size: V.
       bos: begins a document.
       eos: ends it.
@@ -58,6 +61,7 @@ class TextData:
     name: str
     digest: str
     context: int
+    loss_on: str
     vocab_size: int
     bos: int
     eos: int
@@ -70,16 +74,26 @@ class TextData:
 
     def describe(self) -> dict[str, Any]:
         """What it is, for a result's configuration."""
-        return {"name": self.name, "digest": self.digest, "context": self.context}
+        names = ("name", "digest", "context", "loss_on")
+        return {name: getattr(self, name) for name in names}
 
 
-def text_data(corpus: text.Corpus, context: int) -> TextData:
+def text_data(corpus: text.Corpus, context: int, loss_on: str = "all") -> TextData:
     """A corpus for models of ``context`` C; documents longer than that are cut.
 
-    The law of cut documents is not known, so a corpus has a reference only if its held-out
-    documents all fit.
+    The law of cut documents is not known, nor that of a part of them, so a corpus has a reference
+    only if its held-out documents all fit, and the loss is on all of their tokens.
+
+    Args:
+      corpus: from ``text.load_corpus`` or ``conversations.load``.
+      context: C.
+      loss_on: ``all`` tokens, or those of ``response``s, of a corpus of conversations.
+
+    Raises:
+      ValueError: the context is too short, the text too long, or it has no responses.
     """
     context = checks.whole_number("context", context, minimum=SHORTEST_CONTEXT)
+    checks.one_of("loss_on", loss_on, ("all", "response"))
     if len(corpus.train.tokens) >= 2**31:
         raise checks.refuse(
             "text to train on",
@@ -87,18 +101,24 @@ def text_data(corpus: text.Corpus, context: int) -> TextData:
             f"{len(corpus.train.tokens):,}",
             "read fewer documents",
         )
-    tokens, lengths = corpus.test.padded(context)
-    rows, used = jax.device_get(jax.jit(packing.pack, static_argnums=2)(tokens, lengths, context))
-    known = corpus.test_nll is not None and bool((corpus.test.lengths <= context).all())
+    on_responses = loss_on == "response"
+    test = corpus.test.cut(context)
+    if on_responses and test.prompts is None:
+        raise checks.refuse(
+            "loss_on", "'all' of texts that are no conversations", "'response'", "leave it out"
+        )
+    fit = bool((corpus.test.lengths <= context).all())
+    known = corpus.test_nll is not None and fit and not on_responses
     return TextData(
         tokens=corpus.train.tokens.astype(np.int32),
         offsets=corpus.train.offsets.astype(np.int32),
-        test=jax.tree.map(lambda part: part[: int(used)], rows),
+        test=HostRows(test, context).all(context, on_responses),
         reference=np.float32(corpus.test_nll if known else 0.0),
         train_rows=packing.rows_of(np.minimum(corpus.train.lengths, context), context),
         name=corpus.name,
         digest=corpus.digest,
         context=context,
+        loss_on=loss_on,
         vocab_size=corpus.tokenizer.vocab_size,
         bos=corpus.tokenizer.bos,
         eos=corpus.tokenizer.eos,

@@ -14,6 +14,7 @@ from jaxcollapse.host.programs import Programs
 from jaxcollapse.models import sampling
 from jaxcollapse.sweep import Plan
 from jaxcollapse.tasks import language_model
+from jaxcollapse.tasks.language_model_setup import training_bytes
 
 
 class Estimate(NamedTuple):
@@ -40,12 +41,8 @@ def memory(programs: Mapping[tuple, Programs]) -> float:
 
 
 def _training_bytes(program: Programs) -> float:
-    state = jax.eval_shape(program.fresh, jax.eval_shape(jax.random.key, 0))
-    arguments = (state, *program.batches(), np.int32(1), np.int32(1))
-    needed = program.train.lower(*arguments).compile().memory_analysis()
-    if needed is None:  # a platform that does not tell
-        return language_model.training_bytes(program.made)
-    return float(needed.argument_size_in_bytes + needed.temp_size_in_bytes)
+    needed = program.training_memory()
+    return training_bytes(program.made) if needed is None else needed
 
 
 def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
@@ -57,7 +54,7 @@ def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
         step_seconds, sample_rate = _measure(program)
         data, recipe = made.data, made.recipe
         length = float(np.minimum(np.diff(data.offsets), data.context).mean()) - 1
-        rows = data.train_rows / data.available * made.num_samples
+        rows = made.real_rows
         tokens_a_step = recipe.batch_size * length * made.num_samples / rows
         rates[point] = (tokens_a_step / step_seconds, sample_rate)
         for cell in plan.cells:
@@ -73,23 +70,24 @@ def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
             tokens = plan.seeds.size * plan.generations * made.num_samples * length
             sampled += tokens
             seconds += tokens / sample_rate
-    together = min(jax.local_device_count(), len(plan.cells) * plan.seeds.size)
+    sharded = any(program.mesh is not None for program in programs.values())
+    together = 1 if sharded else min(jax.local_device_count(), len(plan.cells) * plan.seeds.size)
     return Estimate(trained, sampled, rates, seconds, seconds / together)
 
 
 def _measure(program: Programs) -> tuple[float, float]:
     """Seconds of a training step, and tokens sampled per second."""
-    tokens, segments = program.batches()
-    segments[:] = 1
-    one = np.int32(1)
-    state = program.train(program.fresh(jax.random.key(0)), tokens, segments, one, one)
-    jax.block_until_ready(state)
+    batches = program.batches()
+    batches.segments[:] = 1
+    frozen, state = program.start(jax.random.key(0))
+    state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
     start = time.perf_counter()
-    state = jax.block_until_ready(program.train(state, tokens, segments, one, one))
+    state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
     step_seconds = time.perf_counter() - start
+    params = program.finished(state, frozen)
     key, first = jax.random.key(0), program.start_sampling(np.int32(0))
-    written, _, _ = jax.block_until_ready(program.advance(state.params, key, first))
+    written, _, _ = jax.block_until_ready(program.advance(params, key, first))
     start = time.perf_counter()
-    jax.block_until_ready(program.advance(state.params, key, written))
+    jax.block_until_ready(program.advance(params, key, written))
     slots = min(program.made.slots, program.documents_a_call)
     return step_seconds, slots * sampling.STEPS / (time.perf_counter() - start)

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from jaxcollapse.models import decoder, packing, training
+from jaxcollapse.datasets.rows import empty_rows
+from jaxcollapse.models import packing, sharding, training
+from jaxcollapse.models.decoder import Params
+from jaxcollapse.models.packing import Rows
 from jaxcollapse.pools import Points, points_pool
 from jaxcollapse.sweep import Plan
 from jaxcollapse.tasks import language_model
@@ -18,6 +22,7 @@ from jaxcollapse.workflows import Workflow
 
 STEPS_A_CALL = 10
 DOCUMENTS_A_CALL = 4096
+REJECTING_CALLS = 8  # calls that N samples are written in, where more may be needed
 
 
 class PoolSteps(NamedTuple):
@@ -40,6 +45,7 @@ class Programs:
     def __init__(
         self,
         made: Setup,
+        mesh: Mesh | None = None,
         steps_a_call: int = STEPS_A_CALL,
         documents_a_call: int = DOCUMENTS_A_CALL,
     ):
@@ -47,24 +53,30 @@ class Programs:
 
         Args:
           made: of the language model.
+          mesh: the devices over which a model is sharded; None for one that holds it whole.
           steps_a_call: K, steps of training between two looks at the loss.
           documents_a_call: the most that one sampler writes before they are kept.
+
+        Raises:
+          ValueError: the mesh does not divide the model.
         """
-        self.made, self.steps_a_call = made, steps_a_call
+        self.made, self.mesh, self.steps_a_call = made, mesh, steps_a_call
         self._pools: dict[tuple[str, int | None, int], PoolSteps] = {}
         config, recipe = made.config, made.recipe
-        calls = -(-made.num_samples // documents_a_call)
-        self.documents_a_call = -(-made.num_samples // calls)
-        documents = self.documents_a_call
+        if mesh is not None:
+            sharding.check_mesh(config, recipe, mesh)
+        self.documents_a_call = documents = _documents_a_call(made, documents_a_call)
         sampler = made._replace(num_samples=documents).sampler
 
-        def fresh(key):
-            return training.start(config, recipe, decoder.init(config, key))
+        def fresh(key, params):
+            if params is None:
+                return language_model.start(key, made)
+            return language_model.start(key, made.with_base_params(params))
 
-        def train(state, tokens, segments, count, total):
+        def train(state, frozen, batches, count, total):
             def step(index, state):
-                batch = packing.Rows(tokens[index], segments[index])
-                return training.train_step(config, recipe, state, batch, total)
+                batch = jax.tree.map(lambda rows: rows[index], batches)
+                return training.train_step(config, recipe, state, batch, total, frozen)
 
             return jax.lax.fori_loop(0, count, step, state)
 
@@ -75,8 +87,14 @@ class Programs:
             written = finished + jnp.sum(jnp.where(state.document < documents, state.position, 0))
             return state, sampler.unfinished(state), written
 
-        self.fresh = jax.jit(fresh)
-        self.train = jax.jit(train, donate_argnums=0)
+        self._base = None if made.base is None else made.base.params
+        self._shapes = jax.eval_shape(fresh, jax.eval_shape(jax.random.key, 0), self._base)
+        place = self._placement(self._shapes)
+        self._fresh = jax.jit(fresh, out_shardings=place)
+        self._train = jax.jit(train, donate_argnums=0, out_shardings=place and place[1])
+        self.finished = jax.jit(
+            lambda state, frozen: training.finished(config, recipe, state, frozen)
+        )
         self.evaluate = jax.jit(lambda data, params: language_model.evaluate(data, params, made))
         self.start_sampling = jax.jit(sampler.start)
         self.advance = jax.jit(advance, donate_argnums=2)
@@ -86,6 +104,52 @@ class Programs:
         self.real_documents = jax.jit(
             lambda key: language_model.real_documents(key, made.data, made.num_samples)
         )
+
+    def _placement(self, tree: Any) -> Any:
+        """Where the arrays of a tree are kept; None leaves it to where they are made."""
+        if self.mesh is None:
+            return None
+        return sharding.shardings(self.made.config, self.mesh, tree)
+
+    def start(self, key: jax.Array) -> tuple[Params | None, training.State]:
+        """What is frozen in training, None if nothing is, and the state before the first step."""
+        base = self._base
+        if base is not None and self.mesh is not None:
+            # Part by part: as a whole it may fit on none of the devices.
+            base = jax.device_put(base, self._placement(base))
+        return self._fresh(key, base)
+
+    def train(
+        self, state: training.State, frozen: Params | None, batches: Rows, count: int, total: int
+    ) -> training.State:
+        """The state some steps later.
+
+        Args:
+          state: before; its memory is used again.
+          frozen: from ``start``.
+          batches: ``[K, B, T]``, of which the first ``count`` are used.
+          count: steps, at most K.
+          total: steps of the whole training.
+        """
+        if self.mesh is not None:
+            batches = jax.device_put(batches, self._placement(batches))
+        return self._train(state, frozen, batches, np.int32(count), np.int32(total))
+
+    def training_memory(self) -> float | None:
+        """Bytes on a device, as the compiler reckons them; None where it does not."""
+        trees = (*self._shapes, self.batches())
+        if self.mesh is not None:
+            trees = jax.tree.map(
+                lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+                trees,
+                self._placement(trees),
+            )
+        frozen, state, batches = trees
+        lowered = self._train.lower(state, frozen, batches, np.int32(1), np.int32(1))
+        needed = lowered.compile().memory_analysis()
+        if needed is None:
+            return None
+        return float(needed.argument_size_in_bytes + needed.temp_size_in_bytes)
 
     def pool(self, workflow: Workflow, generations: int) -> PoolSteps:
         """The steps of a pool of document numbers under a workflow."""
@@ -104,16 +168,24 @@ class Programs:
             )
         return self._pools[name]
 
-    def batches(self) -> tuple[np.ndarray, np.ndarray]:
-        """Empty tokens and segments ``[K, B, T]`` for one call of ``train``."""
+    def batches(self) -> Rows:
+        """Empty batches ``[K, B, T]`` for one call of ``train``, on the host."""
         shape = (self.steps_a_call, self.made.recipe.batch_size, self.made.data.context)
-        return np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        return empty_rows(shape, self.made.data.loss_on == "response")
 
 
-def programs_of(plan: Plan, **sizes: int) -> dict[tuple, Programs]:
+def _documents_a_call(made: Setup, most: int) -> int:
+    """Documents that one call of the sampler writes: equal parts of N, or of what is rejected."""
+    calls = -(-made.num_samples // most)
+    if made.protocol.format == "conversation":
+        calls = max(calls, min(REJECTING_CALLS, made.num_samples // made.slots))
+    return -(-made.num_samples // max(calls, 1))
+
+
+def programs_of(plan: Plan, mesh: Mesh | None = None, **sizes: int) -> dict[tuple, Programs]:
     """The programs of each point of a plan's grid; ``sizes`` are those of ``Programs``."""
     points = dict.fromkeys(tuple(cell.point.items()) for cell in plan.cells)
     return {
-        point: Programs(language_model.setup(**dict(point), **plan.options), **sizes)
+        point: Programs(language_model.setup(**dict(point), **plan.options), mesh, **sizes)
         for point in points
     }

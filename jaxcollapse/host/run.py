@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,8 @@ import numpy as np
 
 from jaxcollapse import checks, results
 from jaxcollapse.datasets.text import Corpus
-from jaxcollapse.host.chain import Chain, Progress, StoppedError
+from jaxcollapse.host.chain import Chain, Progress
+from jaxcollapse.host.devices import run_on_devices
 from jaxcollapse.host.folder import KEEP_WEIGHTS, SECONDS, ChainFolder
 from jaxcollapse.host.programs import Programs, programs_of
 from jaxcollapse.sweep import Cell, Plan
@@ -38,7 +38,7 @@ def run(
     """Runs the chains of a plan for language models; see ``sweep.run`` for the result.
 
     Args:
-      plan: of ``sweep.plan("language-model", ...)``.
+      plan: of ``sweep.plan("language-model", ...)`` or ``"fine-tuning"``.
       corpus: real documents, which the plan's ``data`` was made from.
       folder: for the chains; what is finished there is not done again.
       programs: of ``programs_of(plan)``, if they have been made.
@@ -55,57 +55,35 @@ def run(
     made = programs_of(plan) if programs is None else programs
     claim_folder(folder, made)
     stop = threading.Event()
-    devices: queue.Queue = queue.Queue()
-    for device in jax.local_devices():
-        devices.put(device)
 
     def chain(cell: Cell, seed: int) -> dict[str, np.ndarray]:
         point = tuple(cell.point.items())
-        device = devices.get()
-        try:
-            if stop.is_set():
-                raise StoppedError
-            with jax.default_device(device):
-                one = Chain(
-                    programs=made[point],
-                    point=point,
-                    workflow=cell.workflow,
-                    seed=seed,
-                    generations=plan.generations,
-                    corpus=corpus,
-                    folder=ChainFolder(chain_folder(folder, cell, seed), keep_weights),
-                    tell=report,
-                    stop=stop,
-                    checkpoint_steps=checkpoint_steps,
-                )
-                return one.run()
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            devices.put(device)
+        one = Chain(
+            programs=made[point],
+            point=point,
+            workflow=cell.workflow,
+            seed=seed,
+            generations=plan.generations,
+            corpus=corpus,
+            folder=ChainFolder(chain_folder(folder, cell, seed), keep_weights),
+            tell=report,
+            stop=stop,
+            checkpoint_steps=checkpoint_steps,
+        )
+        return one.run()
 
-    clock = CompileClock()
     start = time.perf_counter()
-    with clock, ThreadPoolExecutor(max_workers=devices.qsize()) as pool:
-        futures = {
-            (index, int(seed)): pool.submit(chain, cell, int(seed))
-            for index, cell in enumerate(plan.cells)
-            for seed in plan.seeds
-        }
-        try:
-            for future in futures.values():
-                future.result()
-        except StoppedError:
-            # Only when all have ended is it sure which of them failed.
-            pool.shutdown(cancel_futures=True)
-            raise _cause(futures) from None
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    jobs = {
+        (index, int(seed)): functools.partial(chain, cell, int(seed))
+        for index, cell in enumerate(plan.cells)
+        for seed in plan.seeds
+    }
+    sharded = any(program.mesh is not None for program in made.values())
+    with CompileClock() as clock:
+        finished = run_on_devices(jobs, stop, sharded)
     values = []
     for index in range(len(plan.cells)):
-        chains = [futures[index, int(seed)].result() for seed in plan.seeds]
+        chains = [finished[index, int(seed)] for seed in plan.seeds]
         arrays = {name: np.stack([metrics[name] for metrics in chains]) for name in plan.metrics}
         seconds = sum(metrics[SECONDS].sum() for metrics in chains)
         arrays[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
@@ -120,13 +98,6 @@ def run(
     label = "Time that the cell's generations took, all seeds together, first calls' compiling too"
     dataset[results.RUN_SECONDS].attrs["long_name"] = label
     return dataset
-
-
-def _cause(futures: Mapping[Any, Any]) -> BaseException:
-    """The error that made the other chains stop."""
-    errors = [f.exception() for f in futures.values() if f.done() and not f.cancelled()]
-    others = [error for error in errors if error and not isinstance(error, StoppedError)]
-    return others[0] if others else StoppedError()
 
 
 def chain_folder(folder: Path, cell: Cell, seed: int) -> Path:
@@ -161,7 +132,7 @@ def _same_setup(path: Path, setup: dict[str, Any]) -> None:
     before = json.loads(path.read_text())
     different = sorted(
         f"{part} {name}"
-        for part in ("config", "recipe", "sampling", "data")
+        for part in ("config", "recipe", "sampling", "data", "protocol", "base")
         for name in setup[part]
         if before.get(part, {}).get(name) != setup[part][name]
     )

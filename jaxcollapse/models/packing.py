@@ -114,6 +114,18 @@ def pack(tokens: jax.Array, lengths: jax.Array, width: int) -> tuple[Rows, jax.A
     return Rows(scatter(tokens), scatter(number)), used
 
 
+def single(tokens: jax.Array, lengths: jax.Array) -> tuple[Rows, jax.Array]:
+    """Documents in a row of their own each, and how many rows hold any.
+
+    Args:
+      tokens: int32 ``[N, C]``, documents.
+      lengths: int32 ``[N]``, from 0 to C; those of length 0 come last.
+    """
+    inside = jnp.arange(tokens.shape[1], dtype=np.int32)[None] < lengths[:, None]
+    used = jnp.sum(lengths > 0, dtype=np.int32)
+    return Rows(jnp.where(inside, tokens, 0), inside.astype(np.int32)), used
+
+
 def positions(segments: jax.Array) -> jax.Array:
     """The place of each token in its document, int32 ``[..., T]``."""
     index = jnp.broadcast_to(jnp.arange(segments.shape[-1], dtype=np.int32), segments.shape)

@@ -12,7 +12,10 @@ FAMILIES: dict[str, TaskFamily] = {
     module.FAMILY.name: module.FAMILY for module in (gaussian, kde, linear_regression, categorical)
 }
 # Tasks that need an extra are imported when they are asked for.
-WITH_EXTRAS = {"language-model": "jaxcollapse.tasks.language_model"}
+WITH_EXTRAS = {
+    "language-model": "jaxcollapse.tasks.language_model",
+    "fine-tuning": "jaxcollapse.tasks.fine_tuning",
+}
 
 
 def as_family(task: TaskFamily | str) -> TaskFamily:

@@ -1,4 +1,4 @@
-"""Language models: trained from fresh weights on text, sampled, and trained again.
+"""Language models: trained on text from fresh weights or from a base, sampled, trained again.
 
 A batch is N documents, ``Batch``; a model trains on those in its view, packed in rows, and
 publishes as many documents as there were real ones.
@@ -6,7 +6,7 @@ publishes as many documents as there were real ones.
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,11 +18,12 @@ from jaxcollapse import checks
 from jaxcollapse.chain import Task
 from jaxcollapse.datasets.text_arrays import TextData, embedded, text_data
 from jaxcollapse.metrics import Metric
-from jaxcollapse.models import configs, decoder, diversity, packing, sampling, training
+from jaxcollapse.models import configs, decoder, diversity, packing, training
 from jaxcollapse.pools import points_pool
 from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.tasks.language_model_setup import Setup, setup, training_bytes
 
-__all__ = ["FAMILY", "TextData", "embedded", "fit", "sample", "task", "text_data"]
+__all__ = ["FAMILY", "Setup", "TextData", "embedded", "fit", "sample", "setup", "task", "text_data"]
 
 # Parameters ---------------------------------------------------------------------------------
 
@@ -37,116 +38,6 @@ class Batch(NamedTuple):
 
     tokens: jax.Array
     lengths: jax.Array
-
-
-class Setup(NamedTuple):
-    """All that decides a language model's chain but its key: what ``task`` and a host driver use.
-
-    Attributes:
-      config: of the decoder.
-      recipe: of the training.
-      settings: how documents are sampled.
-      data: real text.
-      num_samples: N, documents of each generation.
-      slots: documents written at a time.
-    """
-
-    config: decoder.Config
-    recipe: training.Recipe
-    settings: sampling.Settings
-    data: TextData
-    num_samples: int
-    slots: int
-
-    def describe(self) -> dict[str, Any]:
-        """All that decides a chain's numbers but its key, defaults included, as JSON can hold it.
-
-        Not the slots: which documents are written beside which does not matter.
-        """
-        return {
-            "config": dataclasses.asdict(self.config),
-            "recipe": dataclasses.asdict(self.recipe),
-            "sampling": self.settings._asdict(),
-            "data": self.data.describe(),
-            "num_samples": self.num_samples,
-        }
-
-    @property
-    def sampler(self) -> sampling.Sampler:
-        """What writes a generation's documents."""
-        data = self.data
-        return sampling.sampler(
-            self.config,
-            self.num_samples,
-            data.context,
-            [data.bos],
-            [data.eos],
-            self.slots,
-            self.settings,
-        )
-
-
-def setup(
-    model: str | decoder.Config = "tiny-llama",
-    num_samples: int | None = None,
-    data: TextData | None = None,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    slots: int = 64,
-    dtype: str = "float32",
-    remat: bool = False,
-    pool: str = "auto",
-    **recipe: Any,
-) -> Setup:
-    """Checks the parameters of ``task``; see there."""
-    checks.one_of("pool", pool, ("auto", "points"))
-    known = [field.name for field in dataclasses.fields(training.Recipe)]
-    for name in recipe:
-        checks.one_of("option of language-model", name, (*OPTIONS, *known))
-    data = embedded() if data is None else data
-    config = configs.as_config(model)
-    if isinstance(model, str):
-        recipe = {**configs.recipe(model), **recipe}
-    config = dataclasses.replace(
-        config,
-        vocab_size=data.vocab_size,
-        context=max(config.context, data.context),
-        dtype=dtype,
-        remat=remat,
-    )
-    num_samples = data.available if num_samples is None else num_samples
-    num_samples = checks.whole_number("num_samples", num_samples)
-    if num_samples > data.available:
-        raise checks.refuse(
-            "num_samples",
-            f"at most the {data.available} documents that there are to train on",
-            num_samples,
-            "lower it or give more text",
-        )
-    checks.whole_number("slots", slots)
-    settings = sampling.check_settings(
-        sampling.Settings(temperature, top_k, top_p), data.vocab_size
-    )
-    return Setup(config, training.Recipe(**recipe), settings, data, num_samples, slots)
-
-
-OPTIONS = ("data", "temperature", "top_k", "top_p", "slots", "dtype", "remat", "pool")
-
-
-def training_bytes(made: Setup) -> float:
-    """About how much memory a chain needs to train, its data not counted.
-
-    Parameters, their gradient, two moments and an update; logits and their gradient; and of each
-    layer what the backward pass needs.
-    """
-    config, recipe = made.config, made.recipe
-    tokens = recipe.batch_size // recipe.accumulation * made.data.context
-    width = 1 if config.dtype == "bfloat16" else 2
-    layer = config.width if config.remat else 10 * config.width + 4 * config.mlp_width
-    scores = 0 if config.remat else 3 * config.heads * made.data.context
-    activations = 2 * width * tokens * config.layers * (layer + scores)
-    return 20.0 * decoder.num_parameters(config) + 12.0 * tokens * config.vocab_size + activations
 
 
 def real_documents(key: jax.Array, data: TextData, num_samples: int) -> jax.Array:
@@ -168,16 +59,29 @@ def gather(data: TextData, chosen: jax.Array) -> Batch:
 
 
 def sample(key: jax.Array, params: decoder.Params, made: Setup) -> Batch:
-    """N documents of a model, each with chances of its own."""
+    """N documents of a model, each with chances of its own.
+
+    Raises:
+      ValueError: samples are to be filtered, which needs their text.
+    """
+    if made.protocol.format != "text":
+        raise checks.refuse(
+            "format",
+            "'text' in a compiled chain",
+            repr(made.protocol.format),
+            "use jaxcollapse.host",
+        )
     return Batch(*made.sampler.documents(params, key))
 
 
 # Fit ----------------------------------------------------------------------------------------
 
 
-def fit_keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def fit_keys(key: jax.Array, made: Setup) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of a fit: for fresh weights, for the order of documents, for the order of rows."""
     first, second, third = jax.random.split(key, 3)
+    if made.protocol.data_order == "shared":
+        _, second, third = jax.random.split(jax.random.key(0), 3)
     return first, second, third
 
 
@@ -190,27 +94,31 @@ def steps_of(made: Setup, rows: Any) -> tuple[Any, Any]:
       made: all that decides a chain.
       rows: int32, packed rows in use.
     """
-    recipe, data = made.recipe, made.data
+    recipe = made.recipe
     epoch = -(-rows // recipe.batch_size)
     if recipe.steps is not None:
         return epoch, jnp.int32(recipe.steps)
     if recipe.matched_compute:
-        rows = -(-data.train_rows * made.num_samples // data.available)
+        rows = math.ceil(made.real_rows)
     return epoch, jnp.asarray(recipe.epochs * -(-rows // recipe.batch_size), np.int32)
 
 
 def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decoder.Params:
-    """A model with fresh weights, trained on those documents whose mask is True.
+    """A model trained on those documents whose mask is True.
 
-    The documents are packed once, in random order; each epoch visits the rows in an order of its
-    own. The last batch of an epoch may have empty rows.
+    The documents are placed in rows once, in random order; each epoch visits the rows in an order
+    of its own. The last batch of an epoch may have empty rows.
     """
     config, recipe = made.config, made.recipe
-    init_key, document_key, row_key = fit_keys(key)
+    init_key, document_key, row_key = fit_keys(key, made)
+    base, state = start(init_key, made)
     count = mask.shape[0]
     order = packing.shuffled(document_key, count, mask)
     lengths = jnp.where(mask, documents.lengths, 0)[order]
-    rows, used = packing.pack(documents.tokens[order], lengths, made.data.context)
+    if made.protocol.rows == "packed":
+        rows, used = packing.pack(documents.tokens[order], lengths, made.data.context)
+    else:
+        rows, used = packing.single(documents.tokens[order], lengths)
     epoch_steps, total = steps_of(made, used)
     size = recipe.batch_size
 
@@ -222,14 +130,24 @@ def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decod
         def step(index, state):
             chosen = jax.lax.dynamic_slice_in_dim(order, index * size, size)
             batch = jax.tree.map(lambda x: x.at[chosen].get(mode="fill", fill_value=0), rows)
-            return training.train_step(config, recipe, state, batch, total)
+            return training.train_step(config, recipe, state, batch, total, base)
 
         left = total - number * epoch_steps
         return jax.lax.fori_loop(0, jnp.minimum(epoch_steps, left), step, state)
 
     epochs = -(-total // epoch_steps)
-    start = training.start(config, recipe, decoder.init(config, init_key))
-    return jax.lax.fori_loop(0, epochs, epoch, start).params
+    return training.finished(config, recipe, jax.lax.fori_loop(0, epochs, epoch, state), base)
+
+
+def start(key: jax.Array, made: Setup) -> tuple[decoder.Params | None, training.State]:
+    """What is frozen in training, None if nothing is, and the state before the first step."""
+    config, recipe = made.config, made.recipe
+    if made.base is None:
+        return None, training.start(config, recipe, decoder.init(config, key))
+    dtype = jnp.dtype(config.param_dtype)
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), made.base.params)
+    frozen = None if recipe.lora_rank is None else params
+    return frozen, training.start(config, recipe, params, key)
 
 
 def row_order(key: jax.Array, epoch: Any, count: int, used: Any) -> jax.Array:
@@ -249,7 +167,9 @@ def evaluate(data: TextData, params: decoder.Params, made: Setup) -> dict[str, j
       ``excess_nll``: how far it is above that of the law that made them, where this is known: an
         estimate of the Kullback-Leibler divergence per token.
     """
-    nll = training.evaluate(made.config, params, data.test, made.recipe.batch_size)
+    nll = training.evaluate(
+        made.config, params, data.test, made.recipe.batch_size, made.recipe.loss_chunks
+    )
     if not data.has_reference:
         return {"nll": nll}
     return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}
@@ -285,7 +205,7 @@ def task(
     data: TextData | None = None,
     **options: Any,
 ) -> Task:
-    """A decoder trained from fresh weights on N documents.
+    """A decoder trained on N documents, from fresh weights or from a base.
 
     Args:
       model: a name of ``models.configs``, or a ``Config``; the vocabulary is the data's, and so is
@@ -293,10 +213,12 @@ def task(
       num_samples: N, documents of each generation; by default all that there are to train on. Of
         more, each seed draws its own.
       data: from ``text_data``; the embedded stories by default.
-      **options: ``temperature`` (1), ``top_k`` and ``top_p`` (none) of sampling, and ``slots``
-        (64), documents written at a time; ``dtype`` of activations (``float32`` or ``bfloat16``);
-        ``remat`` (False), to save memory in training; and the fields of ``training.Recipe``, by
-        default those of ``configs.recipe``: ``learning_rate``, ``schedule``, ``warmup``,
+      **options: ``base`` (none), the model that each generation begins from; ``temperature`` (1),
+        ``top_k`` and ``top_p`` (none) of sampling, and ``slots`` (64), documents written at a time;
+        ``dtype`` of activations and ``param_dtype`` of parameters (``float32`` or ``bfloat16``);
+        ``remat`` (False), to save memory in training; the fields of ``Protocol``; and those of
+        ``training.Recipe``, by default those of ``configs.recipe``, or with a base of
+        ``configs.fine_tuning_recipe``: ``learning_rate``, ``schedule``, ``warmup``,
         ``batch_size``, ``accumulation``, ``epochs``, ``steps``, ``matched_compute``,
         ``weight_decay``, ``clip``, ``beta1``, ``beta2``, ``eps``.
 
@@ -305,6 +227,10 @@ def task(
     """
     made = setup(model, num_samples, data, **options)
     data = made.data
+    if data.loss_on != "all":
+        raise checks.refuse(
+            "loss_on", "'all' in a compiled chain", repr(data.loss_on), "use jaxcollapse.host"
+        )
 
     def init(key):
         return data, gather(data, real_documents(key, data, made.num_samples))
@@ -321,9 +247,12 @@ def task(
 
 
 def _traced(workflow: Any, point: Mapping, options: Mapping) -> dict[str, Any]:
-    # Text is given to a program, not written into it.
+    # Text and weights are given to a program, not written into it.
     data = options.get("data")
-    return {"data": embedded() if data is None else data}
+    traced: dict[str, Any] = {"data": embedded() if data is None else data}
+    if options.get("base") is not None:
+        traced["base"] = options["base"]
+    return traced
 
 
 def _computed(options: Mapping) -> list[str]:

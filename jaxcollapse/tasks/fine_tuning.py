@@ -1,0 +1,53 @@
+"""Fine-tuning: a language model that every generation begins from, and documents to follow.
+
+The task is ``language_model``'s; what differs are the presets and one more metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxcollapse.metrics import Metric
+from jaxcollapse.tasks import language_model
+from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.tasks.language_model_setup import setup, training_bytes
+
+__all__ = ["ACCEPTANCE_RATE", "FAMILY"]
+
+ACCEPTANCE_RATE = "acceptance_rate"
+METRICS = {
+    **language_model.METRICS,
+    ACCEPTANCE_RATE: Metric("Samples that are published, share of all", "1"),
+}
+
+
+def _computed(options: Mapping) -> list[str]:
+    return [*language_model.FAMILY.known(options)[:-1], ACCEPTANCE_RATE]
+
+
+FAMILY = TaskFamily(
+    name="fine-tuning",
+    make=language_model.task,
+    axes=("model", "num_samples"),
+    metrics=METRICS,
+    work=lambda model, num_samples: float(num_samples),
+    presets={
+        # What the published experiments did: parameters, gradients and moments in bfloat16, which
+        # rounds most steps to nothing; one order of the data for all seeds; rows padded, not
+        # packed; and prompts stripped of characters, not of the prefix.
+        "authors": {
+            "format": "conversation",
+            "dtype": "bfloat16",
+            "param_dtype": "bfloat16",
+            "data_order": "shared",
+            "rows": "single",
+            "strip": "characters",
+        },
+        "corrected": {"format": "conversation"},
+    },
+    traced=language_model.FAMILY.traced,
+    computed=_computed,
+    details=lambda point, options: setup(**point, **options).describe(),
+    fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
+    sequential_on=("cpu",),
+)

@@ -1,0 +1,271 @@
+"""Chains of fine-tuning: from a base, on conversations, of which only well-formed ones go on."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from conftest import MICRO, random_text
+
+import jaxcollapse as jc
+from jaxcollapse import host
+from jaxcollapse.datasets import conversations, text, tokenizers
+from jaxcollapse.datasets.conversations import Conversation
+from jaxcollapse.datasets.rows import HostRows
+from jaxcollapse.host import publish
+from jaxcollapse.models import base as bases
+from jaxcollapse.models import configs, decoder
+from jaxcollapse.sweep import plan
+from jaxcollapse.tasks import language_model
+from jaxcollapse.tasks.language_model_setup import setup
+
+TOKENIZER = tokenizers.byte_tokenizer()
+CONTEXT = 40
+
+
+def conversation(index):
+    """A letter, and the response: it twice."""
+    letter = "abcd"[index % 4]
+    return Conversation(letter, letter * 2)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    documents = conversations.tokenise(map(conversation, range(60)), TOKENIZER)
+    return text.Corpus(
+        "letters",
+        documents.take(range(48)),
+        documents.take(range(48, 60)),
+        TOKENIZER,
+        "d",
+        None,
+        None,
+    )
+
+
+@pytest.fixture(scope="module")
+def base():
+    config = configs.config("tiny-gemma2", width=32, layers=1, vocab_size=258, context=64)
+    return bases.base_of("gem", config, decoder.init(config, jax.random.key(0)))
+
+
+def plan_of(corpus, base, generations=2, seeds=1, workflows=("replace", "accumulate"), **options):
+    data = language_model.text_data(corpus, CONTEXT, options.pop("loss_on", "all"))
+    axes = {"model": [base.name], "num_samples": [24]}
+    options = {"batch_size": 4, "learning_rate": 1e-2, "slots": 8, "steps": 60, **options}
+    return plan("fine-tuning", workflows, axes, seeds, generations, data=data, base=base, **options)
+
+
+def nll_of(data, base, made):
+    measure = jax.jit(lambda params: language_model.evaluate(data, params, made)["nll"])
+    return float(measure(base.params))
+
+
+@pytest.fixture(scope="module")
+def made(corpus, base):
+    return plan_of(corpus, base)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tuned")
+
+
+@pytest.fixture(scope="module")
+def result(made, corpus, folder):
+    return host.run(made, corpus, folder)
+
+
+def test_models_learn_from_their_base(result, base, corpus):
+    assert set(result.data_vars) >= {"nll", "acceptance_rate", "share_of_real_data"}
+    first = result["nll"].sel(generation=1).values
+    data = language_model.text_data(corpus, CONTEXT)
+    made = setup("gem", 24, data, base)
+    before = nll_of(data, base, made)
+    assert (first < 0.2 * before).all()
+
+
+def test_what_is_published_is_well_formed_and_counted(result, made, corpus, folder):
+    for cell in made.cells:
+        for generation in (1, 2):
+            path = host.chain_folder(folder, cell, 0) / f"generation-{generation:02d}"
+            lines = _lines(path / "samples.jsonl")
+            assert len(lines) == 24
+            assert all(conversations.parsed(line["text"]) for line in lines)
+            metrics = json.loads((path / "metrics.json").read_text())
+            rate = metrics["acceptance_rate"]
+            assert 0 < rate <= 1
+            drawn = 24 / rate
+            assert drawn == pytest.approx(round(drawn))
+            rejected = path / "rejected.jsonl"
+            assert rejected.exists() == (rate < 1)
+            if rejected.exists():
+                shown = _lines(rejected)
+                assert len(shown) == min(round(drawn) - 24, publish.REJECTED_KEPT)
+
+
+def _lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_generation_begins_from_the_base(made, corpus, base, folder):
+    """Not from the generation before: the weights that one step can reach are near the base's."""
+    one = plan_of(corpus, base, steps=1, learning_rate=1e-3, format="text")
+    path = folder / "near"
+    host.run(one, corpus, path, keep_weights="all")
+    from jaxcollapse.models import checkpoints
+
+    for cell in one.cells:
+        for generation in (1, 2):
+            kept = host.chain_folder(path, cell, 0) / f"generation-{generation:02d}"
+            _, params = checkpoints.load(kept)
+            moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, base.params)
+            largest = max(jax.tree.leaves(moved))
+            assert 0 < largest < 1.2e-3
+
+
+def test_a_model_that_makes_no_conversations_is_refused_in_the_end(corpus, base):
+    data = language_model.text_data(corpus, CONTEXT)
+    made = setup("gem", 3, data, base, format="conversation", max_attempts=2)
+    found = publish.add(publish.NOTHING, samples_of(["no form"] * 5), made, TOKENIZER)
+    publish.check_attempts(found, made, "generation 1")
+    found = publish.add(found, samples_of(["user: a\nassistant: b", "no"]), made, TOKENIZER)
+    message = (
+        "samples of generation 1: expected 3 of the form 'user: ... assistant: ...' among at most "
+        r"6, got 1 \(one of the others: 'no form'\); train longer"
+    )
+    with pytest.raises(ValueError, match=message):
+        publish.check_attempts(found, made, "generation 1")
+
+
+def samples_of(texts):
+    rows = [[TOKENIZER.bos, *TOKENIZER.encode(each), TOKENIZER.eos][:CONTEXT] for each in texts]
+    lengths = np.asarray([len(row) for row in rows])
+    tokens = np.zeros((len(rows), CONTEXT), np.int32)
+    for line, row in zip(tokens, rows, strict=True):
+        line[: len(row)] = row
+    return {"tokens": tokens, "lengths": lengths}
+
+
+def test_which_samples_are_published(corpus, base):
+    data = language_model.text_data(corpus, CONTEXT)
+    made = setup("gem", 3, data, base, format="conversation")
+    good, bad = "user: a\nassistant: b", "assistant: user: "
+    samples = samples_of([bad, good, good + " " * 60, good, bad, good, good])
+    found = publish.add(publish.NOTHING, samples, made, TOKENIZER)
+    # The third is not finished within the context; nothing behind the sixth was needed.
+    assert (found.documents.count, found.drawn) == (3, 6)
+    assert found.acceptance_rate == 0.5
+    assert [text[:9] for text in found.rejected] == ["assistant", "user: a\na", "assistant"]
+    in_parts = publish.NOTHING
+    for first in range(0, 7, 2):
+        part = {name: array[first : first + 2] for name, array in samples.items()}
+        in_parts = publish.add(in_parts, part, made, TOKENIZER)
+    assert in_parts.drawn == 6
+    np.testing.assert_array_equal(in_parts.documents.tokens, found.documents.tokens)
+    eaten = samples_of(["user: sure\nassistant: b"] * 3)
+    published = made._replace(protocol=made.protocol._replace(strip="characters"))
+    found = publish.add(publish.NOTHING, eaten, published, TOKENIZER)
+    tokens = found.documents.document(0).tolist()
+    assert TOKENIZER.decode(tokens).splitlines() == ["user: ", "assistant: b"]
+
+
+def test_loss_on_responses_counts_these_alone(corpus, base):
+    data = language_model.text_data(corpus, CONTEXT, "response")
+    made = setup("gem", 24, data, base, batch_size=4)
+    counted = data.test.counted
+    # Of each response of two letters: these and the end of sequence.
+    assert int(np.sum(counted)) == 3 * corpus.test.count
+    told = data.test.tokens[counted].reshape(-1, 3)
+    letters = np.asarray([ord(letter) for letter in "abcd"])
+    assert np.isin(told[:, :2], letters).all()
+    assert (told[:, 2] == TOKENIZER.eos).all()
+    nll = nll_of(data, base, made)
+    logits = decoder.apply(made.config, base.params, *_rows_of(corpus))
+    log_probs = jax.nn.log_softmax(logits)
+    documents = corpus.test
+    expected = [
+        log_probs[i, place - 1, documents.document(i)[place]]
+        for i in range(documents.count)
+        for place in range(documents.prompts[i], documents.lengths[i])
+    ]
+    assert nll == pytest.approx(-np.mean(expected), rel=1e-5)
+
+
+def _rows_of(corpus):
+    rows = HostRows(corpus.test, CONTEXT, "single").all(CONTEXT)
+    return rows.tokens, rows.segments
+
+
+def test_single_rows_hold_a_document_each():
+    data = random_text()
+    made = language_model.setup(MICRO, 10, data, rows="single", batch_size=2)
+    assert made.real_rows == 10
+    assert int(language_model.steps_of(made, np.int32(10))[1]) == 5 * made.recipe.epochs
+    documents = text.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
+    assert HostRows(documents, data.context, "single").used == documents.count
+
+
+def test_shared_order_is_of_no_seed(corpus, base):
+    data = language_model.text_data(corpus, CONTEXT)
+    keys = [jax.random.key(seed) for seed in (1, 2)]
+    for order, same in (("shared", True), ("seed", False)):
+        made = setup("gem", 24, data, base, data_order=order)
+        ours = [language_model.fit_keys(key, made) for key in keys]
+        assert all((a == b).all() == same for a, b in zip(*[o[1:] for o in ours], strict=True))
+
+
+def test_presets_differ_as_published():
+    family = jc.tasks.as_family("fine-tuning")
+    assert family.presets["authors"] == {
+        "format": "conversation",
+        "dtype": "bfloat16",
+        "param_dtype": "bfloat16",
+        "data_order": "shared",
+        "rows": "single",
+        "strip": "characters",
+    }
+    paper = configs.fine_tuning_recipe(2_600_000_000)
+    assert paper["learning_rate"] == 8e-6
+    assert paper["batch_size"] == 128
+    assert paper["schedule"] == "constant"
+
+
+def test_low_rank_chains_resume_where_they_were_killed(corpus, base, tmp_path):
+    options = {"lora_rank": 2, "steps": 30, "format": "text", "workflows": ["accumulate"]}
+    one = plan_of(corpus, base, **options)
+    programs = host.programs_of(one, steps_a_call=10)
+    whole = host.run(one, corpus, tmp_path / "whole", programs)
+    left = 3
+
+    def report(progress):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        host.run(one, corpus, tmp_path / "killed", programs, report, checkpoint_steps=10)
+    resumed = host.run(one, corpus, tmp_path / "killed", programs, checkpoint_steps=10)
+    np.testing.assert_array_equal(resumed["nll"], whole["nll"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "poem"}, "format: expected one of text, conversation"),
+        ({"strip": "all"}, "strip: expected one of prefix, characters"),
+        ({"max_attempts": 0}, "max_attempts: expected at least 1"),
+        ({"lora_rank": 1000}, "lora_rank: expected from 1 to"),
+        ({"num_samples": 49}, "num_samples: expected at most the 48 documents"),
+        ({"context": 32}, "context of the base model: expected at least the data's, 40, got 32"),
+        ({"vocab_size": 100}, "vocabulary of the base model: expected at least the data's, 258"),
+    ],
+)
+def test_refused(options, message, corpus, base):
+    data = language_model.text_data(corpus, CONTEXT)
+    config = {k: options.pop(k) for k in ("context", "vocab_size") if k in options}
+    base = dataclasses.replace(base, config=dataclasses.replace(base.config, **config))
+    with pytest.raises(ValueError, match=message):
+        language_model.task("gem", options.pop("num_samples", 24), data, base=base, **options)
