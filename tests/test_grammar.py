@@ -52,7 +52,7 @@ def test_a_small_grammar_by_hand():
     for text, p in law.items():
         assert math.isclose(small.log_prob(text), math.log(p))
     assert math.isclose(small.entropy(), -sum(p * math.log(p) for p in law.values()))
-    assert small.word_bounds() == (4, 8) == word_bounds(law)
+    assert small.bounds(is_word) == (4, 8) == word_bounds(law)
     expected = {}
     for text, p in law.items():
         for piece in PIECE.findall(text):
@@ -60,6 +60,10 @@ def test_a_small_grammar_by_hand():
     assert small.expected_counts() == pytest.approx(expected)
     rng = np.random.default_rng(0)
     assert {small.sample(rng)[0] for _ in range(500)} == set(law)
+
+
+def is_word(terminal):
+    return int(terminal.strip().isalpha())
 
 
 def word_bounds(texts):
@@ -124,7 +128,7 @@ def test_terminals_are_the_pieces_of_gpt2s_pre_tokenizer(many):
 
 
 def test_stories_are_short_and_their_words_few(many):
-    low, high = LAW.word_bounds()
+    low, high = LAW.bounds(is_word)
     assert 15 <= low <= min(word_bounds(many[0]))
     assert word_bounds(many[0])[1] <= high <= 60
     assert 250 <= len(LAW.vocabulary()) <= 350

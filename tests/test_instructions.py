@@ -103,9 +103,10 @@ def test_the_tokenizer_is_one_for_stories_and_instructions(many):
     assert tokenizer is instructions.tokenizer()
     assert tokenizer.vocab_size == 512
     assert instructions.tokenizer(300).vocab_size == 300
-    lengths = np.asarray([len(ids) + 2 for ids in tokenizer.encode_many(many[0])])
-    assert lengths.min() >= 15
-    assert lengths.max() <= 64
+    low, high = LAW.bounds(lambda terminal: len(tokenizer.encode(terminal)))
+    lengths = [len(ids) for ids in tokenizer.encode_many(many[0])]
+    assert 20 <= low <= min(lengths)
+    assert max(lengths) <= high <= 62  # with their two ends they fit a context of 64
     for law, texts in ((LAW, many[0]), (grammar.story_grammar(), grammar.stories(5000, 0)[0])):
         assert law.is_piecewise(tokenizer)
         tokens = [len(ids) for ids in tokenizer.encode_many(texts)]

@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -360,16 +360,13 @@ class Grammar:
         pieces = (piece.strip().lower() for piece in self.expected_counts())
         return sorted({piece for piece in pieces if piece.isalpha()})
 
-    def word_bounds(self) -> tuple[int, int]:
-        """The fewest and the most words of a text."""
+    def bounds(self, size: Callable[[str], int]) -> tuple[int, int]:
+        """The least and the most that the sizes of a text's terminals add up to."""
         bounds: list[tuple[int, int]] = []
         for node in self.nodes:
             each = []
             for _, symbols in node.alternatives:
-                sizes = [
-                    bounds[s] if isinstance(s, int) else (int(s.strip().isalpha()),) * 2
-                    for s in symbols
-                ]
+                sizes = [bounds[s] if isinstance(s, int) else (size(s),) * 2 for s in symbols]
                 each.append((sum(low for low, _ in sizes), sum(high for _, high in sizes)))
             bounds.append((min(low for low, _ in each), max(high for _, high in each)))
         return bounds[self._start]

@@ -21,18 +21,18 @@ from jaxcollapse.datasets.context_free import Grammar
 NUMBERS, SUMMANDS = range(1, 10), range(2, 7)
 
 LEXICON = {
-    "girl": "Lily Mia Anna Sue Emma Lucy Rose Sara",
+    "girl": "Lily Mia Anna Sue Emma Lucy Ella Sara",
     "boy": "Tom Ben Max Sam Tim Jack Leo Finn",
     "neighbour": "Zoe Omar Nora Paul",
     "animal": "dog cat bird frog duck mouse owl sheep cow bee",
-    "friend": "rabbit fox bear pig turtle pony goat deer",
+    "friend": "rabbit fox bear pig hen pony goat deer",
     "object": "ball kite book hat key drum boat doll",
     "colour": "red blue green yellow white black brown golden",
     "fruit": "apples berries carrots nuts plums cookies",
-    "place": "park garden forest river beach farm barn hill lake market",
-    "trait": "little happy kind brave funny clever quiet shy",
-    "joy": "happy glad proud excited calm cheerful",
-    "sorrow": "sad scared worried upset angry lonely",
+    "place": "park garden forest river beach farm barn hill lake",
+    "trait": "little happy kind brave funny clever shy",
+    "joy": "happy glad proud calm",
+    "sorrow": "sad scared tired lonely",
     "activity": "play run sing dance draw read swim jump climb paint cook",
     "weather": "sunny rainy warm windy cold snowy cloudy",
     "relative": "mom dad grandma grandpa sister brother aunt uncle",
@@ -135,7 +135,8 @@ def instructions(count: int, seed: int) -> tuple[list[str], np.ndarray]:
 def tokenizer(vocab_size: int = 512) -> tokenizers.Tokenizer:
     """A byte-pair encoding for the embedded stories and instructions, always the same.
 
-    It is trained on draws of its own from both laws, none of a seed that a corpus has.
+    It is trained on draws of its own from both laws, none of a seed that a corpus has. With 512
+    tokens no instruction has more than 63, its two ends included.
 
     Args:
       vocab_size: the number of tokens, bytes and two special ones included.
