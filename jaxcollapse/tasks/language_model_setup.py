@@ -175,9 +175,7 @@ def setup(
     settings = sampling.check_settings(
         sampling.Settings(temperature, top_k, top_p), data.vocab_size
     )
-    return Setup(
-        config, checked, settings, data, num_samples, slots, protocol, base
-    )
+    return Setup(config, checked, settings, data, num_samples, slots, protocol, base)
 
 
 def _protocol(given: dict[str, Any]) -> Protocol:
