@@ -53,12 +53,13 @@ XLA plans it for a CPU; the total is arguments, results that do not take their p
 temporaries. Nothing was run, and no accelerator was measured.
 
 Temporaries are an estimate, mostly from above. A CPU multiplies in float32, so that products of
-bfloat16 matrices, sums of their gradients and gathered weights take twice the room that they take
-on a GPU: that is why bfloat16 temporaries are more than half of float32's. The largest such
-copy, the weights of all layers converted before the loop over layers, is left out by compiling
-without `while-loop-invariant-code-motion`; the rows "hoisted" are with it. Attention makes all
-scores. Not counted is what a GPU's libraries need beside: workspaces, buffers of collectives, the
-context itself.
+bfloat16 matrices and gathered weights take twice the room that they take on a GPU. Of bfloat16
+parameters, gradients are gathered from the layers in float32 and then rounded into a second array:
+three times their own size, which is nearly all of those rows' temporaries on one device, and more
+than float32 parameters have. A larger copy still, the weights of all layers converted before the
+loop over layers, is left out by compiling without `while-loop-invariant-code-motion`; the rows
+"hoisted" are with it. Attention makes all scores. Not counted is what a GPU's libraries need
+beside: workspaces, buffers of collectives, the context itself.
 """
 
 Row = dict[str, Any]
@@ -153,6 +154,8 @@ def report(facts: Row) -> str:
     made = {
         what: [row for row in facts["rows"] if row["what"] == what] for what in ("training", "loss")
     }
+    small = made["training"][0]
+    fits = "so that it fits" if small["fits_24_gb"] else "too much for"
     return "\n".join(
         (
             "# Memory of training Gemma 2",
@@ -165,6 +168,9 @@ def report(facts: Row) -> str:
             "devices over which features are; parameters are divided over all.",
             "",
             NOTES,
+            f"{small['model']} with {small['precision']}, {small['rows']} x {small['tokens']} "
+            f"tokens a step, takes {small['total']} GiB, {fits} a card of 24 GB (24e9 bytes).",
+            "",
             table(made["training"]),
             "",
             "The loss and its gradient alone, from the hidden states on:",
