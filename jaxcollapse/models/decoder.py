@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcollapse import checks
+from jaxcollapse.models import rotary
 from jaxcollapse.models.config import Config
 
 nn: Any = checks.require("flax.linen", "lm")
@@ -44,7 +46,7 @@ def init(config: Config, key: jax.Array) -> Params:
 
     def block(key):
         attend = _attend_over(config, position, np.int32(1))
-        return Block(config).init(key, x, rotation(config, position), attend)["params"]
+        return Block(config).init(key, x, rotary.rotation(config, position), attend)["params"]
 
     params: dict[str, Any] = {
         "embed": {"tokens": _normal(embed_key, (config.vocab_size, config.width), dtype)},
@@ -118,7 +120,7 @@ class Block(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        rotation: Rotation | None,
+        rotation: rotary.Rotation | None,
         attend: Attend,
         adapters: Params | None = None,
     ) -> jax.Array:
@@ -164,7 +166,7 @@ class Block(nn.Module):
         joined = joined.reshape(batch, length, heads + 2 * kv_heads, dim).transpose(0, 2, 1, 3)
         qk, v = jnp.split(joined, (heads + kv_heads,), axis=1)
         if rotation is not None:
-            qk = rotate(qk, rotation)
+            qk = rotary.rotate(qk, rotation)
         q, k = jnp.split(qk, (heads,), axis=1)
         mixed = attend(q, k, v).transpose(0, 2, 1, 3).reshape(batch * length, heads * dim)
         mixed = project(mixed, "out", config.width, True)
@@ -190,36 +192,6 @@ def _adapted(adapter: Params, x: jax.Array, kernel: jax.Array, *how: Any, **name
     dot = partial(jnp.matmul, preferred_element_type=np.float32)
     a, b = adapter["a"].astype(x.dtype), adapter["b"].astype(x.dtype)
     return (dot(x, kernel) + dot(x @ a, b)).astype(x.dtype)
-
-
-class Rotation(NamedTuple):
-    """Rotary positions: feature i and i + D/2 turn by ``position base^(-2i/D)``. Su et al. 2021.
-
-    Attributes:
-      cos: float32 ``[B, 1, T, D]``.
-      sin: likewise, negative for the first half of the features.
-    """
-
-    cos: jax.Array
-    sin: jax.Array
-
-
-def rotation(config: Config, positions: jax.Array) -> Rotation | None:
-    """The rotation of tokens at ``positions`` ``[B, T]``; None where positions are learned."""
-    if config.rope_base is None:
-        return None
-    half = config.head_dim // 2
-    frequency = np.asarray(config.rope_base ** (-np.arange(half) / half), np.float32)
-    angle = positions[:, None, :, None].astype(np.float32) * frequency[None, None, None]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return Rotation(jnp.concatenate([cos, cos], -1), jnp.concatenate([-sin, sin], -1))
-
-
-def rotate(x: jax.Array, rotation: Rotation) -> jax.Array:
-    """Queries and keys ``[B, H, T, D]``, turned."""
-    first, second = jnp.split(x, 2, axis=-1)
-    full, swapped = x.astype(np.float32), jnp.concatenate([second, first], axis=-1)
-    return (full * rotation.cos + swapped.astype(np.float32) * rotation.sin).astype(x.dtype)
 
 
 def _softcap(x: jax.Array, cap: float | None) -> jax.Array:
@@ -267,19 +239,21 @@ def hidden_states(
     segments: jax.Array | None = None,
     positions: jax.Array | None = None,
     adapters: Params | None = None,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """What the output layer sees, ``[B, T, E]``; see ``apply`` for the arguments."""
     if segments is None:
         segments = jnp.ones_like(tokens)
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
-    x = _embed(config, params, tokens, positions)
-    turn = rotation(config, positions)
+    x = over_rows(_embed(config, params, tokens, positions), mesh)
+    turn = rotary.rotation(config, positions)
 
     def layer(x, scanned):
         block, adapters, window = scanned
         attend = _attend_over(config, segments, window)
-        return Block(config).apply({"params": block}, x, turn, attend, adapters), None
+        x = Block(config).apply({"params": block}, x, turn, attend, adapters)
+        return over_rows(x, mesh), None
 
     if config.remat:
         layer = jax.checkpoint(layer)
@@ -288,6 +262,17 @@ def hidden_states(
     scanned = params["layers"], adapters and adapters["layers"], config.windows
     x, _ = jax.lax.scan(layer, x, scanned, unroll=unroll)
     return Norm(config).apply({"params": params["final_norm"]}, x)
+
+
+def over_rows(x: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """Activations ``[B, ...]`` divided by rows among the devices of ``sharding.make_mesh``.
+
+    XLA would rather divide them by features, as it finds the weights: then every device would
+    have all rows, and add up all products with the others.
+    """
+    if mesh is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec("data")))
 
 
 def logits_of(config: Config, params: Params, hidden: jax.Array) -> jax.Array:
@@ -380,7 +365,7 @@ def decode(
       positions: int32 ``[B]``, of each in its document: 0 begins one, and forgets what was before.
     """
     x = _embed(config, params, tokens, positions)[:, None]
-    turn = rotation(config, positions[:, None])
+    turn = rotary.rotation(config, positions[:, None])
     ring = cache.keys[0].shape[2]
     place = cache.step % ring
     age = (place - jnp.arange(ring, dtype=np.int32)) % ring  # steps since an entry was written

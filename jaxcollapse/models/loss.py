@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxcollapse import checks
 from jaxcollapse.models import decoder
@@ -19,6 +22,7 @@ def cross_entropy(
     labels: jax.Array,
     counted: jax.Array,
     chunks: int = 1,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """Negative log-likelihood of ``labels`` in nats, summed over the tokens that are counted.
 
@@ -30,6 +34,7 @@ def cross_entropy(
       counted: bool ``[B, T]``.
       chunks: parts of the B T tokens of which one at a time has logits, ``[B T / chunks, V]``;
         the backward pass computes them again.
+      mesh: of devices, which divide the tokens among them.
 
     Raises:
       ValueError: ``chunks`` does not divide B T.
@@ -40,11 +45,12 @@ def cross_entropy(
         raise checks.refuse(
             "loss_chunks", f"a divisor of the {count} tokens of a batch", chunks, "change it"
         )
+    of_some = partial(_cross_entropy, config, params, mesh)
     if chunks == 1:
-        return _cross_entropy(config, params, *tokens)
+        return of_some(*tokens)
 
     def add(total, chunk):
-        return total + _cross_entropy(config, params, *chunk), None
+        return total + of_some(*chunk), None
 
     # Token i is in chunk i mod chunks: a device that has some rows has its share of every chunk.
     parts = jax.tree.map(lambda x: x.reshape(-1, chunks, *x.shape[1:]).swapaxes(0, 1), tokens)
@@ -52,10 +58,15 @@ def cross_entropy(
 
 
 def _cross_entropy(
-    config: Config, params: Params, hidden: jax.Array, labels: jax.Array, counted: jax.Array
+    config: Config,
+    params: Params,
+    mesh: Mesh | None,
+    hidden: jax.Array,
+    labels: jax.Array,
+    counted: jax.Array,
 ) -> jax.Array:
     """The same of N tokens, all of whose logits exist."""
-    logits = decoder.logits_of(config, params, hidden)
+    logits = decoder.logits_of(config, params, decoder.over_rows(hidden, mesh))
     # A sum over the vocabulary, whose gradient needs no scatter.
     vocabulary = jnp.arange(config.vocab_size, dtype=np.int32)
     is_label = vocabulary[None] == labels[:, None]

@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcollapse import checks
-from jaxcollapse.models import decoder, lora
+from jaxcollapse.models import decoder
 from jaxcollapse.models.config import Config
 from jaxcollapse.models.packing import Rows
 from jaxcollapse.models.training import Recipe
@@ -97,12 +97,9 @@ def check_mesh(config: Config, recipe: Recipe, mesh: Mesh) -> None:
     Raises:
       ValueError: the message names the shape and the axis.
     """
-    trees = [decoder.abstract_params(config)]
-    if recipe.lora_rank is not None:
-        key = jax.eval_shape(jax.random.key, 0)
-        trees.append(lora.init(config, key, recipe.lora_rank, recipe.lora_targets))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(trees):
-        names = tuple(key.key for key in path[1:])
+    # Adapters are divided along axes that their kernels have too.
+    for path, leaf in jax.tree_util.tree_leaves_with_path(decoder.abstract_params(config)):
+        names = tuple(key.key for key in path)
         for size, axis in zip(leaf.shape, _spec(names), strict=False):
             if axis is not None and size % mesh.shape[axis]:
                 raise checks.refuse(

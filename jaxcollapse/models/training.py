@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxcollapse import checks
 from jaxcollapse.models import decoder, lora, packing
@@ -185,6 +186,7 @@ def loss_sum(
     rows: Rows,
     chunks: int = 1,
     adapters: Params | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Negative log-likelihood in nats, summed over ``rows``, and the number of tokens it is of.
 
@@ -197,16 +199,17 @@ def loss_sum(
       rows: packed documents ``[B, T]``.
       chunks: see ``loss.cross_entropy``.
       adapters: of the layers, from ``lora.scaled``.
+      mesh: of devices, over which ``rows`` are divided; see ``sharding``.
     """
     segments = rows.segments
     hidden = decoder.hidden_states(
-        config, params, rows.tokens, segments, packing.positions(segments), adapters
+        config, params, rows.tokens, segments, packing.positions(segments), adapters, mesh
     )
     following = _next(segments)
     counted = (segments > 0) & (following == segments)
     if rows.counted is not None:
         counted &= _next(rows.counted)
-    nll = cross_entropy(config, params, hidden, _next(rows.tokens), counted, chunks)
+    nll = cross_entropy(config, params, hidden, _next(rows.tokens), counted, chunks, mesh)
     return nll, jnp.sum(counted, dtype=np.float32)
 
 
@@ -222,6 +225,7 @@ def train_step(
     batch: Rows,
     total: jax.Array,
     base: Params | None = None,
+    mesh: Mesh | None = None,
 ) -> State:
     """One step of AdamW.
 
@@ -232,12 +236,13 @@ def train_step(
       batch: rows ``[B, T]``.
       total: steps of the whole training, may be traced.
       base: the frozen parameters, with ``lora_rank``.
+      mesh: of devices that all this is divided among, by ``sharding.shardings``.
     """
 
     def gradient(part):
         def loss(trained):
             params, adapters = _trained(recipe, trained, base)
-            return loss_sum(config, params, part, recipe.loss_chunks, adapters)
+            return loss_sum(config, params, part, recipe.loss_chunks, adapters, mesh)
 
         (nll, count), slope = jax.value_and_grad(loss, has_aux=True)(state.params)
         return nll, count, slope
@@ -274,7 +279,12 @@ def train_step(
 
 
 def evaluate(
-    config: Config, params: Params, rows: Rows, batch_size: int, chunks: int = 1
+    config: Config,
+    params: Params,
+    rows: Rows,
+    batch_size: int,
+    chunks: int = 1,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
     """Cross-entropy on rows ``[R, T]``, nats per token.
 
@@ -284,6 +294,7 @@ def evaluate(
       rows: packed documents.
       batch_size: rows at a time.
       chunks: see ``loss.cross_entropy``.
+      mesh: of devices, as in training.
     """
     pad = -rows.tokens.shape[0] % batch_size
     batches = jax.tree.map(
@@ -291,7 +302,8 @@ def evaluate(
     )
 
     def add(sums, batch):
-        return jax.tree.map(jnp.add, sums, loss_sum(config, params, batch, chunks)), None
+        nll = loss_sum(config, params, batch, chunks, mesh=mesh)
+        return jax.tree.map(jnp.add, sums, nll), None
 
     (nll, count), _ = jax.lax.scan(add, (jnp.float32(0), jnp.float32(0)), batches)
     return nll / jnp.maximum(count, 1.0)
