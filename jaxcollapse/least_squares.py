@@ -50,7 +50,11 @@ DIM_FOR_NORMAL_EQUATIONS = 8
 
 
 def repeated_rows(
-    inputs: jax.Array, count: jax.Array, total: jax.Array, num_rows: jax.Array
+    inputs: jax.Array,
+    count: jax.Array,
+    total: jax.Array,
+    num_rows: jax.Array,
+    distinct: bool = False,
 ) -> jax.Array:
     """``minimum_norm`` for a design whose row i was seen ``count_i`` times.
 
@@ -60,10 +64,11 @@ def repeated_rows(
       total: ``[N]``, the sum of the targets seen with each row; 0 where there were none.
       num_rows: how many rows were seen in all. Where they are many the normal equations serve;
         a number that differs between chains mapped together has both ways computed.
+      distinct: whether no row was seen twice, so that many rows are many directions.
     """
     dim = inputs.shape[1]
     most = ROWS_FOR_NORMAL_EQUATIONS * dim
-    if inputs.shape[0] < most or dim < DIM_FOR_NORMAL_EQUATIONS:
+    if inputs.shape[0] < most or (dim < DIM_FOR_NORMAL_EQUATIONS and not distinct):
         return _by_decomposition(inputs, count, total)
     return jax.lax.cond(
         num_rows >= most, _by_normal_equations, _by_decomposition, inputs, count, total
