@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcollapse.pools import counted
+
 
 def pseudo_inverse(matrix: jax.Array, rank: jax.Array | int | None = None) -> jax.Array:
     """Moore-Penrose inverse ``[D, N]`` of ``[N, D]``, through singular values.
@@ -70,9 +72,16 @@ def repeated_rows(
     most = ROWS_FOR_NORMAL_EQUATIONS * dim
     if inputs.shape[0] < most or (dim < DIM_FOR_NORMAL_EQUATIONS and not distinct):
         return _by_decomposition(inputs, count, total)
-    return jax.lax.cond(
-        num_rows >= most, _by_normal_equations, _by_decomposition, inputs, count, total
-    )
+
+    def of_few_rows(inputs, count, total):
+        if distinct:  # then fewer than ``most`` have a count
+            index = counted(count > 0, most)
+            inputs, count, total = (
+                x.at[index].get(mode="fill", fill_value=0) for x in (inputs, count, total)
+            )
+        return _by_decomposition(inputs, count, total)
+
+    return jax.lax.cond(num_rows >= most, _by_normal_equations, of_few_rows, inputs, count, total)
 
 
 def _by_normal_equations(inputs, count, total):

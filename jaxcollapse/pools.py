@@ -75,6 +75,12 @@ class Points(NamedTuple):
         return jnp.sum(self.mask & self.real, dtype=float) / counted
 
 
+def counted(mask: jax.Array, size: int) -> jax.Array:
+    """The indices, int32 ``[size]``, of up to ``size`` rows that count; then one past the last."""
+    (index,) = jnp.nonzero(mask, size=size, fill_value=mask.shape[0])
+    return index.astype(np.int32)
+
+
 class Buffer(NamedTuple):
     """The state of a points pool.
 

@@ -89,14 +89,17 @@ def make_mixture(task: Task, max_synthetic: int, source: str = "all") -> Mixture
         pool = pool_of(truth)
         state = pool.start(batch, real=True)
         fit_key, mix_key = keys[2, 1], keys[2, 2]
-        if source == "all":
-            alone = task.pool(truth, 1)
-            view = alone.all(alone.start(batch, real=True))
-        else:
-            view = pool.mix(mix_key, state, real, 0)
-        model = task.fit(keys[1, 1], view) if batches else None
-        for number in range(1, batches + 1):
-            state = pool.add(state, task.sample(task.noise(keys[number, 0]), model))
+        if batches == 0:
+            return Published(truth, state, mix_key, fit_key)
+        alone = task.pool(truth, 1)
+        chosen = (keys[1, 2], available) if source == "all" else (mix_key, real)
+        view = alone.mix(chosen[0], alone.start(batch, real=True), chosen[1], 0)
+        model = task.fit(keys[1, 1], view)
+
+        def add(state, key):
+            return pool.add(state, task.sample(task.noise(key), model)), None
+
+        state, _ = jax.lax.scan(add, state, keys[1 : batches + 1, 0])
         return Published(truth, state, mix_key, fit_key)
 
     def fit(published: Published, real: Any, synthetic: Any) -> Metrics:

@@ -195,7 +195,9 @@ def _theory(metric, workflow, generation, options, num_outcomes, num_samples):
 def _mixture_theory(metric, counts, source, options, num_outcomes):
     if metric != "squared_error":
         return None
-    return _heterozygosity(num_outcomes, options) * theory.mixture_mean_error(*counts, source)
+    real, synthetic, available = counts
+    error = theory.mixture_mean_error(real, synthetic, available, source)
+    return _heterozygosity(num_outcomes, options) * error
 
 
 FAMILY = TaskFamily(

@@ -30,7 +30,7 @@ from jaxcollapse.affine import (
 )
 from jaxcollapse.chain import Task
 from jaxcollapse.framed import Batch, fitted, framed_pool, real_model
-from jaxcollapse.pools import POOLS, points_pool, statistics_pool
+from jaxcollapse.pools import POOLS, counted, points_pool, statistics_pool
 from jaxcollapse.tasks.family import Mixing, TaskFamily
 from jaxcollapse.workflows import Workflow
 
@@ -94,17 +94,27 @@ def fit(points: jax.Array, ddof: float = 0) -> Gaussian:
     return fit_points(points, jnp.ones(rows, bool), ddof, fewest=rows)
 
 
-def fit_points(points: jax.Array, mask: jax.Array, ddof: float, fewest: Any) -> Gaussian:
-    """``fit`` to the rows with ``mask`` True, which are at least ``fewest``, may be traced.
+def fit_points(
+    points: jax.Array, mask: jax.Array, ddof: float, fewest: int, count: Any = None
+) -> Gaussian:
+    """``fit`` to the rows with ``mask`` True, which lie in the span of no fewer than ``fewest``.
 
-    They may lie in the span of ``fewest`` points (what a model of N <= D points makes does), so
-    the covariance has the rank of that many.
+    What a model of N <= D points makes lies in the span of these, so the covariance has the rank
+    of that many.
+
+    Args:
+      points: ``[R, D]``.
+      mask: bool ``[R]``.
+      ddof: see ``fit``.
+      fewest: N, static.
+      count: how many rows count, may be traced, where they may be fewer than ``fewest``.
     """
     dim = points.shape[1]
     weight = mask.astype(points.dtype)
-    count = jnp.sum(weight)
-    mean = weight @ points / count
+    total = jnp.sum(weight)
+    mean = weight @ points / total
     centred = (points - mean[None, :]) * weight[:, None]
+    spanned = fewest if count is None else jnp.minimum(count, np.int32(fewest))
 
     def by_scatter(centred):
         return jnp.linalg.cholesky(centred.T @ centred)
@@ -114,16 +124,20 @@ def fit_points(points: jax.Array, mask: jax.Array, ddof: float, fewest: Any) -> 
         upper = jnp.linalg.qr(centred, mode="r")
         upper = jnp.pad(upper, ((0, dim - upper.shape[0]), (0, 0)))
         factor = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[None, :]
-        return jnp.where((jnp.arange(dim, dtype=np.int32) < fewest - 1)[None, :], factor, 0.0)
+        return jnp.where((jnp.arange(dim, dtype=np.int32) < spanned - 1)[None, :], factor, 0.0)
 
-    enough = fewest >= 2 * dim
+    def by_few_rows(centred):
+        return by_rows(centred.at[counted(mask, 2 * dim)].get(mode="fill", fill_value=0))
+
     if dim == 1:
         factor = jnp.linalg.norm(centred, axis=0, keepdims=True)
-    elif isinstance(enough, bool):
-        factor = by_scatter(centred) if enough else by_rows(centred)
+    elif fewest < 2 * dim:
+        factor = by_rows(centred)
+    elif count is None:
+        factor = by_scatter(centred)
     else:
-        factor = jax.lax.cond(enough, by_scatter, by_rows, centred)
-    return from_factor(mean, factor / jnp.sqrt(count - ddof))
+        factor = jax.lax.cond(count >= 2 * dim, by_scatter, by_few_rows, centred)
+    return from_factor(mean, factor / jnp.sqrt(total - ddof))
 
 
 def fit_moments(moments: Moments, ddof: float) -> Gaussian:
@@ -286,10 +300,9 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
 
     def fit_view(key, view):
         points = view.content
-        fewest: Any = min(size(), points.data.shape[0])
-        if points.count is not None:
-            fewest = jnp.minimum(points.count, np.int32(fewest))
-        return fitted(view.frame, fit_points(points.data, points.mask, ddof, fewest))
+        fewest = min(size(), points.data.shape[0])
+        model = fit_points(points.data, points.mask, ddof, fewest, points.count)
+        return fitted(view.frame, model)
 
     def sample_batch(key, model):
         return Batch(model, random.normal_points(key, size(), dim))
@@ -381,11 +394,12 @@ def _theory(metric, workflow, generation, options, dim, num_samples):
 
 
 def _mixture_theory(metric, counts, source, options, dim):
+    real, synthetic, available = counts
     trace, rank = _real_trace_and_rank(options, dim)
     if metric == "squared_error_of_mean":
-        return trace * theory.mixture_mean_error(*counts, source, options["ddof"])
+        error = theory.mixture_mean_error(real, synthetic, available, source, options["ddof"])
+        return trace * error
     if metric == "kl" and options["ddof"] in (0, 1):
-        real, synthetic, _ = counts
         known = theory.gaussian_first_fit_kl(real, rank, options["ddof"])
         return np.where(synthetic == 0, known, np.nan)
     return None
