@@ -146,7 +146,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
             _scale_row(panel_axes, row.metric, row.dataset)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
-            panel_axes[0].set_ylabel(_wrap(attrs["long_name"]) + units)
+            panel_axes[0].set_ylabel(wrap(attrs["long_name"]) + units)
         for axis in axes[-1]:
             axis.set_xlabel("Generation")
         _legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
@@ -191,7 +191,7 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
                 axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
             _scale_row(panel_axes, metric, dataset, over_generations=False)
             attrs = dataset[metric].attrs
-            panel_axes[0].set_ylabel(f"{_wrap(attrs['long_name'])}\n[{attrs['units']}]")
+            panel_axes[0].set_ylabel(f"{wrap(attrs['long_name'])}\n[{attrs['units']}]")
         for axis in axes[-1]:
             axis.set_xlabel(label(x).capitalize())
         _legend(figure, axes, "mean", dataset.sizes["seed"])
@@ -302,7 +302,8 @@ def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
     )
 
 
-def _wrap(text: str, width: int = 24) -> str:
+def wrap(text: str, width: int = 24) -> str:
+    """The text in lines of about ``width`` characters."""
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) > width:
