@@ -90,7 +90,7 @@ def grid(
     hue = checks.one_of("hue", (several or axes_names)[-1] if hue is None else hue, axes_names)
     rest = [name for name in axes_names if name != hue]
     rows = [
-        Row(dataset.sel(point), metric, ", ".join(_equation(k, v) for k, v in point.items()))
+        Row(dataset.sel(point), metric, ", ".join(equation(k, v) for k, v in point.items()))
         for metric in shown
         for point in _points(dataset, rest)
     ]
@@ -187,7 +187,7 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
                     name = f"{label(hue)} = {colour}"
                     axis.plot(places, mean, color=shade, marker="o", markersize=2.5, label=name)
                     axis.fill_between(places, low, high, color=shade, alpha=0.25, linewidth=0)
-                axis.set_title(f"{workflow}\n{_equation(row_axis, value)}")
+                axis.set_title(f"{workflow}\n{equation(row_axis, value)}")
                 axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
             _scale_row(panel_axes, metric, dataset, over_generations=False)
             attrs = dataset[metric].attrs
@@ -203,7 +203,8 @@ def label(axis: str) -> str:
     return {"num_samples": "N", "dim": "D", "num_outcomes": "K"}.get(axis, axis.replace("_", " "))
 
 
-def _equation(axis: str, value: Any) -> str:
+def equation(axis: str, value: Any) -> str:
+    """A value of a grid axis as a figure shows it."""
     return str(value) if axis == "dataset" else f"{label(axis)} = {value}"
 
 

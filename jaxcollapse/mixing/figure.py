@@ -137,7 +137,7 @@ def _scale(by_count: Axes, by_share: Axes, part: xarray.Dataset, metric: str) ->
     by_share.set_xscale("log")
     attrs = part[metric].attrs
     finite = part[metric].where(np.isfinite(part[metric]))
-    if attrs.get("scale") == "log" and bool((finite.min() > 0)):
+    if attrs.get("scale") == "log" and bool(finite.min() > 0):
         by_count.set_yscale("log")
     units = "" if attrs.get("units", "1") == "1" else f"\n[{attrs['units']}]"
     by_count.set_ylabel(plotting.wrap(attrs.get("long_name", metric)) + units)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxcollapse import checks, results
 from jaxcollapse.mixing.analysis import REAL, SHARE, Analysis, analyse, loss_of
+from jaxcollapse.plotting import equation
 from jaxcollapse.report import TABLE_WIDTH
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def points_of(dataset: xarray.Dataset, metric: str) -> list[tuple[str, xarray.Da
     found = []
     for values in itertools.product(*(dataset[axis].values for axis in axes)):
         point = dict(zip(axes, values, strict=True))
-        name = ", ".join(f"{axis} {value}" for axis, value in point.items())
+        name = ", ".join(equation(axis, value) for axis, value in point.items())
         found.append((name, dataset.sel(point)))
     return found
 
@@ -51,7 +52,8 @@ def _print(console: Any, dataset: xarray.Dataset, metric: str | None) -> None:
     attrs = dataset[metric].attrs
     units = "" if attrs.get("units", "1") == "1" else f" [{attrs['units']}]"
     loss = f"{attrs.get('long_name', metric)}{units}"
-    console.print(f"{dataset.attrs.get('title', 'mixtures')}; loss: {loss}", soft_wrap=True)
+    title = dataset.attrs.get("title", "mixtures")
+    console.print(f"{title}; loss: {loss}", soft_wrap=True, markup=False)
     source, available = dataset.attrs.get("source"), dataset.attrs.get("num_real")
     if source is not None:
         who = f"all {available} real points" if source == "all" else "the mixture's real points"
@@ -77,16 +79,19 @@ def _table(title: str, *headings: str) -> Any:
         padding=(0, 1, 0, 0),
     )
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", min_width=6)
+        worded = heading.endswith("none")
+        table.add_column(
+            heading, justify="left" if worded or not index else "right", no_wrap=not worded
+        )
     return table
 
 
 def regression_table(found: Analysis, name: str = "") -> Any:
     """R^2 of the real count n, of the share of real data and of both, and F-tests of each term."""
     table = _table(
-        f"{name}: mean losses of {found.num_cells} cells on real count n and share of real data"
-        if name
-        else f"Mean losses of {found.num_cells} cells on real count n and share of real data",
+        _titled(
+            name, f"mean losses of {found.num_cells} cells on real count n, share of real data"
+        ),
         "n as",
         "R2, n",
         "R2, share",
@@ -106,35 +111,32 @@ def regression_table(found: Analysis, name: str = "") -> Any:
 
 def best_table(found: Analysis, name: str = "") -> Any:
     """For each real count the best synthetic count and what it gains over none."""
-    title = f"Best synthetic count by real count, {found.num_seeds} seeds"
     table = _table(
-        f"{name}: {title[0].lower()}{title[1:]}" if name else title,
+        _titled(name, f"best synthetic count by real count, {found.num_seeds} seeds"),
         "real",
-        "best",
-        "95% interval",
+        "best synthetic (95%)",
         "loss",
-        "minus that of none",
-        "95% interval",
+        "minus loss of none (95%)",
         "better than none",
-        "worse",
+        "worse than none",
     )
     for best in found.best:
         gain = {c.synthetic: c for c in best.comparisons}.get(best.synthetic)
-        change = ("", "") if gain is None else (f"{gain.difference:.3g}", _interval(gain))
         table.add_row(
             str(best.real),
-            str(best.synthetic),
-            f"{best.low} to {best.high}" if found.num_seeds > 1 else "",
+            f"{best.synthetic} ({best.low} to {best.high})"
+            if found.num_seeds > 1
+            else str(best.synthetic),
             f"{best.loss:.4g}",
-            *change,
+            "" if gain is None else f"{gain.difference:.3g} ({gain.low:.3g} to {gain.high:.3g})",
             _counts(best.helps),
             _counts(best.harms),
         )
     return table
 
 
-def _interval(comparison: Any) -> str:
-    return f"{comparison.low:.3g} to {comparison.high:.3g}"
+def _titled(name: str, title: str) -> str:
+    return f"{name}: {title}" if name else f"{title[0].upper()}{title[1:]}"
 
 
 def _counts(counts: tuple[int, ...]) -> str:

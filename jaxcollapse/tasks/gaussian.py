@@ -229,9 +229,7 @@ METRICS = {
     "wasserstein2": metrics.Metric(
         "Wasserstein-2 distance to the real law", "data units", scale="log"
     ),
-    "kl": metrics.Metric(
-        "Kullback-Leibler divergence from the real law", "nats", infinite=True, scale="log"
-    ),
+    "kl": metrics.Metric("KL divergence from the real law", "nats", infinite=True, scale="log"),
 }
 
 # Task ---------------------------------------------------------------------------------------
