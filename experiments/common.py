@@ -145,7 +145,7 @@ def _existing(path: Path, wanted: Plan, overwrite: bool) -> xarray.Dataset | Non
     if overwrite or not path.exists():
         return None
     dataset = results.load(path)
-    configuration = json.loads(json.dumps(results.configuration(wanted)))
+    configuration = json.loads(json.dumps(wanted.configuration))
     if json.loads(dataset.attrs["configuration"]) != configuration:
         raise checks.refuse(
             "results file",

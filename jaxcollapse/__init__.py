@@ -2,7 +2,8 @@
 
 A chain (``make_chain``) is one seed's history as a pure function of a key: a task is fitted to
 real data, and each later generation to what earlier ones made, as a workflow says. ``sweep`` maps
-chains over seeds and grids and labels the result.
+chains over seeds and grids and labels the result. ``make_mixture`` is one fit to so many real and
+so many synthetic points, and ``mix`` maps it over a grid of both counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from jaxcollapse import theory
 from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
+from jaxcollapse.mixing.grid import mix
+from jaxcollapse.mixing.mixture import make_mixture
 from jaxcollapse.sweep import sweep
 from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
 from jaxcollapse.workflows import Workflow, accumulate, accumulate_subsample, replace
@@ -26,6 +29,8 @@ __all__ = [
     "kde",
     "linear_regression",
     "make_chain",
+    "make_mixture",
+    "mix",
     "points_task",
     "replace",
     "seed_keys",

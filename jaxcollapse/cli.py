@@ -1,4 +1,4 @@
-"""The command line: ``jaxcollapse run | plot | info | lm``."""
+"""The command line: ``jaxcollapse run | mix | plot | info | lm``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from jaxcollapse import checks, machine, report, results
+from jaxcollapse.mix_options import MIXES, Mix
 from jaxcollapse.options import TASKS, Common
 from jaxcollapse.sweep import Plan, Progress
 from jaxcollapse.sweep import plan as plan_sweep
@@ -41,7 +42,10 @@ INTERRUPTED = "interrupted; a run goes on where it stopped when it is given agai
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw a results file: a column a workflow, colours by the last axis, theory dashed."""
+    """Draw a results file: a column a workflow, colours by the last axis, theory dashed.
+
+    Of mixtures, the loss against the synthetic count and against the share of real data.
+    """
 
     file: tyro.conf.Positional[Path]
     """Results file."""
@@ -79,7 +83,7 @@ def run(args: Any) -> None:
     checked = plan_sweep(
         next(name for name, options in TASKS.items() if isinstance(args, options)),
         workflows,
-        args.axes(),
+        args.grid(),
         parse_seeds(args.seeds),
         args.generations,
         args.preset,
@@ -129,6 +133,34 @@ def run_and_save(plan: Plan, out: Path, overwrite: bool = False) -> xarray.Datas
     return dataset
 
 
+def mix(args: Mix) -> None:
+    """``jaxcollapse mix TASK``: fits to mixtures, with their tables and figure beside the file."""
+    from jaxcollapse.mixing import command
+
+    beside = command.outputs(args.out)
+    for path in beside:
+        results.check_output(path, (path.suffix,), args.overwrite)
+    limit = None if args.memory_limit is None else args.memory_limit * 2**30
+    checked = command.plan(
+        next(name for name, options in MIXES.items() if isinstance(args, options)),
+        args.axes(),
+        args.real,
+        args.synthetic,
+        args.num_real,
+        parse_seeds(args.seeds),
+        args.source,
+        args.preset,
+        loss=args.metric,
+        memory_limit=limit,
+        **args.options(),
+    )
+    enable_compilation_cache()
+    with bar() as update:
+        dataset = command.run_and_save(checked, args.out, args.overwrite, update)
+    command.show_and_draw(dataset, args.out)
+    print(*beside, sep="\n")
+
+
 def plot(args: Plot) -> None:
     """``jaxcollapse plot FILE``."""
     checks.require("matplotlib", "plot").use("Agg")
@@ -136,7 +168,12 @@ def plot(args: Plot) -> None:
 
     results.check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
     dataset = select(results.load(args.file), args.select)
-    figure = plotting.grid(dataset, args.metric, args.hue, args.statistic)
+    if results.is_mixing(dataset):
+        from jaxcollapse.mixing import figure as mixtures
+
+        figure = mixtures.figure(dataset, *args.metric[:1])
+    else:
+        figure = plotting.grid(dataset, args.metric, args.hue, args.statistic)
     with results.whole_file(args.out) as temporary:
         figure.savefig(temporary)
     print(args.out)
@@ -147,7 +184,13 @@ def info(args: Info) -> None:
     if args.csv is not None:
         results.check_output(args.csv, (".csv",), args.overwrite)
     dataset = results.load(args.file)
-    report.show(dataset, str(args.file))
+    if results.is_mixing(dataset):
+        from jaxcollapse.mixing import report as mixtures
+
+        report.show_origin(dataset, str(args.file))
+        mixtures.show(dataset)
+    else:
+        report.show(dataset, str(args.file))
     if args.csv is not None:
         with results.whole_file(args.csv) as temporary:
             dataset.to_dataframe().to_csv(temporary)
@@ -166,9 +209,10 @@ def parse_seeds(text: str) -> range:
 
 def select(dataset: Any, choices: Sequence[str]) -> Any:
     """The part of a result at the values of axes given as ``dim=1,3``."""
+    axes = [str(d) for d in dataset.dims if d not in ("seed", "generation")]
     for choice in choices:
         name, _, values = choice.partition("=")
-        checks.one_of("--select", name, ["workflow", *results.axes_of(dataset)])
+        checks.one_of("--select", name, axes)
         present = {str(value): value for value in dataset[name].values}
         chosen = [checks.one_of(f"--select {name}", v, present) for v in values.split(",")]
         dataset = dataset.sel({name: [present[v] for v in chosen]})
@@ -254,6 +298,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = parse(sys.argv[1:] if arguments is None else list(arguments))
         if isinstance(command, Common):
             run(command)
+        elif isinstance(command, Mix):
+            mix(command)
         elif isinstance(command, Plot):
             plot(command)
         elif isinstance(command, Info):
@@ -280,6 +326,7 @@ def commands() -> dict[str, type]:
 
     return {
         **{f"run {name}": options for name, options in TASKS.items()},
+        **{f"mix {name}": options for name, options in MIXES.items()},
         "plot": Plot,
         "info": Info,
         **lm_cli.COMMANDS,
@@ -288,14 +335,15 @@ def commands() -> dict[str, type]:
 
 def parse(arguments: list[str]) -> Any:
     """The command's options, as one of the classes above."""
-    words = 2 if arguments[:1] in (["run"], ["lm"]) else 1
+    words = 2 if arguments[:1] in (["run"], ["mix"], ["lm"]) else 1
     name, rest = " ".join(arguments[:words]), arguments[words:]
     known = commands()
-    if name.removeprefix("run ").removeprefix("lm ") in ("-h", "--help"):
+    if name.split(" ")[-1] in ("-h", "--help"):
         print(usage())
         raise SystemExit(0)
-    if arguments[:1] == ["run"] and len(arguments) > 1:
-        checks.one_of("task", arguments[1], TASKS)
+    tasks = {"run": TASKS, "mix": MIXES}.get(" ".join(arguments[:1]))
+    if tasks is not None and len(arguments) > 1:
+        checks.one_of("task", arguments[1], tasks)
     if name not in known:
         raise checks.refuse(
             "command", ", ".join(known), repr(name) if name else "none", "see jaxcollapse --help"

@@ -56,6 +56,11 @@ class Framed(NamedTuple):
         """The share of real data, of a view."""
         return self.content.share
 
+    @property
+    def mask(self) -> jax.Array:
+        """The rows that count, of a view of rows."""
+        return self.content.mask
+
 
 def framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
     """A pool in the coordinates of its first batch.
@@ -83,7 +88,10 @@ def framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
     def draw(key, state, size):
         return state._replace(content=inner.draw(key, state.content, size))
 
-    return Pool(start, add, all_of, draw)
+    def mix(key, state, real, synthetic):
+        return state._replace(content=inner.mix(key, state.content, real, synthetic))
+
+    return Pool(start, add, all_of, draw, mix)
 
 
 def fitted(frame: Gaussian, local: Gaussian) -> Model:

@@ -99,6 +99,11 @@ class View(NamedTuple):
         """The share of real data."""
         return self.points.share
 
+    @property
+    def mask(self) -> jax.Array:
+        """The rows that count."""
+        return self.points.mask
+
 
 class Kept(NamedTuple):
     """The state of a pool that keeps no sums.
@@ -127,6 +132,9 @@ def kept_points_pool(capacity: int) -> Pool:
         add,
         all=lambda state: View(inner.all(state.points), state.generation),
         draw=lambda key, state, n: View(inner.draw(key, state.points, n), state.generation),
+        mix=lambda key, state, *counts: View(
+            inner.mix(key, state.points, *counts), state.generation
+        ),
     )
 
 

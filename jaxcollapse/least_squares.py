@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcollapse.pools import counted
+
 
 def pseudo_inverse(matrix: jax.Array, rank: jax.Array | int | None = None) -> jax.Array:
     """Moore-Penrose inverse ``[D, N]`` of ``[N, D]``, through singular values.
@@ -50,7 +52,11 @@ DIM_FOR_NORMAL_EQUATIONS = 8
 
 
 def repeated_rows(
-    inputs: jax.Array, count: jax.Array, total: jax.Array, num_rows: jax.Array
+    inputs: jax.Array,
+    count: jax.Array,
+    total: jax.Array,
+    num_rows: jax.Array,
+    distinct: bool = False,
 ) -> jax.Array:
     """``minimum_norm`` for a design whose row i was seen ``count_i`` times.
 
@@ -60,14 +66,22 @@ def repeated_rows(
       total: ``[N]``, the sum of the targets seen with each row; 0 where there were none.
       num_rows: how many rows were seen in all. Where they are many the normal equations serve;
         a number that differs between chains mapped together has both ways computed.
+      distinct: whether no row was seen twice, so that many rows are many directions.
     """
     dim = inputs.shape[1]
     most = ROWS_FOR_NORMAL_EQUATIONS * dim
-    if inputs.shape[0] < most or dim < DIM_FOR_NORMAL_EQUATIONS:
+    if inputs.shape[0] < most or (dim < DIM_FOR_NORMAL_EQUATIONS and not distinct):
         return _by_decomposition(inputs, count, total)
-    return jax.lax.cond(
-        num_rows >= most, _by_normal_equations, _by_decomposition, inputs, count, total
-    )
+
+    def of_few_rows(inputs, count, total):
+        if distinct:  # then fewer than ``most`` have a count
+            index = counted(count > 0, most)
+            inputs, count, total = (
+                x.at[index].get(mode="fill", fill_value=0) for x in (inputs, count, total)
+            )
+        return _by_decomposition(inputs, count, total)
+
+    return jax.lax.cond(num_rows >= most, _by_normal_equations, of_few_rows, inputs, count, total)
 
 
 def _by_normal_equations(inputs, count, total):

@@ -1,4 +1,4 @@
-"""Options of ``jaxcollapse run``, a class a task, from which its help is made."""
+"""Options of tasks, and of ``jaxcollapse run``: a class each, from which its help is made."""
 
 from __future__ import annotations
 
@@ -15,11 +15,26 @@ from jaxcollapse import checks
 
 
 @dataclasses.dataclass(frozen=True)
-class Common(abc.ABC):
+class TaskOptions(abc.ABC):
+    """What a task has, whatever is done with it."""
+
+    @abc.abstractmethod
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes but the number of points, by name."""
+
+    @abc.abstractmethod
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Common(TaskOptions):
     """Options of every ``run``."""
 
     out: Path
     """Results file to write, NetCDF-4 (.nc)."""
+    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
+    """Points N of each generation."""
     workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
     """Training workflows: replace, accumulate, accumulate-subsample."""
     seeds: str = "100"
@@ -40,23 +55,17 @@ class Common(abc.ABC):
     overwrite: bool = False
     """Replace an existing results file."""
 
-    @abc.abstractmethod
-    def axes(self) -> dict[str, Sequence[Any]]:
-        """Grid axes, by name."""
-
-    @abc.abstractmethod
-    def options(self) -> dict[str, Any]:
-        """Options of the task that were given."""
+    def grid(self) -> dict[str, Sequence[Any]]:
+        """All grid axes, by name."""
+        return {**self.axes(), "num_samples": self.num_samples}
 
 
 @dataclasses.dataclass(frozen=True)
-class Gaussian(Common):
-    """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again."""
+class GaussianTask(TaskOptions):
+    """What a Gaussian has."""
 
     dim: tuple[int, ...] = (1, 3, 10, 31, 100)
     """Dimensions D."""
-    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
-    """Points N that each generation draws."""
     ddof: float | None = None
     """The fitted covariance is the scatter over N - ddof; both presets use 0."""
     mean: Path | None = None
@@ -65,8 +74,8 @@ class Gaussian(Common):
     """Real covariance, a .npy or .csv file of D x D (or D) numbers; the identity by default."""
 
     def axes(self) -> dict[str, Sequence[Any]]:
-        """Grid axes, by name."""
-        return {"dim": self.dim, "num_samples": self.num_samples}
+        """Grid axes but the number of points, by name."""
+        return {"dim": self.dim}
 
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
@@ -76,15 +85,13 @@ class Gaussian(Common):
 
 
 @dataclasses.dataclass(frozen=True)
-class KDE(Common):
-    """Kernel density estimates of points: fitted, sampled, and fitted again."""
+class KDETask(TaskOptions):
+    """What a kernel density estimate has."""
 
     dataset: tuple[str, ...] = ("blobs", "circles", "moons", "swiss-roll")
     """Real data: blobs, circles, moons, swiss-roll."""
     bandwidth: tuple[str, ...] = ("0.1", "0.5", "1.0")
     """Bandwidths: numbers, scott, silverman, or schedules in the generation t: 0.5*t^-0.25."""
-    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
-    """Points N that each generation draws."""
     kernel: str | None = None
     """gaussian (default) or tophat."""
     num_test: int | None = None
@@ -100,12 +107,12 @@ class KDE(Common):
     Each seed's training and test points are distinct rows, so it needs N + M of them."""
 
     def axes(self) -> dict[str, Sequence[Any]]:
-        """Grid axes, by name."""
+        """Grid axes but the number of points, by name."""
         dataset = self.dataset if self.data is None else (self.data.stem,)
-        if self.data is not None and self.dataset != KDE.dataset:
+        if self.data is not None and self.dataset != type(self).dataset:
             raise checks.refuse("--data", "no --dataset beside it", "both", "leave one out")
         bandwidth = [_number_or_name(value) for value in self.bandwidth]
-        return {"dataset": dataset, "bandwidth": bandwidth, "num_samples": self.num_samples}
+        return {"dataset": dataset, "bandwidth": bandwidth}
 
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
@@ -115,24 +122,21 @@ class KDE(Common):
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearRegression(Common):
-    """Linear regression: weights fitted by least squares, used to label, and fitted again."""
+class LinearRegressionTask(TaskOptions):
+    """What a linear regression has."""
 
     dim: tuple[int, ...] = (1, 3, 10, 32, 100)
     """Dimensions D."""
     noise_variance: tuple[float, ...] = (0.1, 1.0, 10.0)
     """Variances of the noise in the targets."""
-    num_samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
-    """Examples N that each generation labels."""
     design: str | None = None
     """fixed: the inputs of the first generation serve all (default). fresh: each has its own."""
     num_test: int | None = None
     """Test inputs M; 1000 by default."""
 
     def axes(self) -> dict[str, Sequence[Any]]:
-        """Grid axes, by name."""
-        names = ("dim", "noise_variance", "num_samples")
-        return {name: getattr(self, name) for name in names}
+        """Grid axes but the number of points, by name."""
+        return {"dim": self.dim, "noise_variance": self.noise_variance}
 
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
@@ -140,23 +144,44 @@ class LinearRegression(Common):
 
 
 @dataclasses.dataclass(frozen=True)
-class Categorical(Common):
-    """Categorical distributions: fitted by frequencies, sampled, and fitted again."""
+class CategoricalTask(TaskOptions):
+    """What a categorical distribution has."""
 
     num_outcomes: tuple[int, ...] = (10, 100, 1000)
     """Outcomes K."""
-    num_samples: tuple[int, ...] = (10, 100, 1000)
-    """Draws N of each generation."""
     exponent: float | None = None
     """Real probabilities are proportional to k^-exponent: 0 (default) is uniform, 1 Zipf's law."""
 
     def axes(self) -> dict[str, Sequence[Any]]:
-        """Grid axes, by name."""
-        return {"num_outcomes": self.num_outcomes, "num_samples": self.num_samples}
+        """Grid axes but the number of points, by name."""
+        return {"num_outcomes": self.num_outcomes}
 
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
         return _given(self, "exponent")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian(GaussianTask, Common):
+    """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KDE(KDETask, Common):
+    """Kernel density estimates of points: fitted, sampled, and fitted again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearRegression(LinearRegressionTask, Common):
+    """Linear regression: weights fitted by least squares, used to label, and fitted again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(CategoricalTask, Common):
+    """Categorical distributions: fitted by frequencies, sampled, and fitted again."""
+
+    num_samples: tuple[int, ...] = (10, 100, 1000)
+    """Points N of each generation."""
 
 
 TASKS: dict[str, type[Common]] = {
@@ -167,7 +192,7 @@ TASKS: dict[str, type[Common]] = {
 }
 
 
-def _given(options: Common, *names: str) -> dict[str, Any]:
+def _given(options: TaskOptions, *names: str) -> dict[str, Any]:
     """Those options that were given."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

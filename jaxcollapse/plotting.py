@@ -90,7 +90,7 @@ def grid(
     hue = checks.one_of("hue", (several or axes_names)[-1] if hue is None else hue, axes_names)
     rest = [name for name in axes_names if name != hue]
     rows = [
-        Row(dataset.sel(point), metric, ", ".join(_equation(k, v) for k, v in point.items()))
+        Row(dataset.sel(point), metric, ", ".join(equation(k, v) for k, v in point.items()))
         for metric in shown
         for point in _points(dataset, rest)
     ]
@@ -146,7 +146,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
             _scale_row(panel_axes, row.metric, row.dataset)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
-            panel_axes[0].set_ylabel(_wrap(attrs["long_name"]) + units)
+            panel_axes[0].set_ylabel(wrap(attrs["long_name"]) + units)
         for axis in axes[-1]:
             axis.set_xlabel("Generation")
         _legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
@@ -187,11 +187,11 @@ def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> F
                     name = f"{label(hue)} = {colour}"
                     axis.plot(places, mean, color=shade, marker="o", markersize=2.5, label=name)
                     axis.fill_between(places, low, high, color=shade, alpha=0.25, linewidth=0)
-                axis.set_title(f"{workflow}\n{_equation(row_axis, value)}")
+                axis.set_title(f"{workflow}\n{equation(row_axis, value)}")
                 axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
             _scale_row(panel_axes, metric, dataset, over_generations=False)
             attrs = dataset[metric].attrs
-            panel_axes[0].set_ylabel(f"{_wrap(attrs['long_name'])}\n[{attrs['units']}]")
+            panel_axes[0].set_ylabel(f"{wrap(attrs['long_name'])}\n[{attrs['units']}]")
         for axis in axes[-1]:
             axis.set_xlabel(label(x).capitalize())
         _legend(figure, axes, "mean", dataset.sizes["seed"])
@@ -203,7 +203,8 @@ def label(axis: str) -> str:
     return {"num_samples": "N", "dim": "D", "num_outcomes": "K"}.get(axis, axis.replace("_", " "))
 
 
-def _equation(axis: str, value: Any) -> str:
+def equation(axis: str, value: Any) -> str:
+    """A value of a grid axis as a figure shows it."""
     return str(value) if axis == "dataset" else f"{label(axis)} = {value}"
 
 
@@ -302,7 +303,8 @@ def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
     )
 
 
-def _wrap(text: str, width: int = 24) -> str:
+def wrap(text: str, width: int = 24) -> str:
+    """The text in lines of about ``width`` characters."""
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) > width:

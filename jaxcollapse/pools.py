@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcollapse import checks, random
 
@@ -18,7 +19,7 @@ State = Any
 View = Any
 
 
-def _no_rows(key: jax.Array, state: State, size: int | None) -> View:
+def _no_rows(key: jax.Array, state: State, *counts: Any) -> View:
     raise checks.refuse(
         "pool to draw from",
         "one that keeps points",
@@ -28,7 +29,7 @@ def _no_rows(key: jax.Array, state: State, size: int | None) -> View:
 
 
 class Pool(NamedTuple):
-    """How batches are kept. Four pure functions on a state that is any pytree.
+    """How batches are kept. Pure functions on a state that is any pytree.
 
     Attributes:
       start: ``start(batch, real=False) -> state``, a pool that holds one batch, real or synthetic.
@@ -36,14 +37,20 @@ class Pool(NamedTuple):
       all: ``all(state) -> view`` of everything in the pool.
       draw: ``draw(key, state, size) -> view`` of ``size`` rows without replacement (None: as many
         as a batch has); refused by a pool that keeps no rows.
+      mix: ``mix(key, state, real, synthetic) -> view`` of ``real`` rows of the first batch, drawn
+        without replacement, and the first ``synthetic`` rows of the later ones. Both counts may be
+        traced; with one key the rows of a smaller count are among those of a larger one. Refused
+        by a pool that keeps no rows.
 
-    A view that knows how much of it is real has an attribute ``share``, from 0 to 1.
+    A view that knows how much of it is real has an attribute ``share``, from 0 to 1; one of rows
+    has ``mask``, bool ``[R]``, those that count.
     """
 
     start: Callable[..., State]
     add: Callable[[State, Batch], State]
     all: Callable[[State], View]
     draw: Callable[[jax.Array, State, int | None], View] = _no_rows
+    mix: Callable[[jax.Array, State, Any, Any], View] = _no_rows
 
 
 class Points(NamedTuple):
@@ -53,17 +60,25 @@ class Points(NamedTuple):
       data: a pytree of arrays ``[R, ...]``.
       mask: bool ``[R]``.
       real: bool ``[R]``, rows that no model made.
+      count: how many count, where this is known apart from the mask (of a mixture); or None.
     """
 
     data: Any
     mask: jax.Array
     real: jax.Array
+    count: Any = None
 
     @property
     def share(self) -> jax.Array:
         """The share of real data among the rows that count."""
         counted = jnp.sum(self.mask, dtype=float)
         return jnp.sum(self.mask & self.real, dtype=float) / counted
+
+
+def counted(mask: jax.Array, size: int) -> jax.Array:
+    """The indices, int32 ``[size]``, of up to ``size`` rows that count; then one past the last."""
+    (index,) = jnp.nonzero(mask, size=size, fill_value=mask.shape[0])
+    return index.astype(np.int32)
 
 
 class Buffer(NamedTuple):
@@ -135,7 +150,17 @@ def points_pool(capacity: int) -> Pool:
         rows = jax.tree.map(lambda x: x.at[chosen].get(mode="promise_in_bounds"), state.rows)
         return Points(rows, jnp.ones(size, bool), chosen < state.real * n)
 
-    return Pool(start, add, all_rows, draw)
+    def mix(key, state, real, synthetic):
+        n = batch_size(state)
+        place = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
+        later = jnp.arange((capacity - 1) * n, dtype=jnp.int32)
+        made = later < (state.batches - 1) * n
+        mask = jnp.concatenate([place < real, made & (later < synthetic)])
+        index = jnp.arange(capacity * n, dtype=jnp.int32)
+        count = jnp.asarray(real, np.int32) + jnp.asarray(synthetic, np.int32)
+        return Points(state.rows, mask, index < state.real * n, count)
+
+    return Pool(start, add, all_rows, draw, mix)
 
 
 class Statistics(NamedTuple):

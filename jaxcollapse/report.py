@@ -35,6 +35,16 @@ PROVENANCE = (
 
 def show(dataset: xarray.Dataset, name: str) -> None:
     """Prints what a result is, its provenance and its summary table."""
+    console = show_origin(dataset, name)
+    for metric in results.metrics_of(dataset):
+        if metric == SHARE_OF_REAL_DATA or not dataset[metric].any():
+            continue  # known without a table, or all 0
+        console.print()
+        console.print(summary(dataset, metric))
+
+
+def show_origin(dataset: xarray.Dataset, name: str) -> Any:
+    """Prints what a result is and its provenance; returns the console for what follows."""
     console = checks.require("rich.console", "sweep").Console(highlight=False)
     console.width = max(console.width, TABLE_WIDTH)
     console.print(f"[bold]{name}[/bold]: {dataset.attrs['title']}", soft_wrap=True)
@@ -43,15 +53,12 @@ def show(dataset: xarray.Dataset, name: str) -> None:
         values = [str(value) for value in dataset[dimension].values]
         shown = values if len(values) <= 12 else [values[0], "...", values[-1]]
         console.print(f"  {dimension} ({size}): {' '.join(shown)}", soft_wrap=True)
-    bad = int((dataset["first_nonfinite_generation"] > 0).sum())
-    console.print(f"  chains that turned non-finite: {bad}")
+    if "first_nonfinite_generation" in dataset:
+        bad = int((dataset["first_nonfinite_generation"] > 0).sum())
+        console.print(f"  chains that turned non-finite: {bad}")
     for key in PROVENANCE:
         console.print(f"  {key}: {dataset.attrs.get(key, 'unknown')}", soft_wrap=True)
-    for metric in results.metrics_of(dataset):
-        if metric == SHARE_OF_REAL_DATA or not dataset[metric].any():
-            continue  # known without a table, or all 0
-        console.print()
-        console.print(summary(dataset, metric))
+    return console
 
 
 def summary(dataset: xarray.Dataset, metric: str) -> Any:

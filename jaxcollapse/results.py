@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,26 +21,18 @@ if TYPE_CHECKING:
     import xarray
 
     from jaxcollapse.sweep import Plan
+    from jaxcollapse.workflows import Workflow
 
 FORMAT = "jaxcollapse sweep 1"
+MIXING_FORMAT = "jaxcollapse mixing 1"
 # Numbers of an option that are written out in a file's attributes, which hold 64 KiB.
 LARGEST_ARRAY = 1000
 RUN_SECONDS = "run_seconds"
 
 
-def configuration(plan: Plan) -> dict[str, Any]:
-    """All that decides a sweep's numbers, as JSON can hold it."""
-    return {
-        "task": plan.family.name,
-        "workflow": [workflow.name for workflow in plan.workflows],
-        "subsample_size": [workflow.subsample_size for workflow in plan.workflows],
-        "axes": plan.axes,
-        "seeds": [int(seed) for seed in plan.seeds],
-        "generations": plan.generations,
-        "preset": plan.preset,
-        "options": {name: _plain(value) for name, value in plan.options.items()},
-        "metrics": plan.metrics,
-    }
+def as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a task as JSON can hold them."""
+    return {name: _plain(value) for name, value in options.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -66,7 +58,7 @@ def dataset(
     xarray = checks.require("xarray", "sweep")
     coords: dict[str, Any] = {
         "workflow": [workflow.name for workflow in plan.workflows],
-        **{name: _coordinate(values) for name, values in plan.axes.items()},
+        **{name: coordinate(values) for name, values in plan.axes.items()},
         "seed": plan.seeds.astype(np.int64),
         "generation": np.arange(1, plan.generations + 1),
     }
@@ -93,11 +85,32 @@ def dataset(
     computed = {name: variables[name][1] for name in plan.metrics}
     for name, summary in plan.family.summaries(computed).items():
         variables[name] = (tuple(coords)[:-1], summary.values, {"long_name": summary.long_name})
-    config = configuration(plan)
+    attrs = attributes(
+        plan,
+        f"{plan.family.name}: {plan.seeds.size} seeds, {plan.generations} generations",
+        [(cell.workflow, cell.point) for cell in plan.cells],
+        compile_seconds=compile_seconds,
+        run_seconds=run_seconds,
+        programs=programs,
+    )
+    return xarray.Dataset(variables, coords, attrs)
+
+
+def attributes(
+    plan: Any,
+    title: str,
+    cells: Sequence[tuple[Workflow, Mapping[str, Any]]],
+    compile_seconds: float,
+    run_seconds: float,
+    programs: int,
+) -> dict[str, Any]:
+    """What a file says of a result: what was asked for, where it was made, what it took."""
+    config, family, options = plan.configuration, plan.family, plan.options
+    approximations = {family.approximations(workflow, p, options) for workflow, p in cells} - {""}
     attrs: dict[str, Any] = {
-        "title": f"{plan.family.name}: {plan.seeds.size} seeds, {plan.generations} generations",
+        "title": title,
         "format": FORMAT,
-        "task": plan.family.name,
+        "task": family.name,
         "preset": plan.preset,
         "options": json.dumps(config["options"]),
         "configuration": json.dumps(config),
@@ -105,27 +118,19 @@ def dataset(
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(run_seconds, 3),
         "programs": programs,
-        "approximations": _approximations(plan),
+        "approximations": "; ".join(sorted(approximations)) or "none",
         "peak_memory_bytes": machine.peak_memory(),
         **machine.describe(),
     }
-    if plan.family.details is not None:
-        points = {tuple(cell.point.items()): cell.point for cell in plan.cells}.values()
-        attrs["details"] = json.dumps([plan.family.details(p, plan.options) for p in points])
-    return xarray.Dataset(variables, coords, attrs)
+    if family.details is not None:
+        points = {tuple(point.items()): point for _, point in cells}.values()
+        attrs["details"] = json.dumps([family.details(point, options) for point in points])
+    return attrs
 
 
-def _coordinate(values: list[Any]) -> list[Any]:
+def coordinate(values: list[Any]) -> list[Any]:
     """Values of an axis as a file holds them: all text if one is."""
     return [str(value) for value in values] if any(isinstance(v, str) for v in values) else values
-
-
-def _approximations(plan: Plan) -> str:
-    """What in a result is not exact in law, a line each; "none" if all is."""
-    found = {
-        plan.family.approximations(cell.workflow, cell.point, plan.options) for cell in plan.cells
-    }
-    return "; ".join(sorted(found - {""})) or "none"
 
 
 class CellStore:
@@ -135,13 +140,13 @@ class CellStore:
     configuration they belong to. Without a folder nothing is kept.
     """
 
-    def __init__(self, folder: Path | None, plan: Plan):
+    def __init__(self, folder: Path | None, plan: Any):
         self.folder = folder
         if folder is None:
             return
         # Cells of another precision or of other code are not mixed with these.
         code = [str(random.float_dtype()), machine.versions(), machine.commit()]
-        config = json.dumps([configuration(plan), code], sort_keys=True)
+        config = json.dumps([plan.configuration, code], sort_keys=True)
         self.digest = hashlib.sha256(config.encode()).hexdigest()[:16]
         folder.mkdir(exist_ok=True)
 
@@ -237,10 +242,10 @@ def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> 
 
 
 def load(path: Path | str) -> xarray.Dataset:
-    """Reads a result into memory.
+    """Reads a result into memory: of a sweep, or of mixtures of real and synthetic data.
 
     Raises:
-      ValueError: there is no such file, or it is not a result of a sweep.
+      ValueError: there is no such file, or it is no such result.
       ImportError: the extra ``sweep`` is not installed.
     """
     path = Path(path)
@@ -258,11 +263,19 @@ def load(path: Path | str) -> xarray.Dataset:
             f"{path} ({error})",
             "run again",
         ) from None
-    if dataset.attrs.get("format") != FORMAT:
+    if dataset.attrs.get("format") not in (FORMAT, MIXING_FORMAT):
         raise checks.refuse(
-            "results file", f"one of format '{FORMAT}'", str(path), "make it with 'jaxcollapse run'"
+            "results file",
+            f"one of format '{FORMAT}' or '{MIXING_FORMAT}'",
+            str(path),
+            "make it with 'jaxcollapse run' or 'jaxcollapse mix'",
         )
     return dataset
+
+
+def is_mixing(dataset: xarray.Dataset) -> bool:
+    """Whether a result is one of mixtures of real and synthetic data."""
+    return {"real", "synthetic"} <= set(dataset.dims)
 
 
 def options_of(dataset: xarray.Dataset) -> dict[str, Any]:

@@ -7,10 +7,8 @@ compile in the background while earlier cells run.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,20 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcollapse import checks, results
-from jaxcollapse.chain import keys_of, make_chain, whole_seeds
-from jaxcollapse.machine import free_memory
+from jaxcollapse import checks, grids, over_seeds, results
+from jaxcollapse.chain import make_chain, whole_seeds
+from jaxcollapse.over_seeds import Program
 from jaxcollapse.tasks import as_family
 from jaxcollapse.tasks.family import TaskFamily
 from jaxcollapse.workflows import Workflow, as_workflow
 
 if TYPE_CHECKING:
     import xarray
-
-# The memory that a sweep takes unless told, of what is free: others use the machine too.
-SHARE_OF_FREE_MEMORY = 1 / 8
 
 
 class Cell(NamedTuple):
@@ -79,6 +73,21 @@ class Plan(NamedTuple):
         ]
         return [Cell(workflow, point) for workflow in self.workflows for point in points]
 
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All that decides the numbers, as JSON can hold it."""
+        return {
+            "task": self.family.name,
+            "workflow": [workflow.name for workflow in self.workflows],
+            "subsample_size": [workflow.subsample_size for workflow in self.workflows],
+            "axes": self.axes,
+            "seeds": [int(seed) for seed in self.seeds],
+            "generations": self.generations,
+            "preset": self.preset,
+            "options": results.as_json(self.options),
+            "metrics": self.metrics,
+        }
+
     def traced(self, cell: Cell) -> dict[str, Any]:
         """The parameters of a cell that change no shape."""
         return self.family.traced(cell.workflow, cell.point, self.options)
@@ -114,72 +123,29 @@ def plan(
     family = as_family(task)
     checks.one_of("preset", preset, family.presets)
     options = {"pool": "auto", **family.presets[preset], **options}
-    if set(axes) != set(family.axes):
-        raise checks.refuse(
-            f"axes of {family.name}",
-            ", ".join(family.axes),
-            ", ".join(axes) or "none",
-            "give values for each of them",
-        )
-    values = {name: _axis_values(name, axes[name]) for name in family.axes}
-    known = inspect.signature(family.make).parameters.values()
-    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known):
-        names = [parameter.name for parameter in known if parameter.name not in axes]
-        for option in options:
-            checks.one_of(f"option of {family.name}", option, names)
+    values = grids.axes_of(family, family.axes, axes)
+    grids.check_options(family, options)
     if isinstance(workflows, str):
         workflows = [workflows]
     chosen = [as_workflow(workflow) for workflow in workflows]
-    _distinct("workflow", [workflow.name for workflow in chosen])
-    if not isinstance(seeds, Iterable):
-        seeds = range(checks.whole_number("seeds", seeds))
+    grids.distinct("workflow", [workflow.name for workflow in chosen])
+    seeds = whole_seeds(grids.seed_list(seeds))
     for metric in metrics or ():
         checks.one_of("metric", metric, family.known(options))
-    if memory_limit is not None and not 0 < memory_limit < float("inf"):
-        raise checks.refuse(
-            "memory limit", "more than 0, finite", memory_limit, "change it or leave it out"
-        )
     checked = Plan(
         family=family,
         workflows=chosen,
         axes=values,
-        seeds=whole_seeds(_distinct("seed", seeds)),
+        seeds=seeds,
         generations=checks.whole_number("generations", generations),
         options=options,
         preset=preset,
         metrics=list(metrics or family.known(options)),
-        memory_limit=(memory_limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count(),
+        memory_limit=grids.bytes_a_device(memory_limit),
     )
     for cell in checked.cells:
         family.check(cell.workflow, cell.point, options, checked.generations)
     return checked
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's as Python's own, which labels and files take."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _axis_values(name: str, values: Iterable[Any]) -> list[Any]:
-    """Distinct numbers and names, also when they are written out in a file."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise checks.refuse(f"values of {name}", "a list", repr(values), f"write [{values!r}]")
-    plain = [_plain(value) for value in values]
-    for value in plain:
-        if not isinstance(value, int | float | str):
-            raise checks.refuse(name, "numbers or names", type(value).__name__, "give those")
-    if any(isinstance(value, str) for value in plain):
-        _distinct(name, map(str, plain))
-    return _distinct(name, plain)
-
-
-def _distinct(name: str, values: Iterable[Any]) -> list[Any]:
-    values = list(values)
-    repeated = [value for value, times in Counter(values).items() if times > 1]
-    if not values or repeated:
-        got = f"{repeated[0]!r} twice" if repeated else "none"
-        raise checks.refuse(name, "at least one value, each once", got, "correct the list")
-    return values
 
 
 class Progress(NamedTuple):
@@ -234,14 +200,6 @@ def sweep(
         task, workflows, axes, seeds, generations, preset, metrics, memory_limit, **options
     )
     return run(checked)
-
-
-class Program(NamedTuple):
-    """A compiled function of seeds ``[chunk]`` and traced axes, for all cells of one shape."""
-
-    call: Callable[[np.ndarray, dict[str, Any]], dict[str, np.ndarray]]
-    chunk: int
-    seconds: float
 
 
 def run(
@@ -309,63 +267,30 @@ def run(
 
 
 def _call(program: Program, seeds: np.ndarray, traced: dict[str, Any]) -> dict[str, np.ndarray]:
-    """One chunk, filled up with copies of its last seed."""
-    padded = np.pad(seeds, (0, program.chunk - seeds.size), mode="edge")
-    return {name: value[: seeds.size] for name, value in program.call(padded, traced).items()}
+    return over_seeds.call(program, seeds, traced)
 
 
 def _compile(plan: Plan, cell: Cell, x64: bool) -> Program:
-    with jax.enable_x64(x64):
-        return _compile_here(plan, cell)
-
-
-def _compile_here(plan: Plan, cell: Cell) -> Program:
-    start = time.perf_counter()
-    mesh = Mesh(np.asarray(jax.devices()), ("seed",))
-    by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()
-    chunk = _chunk(plan, cell, jax.device_count())
-
-    def chains(seeds, traced):
-        chain, keys = plan.chain(cell, traced), keys_of(seeds)
-        sequential = jax.default_backend() in plan.family.sequential_on
-        metrics = jax.lax.map(chain, keys) if sequential else jax.vmap(chain)(keys)
+    def chain(key, traced):
+        metrics = plan.chain(cell, traced)(key)
         for name in plan.metrics:
             checks.one_of("metric of the chains", name, metrics)
         return {name: metrics[name] for name in plan.metrics}
 
-    sharded = jax.shard_map(
-        chains, mesh=mesh, in_specs=(by_seed, everywhere), out_specs=by_seed, check_vma=False
-    )
-
-    def place(seeds, traced):
-        scalars = jax.tree.map(_array, traced)
-        return jax.device_put(
-            (seeds, scalars), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
+    with jax.enable_x64(x64):
+        return over_seeds.compile_over_seeds(
+            chain,
+            plan.seeds,
+            plan.traced(cell),
+            _chunk(plan, cell, jax.device_count()),
+            sequential=jax.default_backend() in plan.family.sequential_on,
         )
-
-    example = place(np.resize(plan.seeds, chunk), plan.traced(cell))
-    compiled = jax.jit(sharded).lower(*example).compile()
-
-    def call(seeds, traced):
-        return {name: np.asarray(x) for name, x in compiled(*place(seeds, traced)).items()}
-
-    return Program(call, chunk, time.perf_counter() - start)
-
-
-def _array(value: Any) -> np.ndarray:
-    """A number as an array of the precision in use; an array as it is."""
-    if isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value)
-    return np.asarray(value, jnp.result_type(type(value)))
 
 
 def _chunk(plan: Plan, cell: Cell, devices: int) -> int:
     """Seeds a call: as many as fit in memory, in few chunks of equal size."""
-    fitting = max(1, int(plan.memory_limit / _chain_bytes(plan, cell)))
-    # A power of two, so that the program does not change with every change of the free memory.
-    fitting = 2 ** (fitting.bit_length() - 1) * devices
-    chunks = -(-plan.seeds.size // fitting)
-    return -(-plan.seeds.size // (chunks * devices)) * devices
+    fitting = plan.memory_limit / _chain_bytes(plan, cell)
+    return over_seeds.chunk_size(plan.seeds.size, fitting, devices)
 
 
 def _chain_bytes(plan: Plan, cell: Cell) -> float:
@@ -381,9 +306,7 @@ def _chain_bytes(plan: Plan, cell: Cell) -> float:
         return state, (batch, truth), jax.tree.leaves(noise)
 
     shapes = jax.eval_shape(start, jax.eval_shape(jax.random.key, 0))
-    state, batch, noise = (
-        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part)) for part in shapes
-    )
+    state, batch, noise = map(over_seeds.tree_bytes, shapes)
     metrics = 8 * plan.generations * len(plan.metrics)
     fit = plan.family.fit_bytes(cell.point, plan.options)
     return fit + 1.1 * state + 8 * batch + 2 * (plan.generations + 1) * noise + metrics

@@ -18,7 +18,7 @@ from jaxcollapse import checks, random, theory
 from jaxcollapse.chain import Task
 from jaxcollapse.metrics import Metric
 from jaxcollapse.pools import POOLS, points_pool, statistics_pool
-from jaxcollapse.tasks.family import Summary, TaskFamily
+from jaxcollapse.tasks.family import Mixing, Summary, TaskFamily
 
 # Parameters ---------------------------------------------------------------------------------
 
@@ -29,10 +29,12 @@ class Truth(NamedTuple):
     Attributes:
       entropy: in nats.
       heterozygosity: ``1 - sum p^2``, the probability that two draws differ.
+      probabilities: p, ``[K]``.
     """
 
     entropy: float
     heterozygosity: float
+    probabilities: np.ndarray
 
 
 def real_probabilities(num_outcomes: int, exponent: float = 0.0) -> np.ndarray:
@@ -76,6 +78,7 @@ def evaluate(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
       ``entropy_ratio``: ``-sum p log p`` over that of the real distribution.
       ``outcomes_left``: how many outcomes have a count.
       ``heterozygosity_ratio``: ``1 - sum p^2`` over that of the real distribution.
+      ``squared_error``: ``sum (p - p_0)^2`` from the real distribution.
     """
     dtype = random.float_dtype()
     present = counts > 0
@@ -87,6 +90,7 @@ def evaluate(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
         "entropy_ratio": entropy / truth.entropy,
         "outcomes_left": jnp.sum(present, dtype=dtype),
         "heterozygosity_ratio": heterozygosity / truth.heterozygosity,
+        "squared_error": jnp.sum((p - truth.probabilities) ** 2),
     }
 
 
@@ -94,6 +98,7 @@ METRICS = {
     "entropy_ratio": Metric("Entropy, fitted / real", "1"),
     "outcomes_left": Metric("Outcomes left", "outcomes", scale="log"),
     "heterozygosity_ratio": Metric("Heterozygosity, fitted / real", "1"),
+    "squared_error": Metric("Squared error of the probabilities", "1", scale="log"),
 }
 ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outcome is left
 
@@ -137,7 +142,11 @@ def task(num_outcomes: int, num_samples: int, exponent: float = 0.0, pool: str =
         raise checks.refuse("exponent", "a finite number of at least 0", exponent, "change it")
     p = real_probabilities(num_outcomes, exponent)
     dtype = random.float_dtype()
-    truth = Truth(dtype.type(-np.sum(p * np.log(p))), dtype.type(np.sum(p * (1 - p))))
+    truth = Truth(
+        entropy=dtype.type(-np.sum(p * np.log(p))),
+        heterozygosity=dtype.type(np.sum(p * (1 - p))),
+        probabilities=p.astype(dtype),
+    )
     # Words of 32 bits against thresholds of as many: every probability is right to within 2**-32.
     thresholds = np.floor(np.cumsum(p)[:-1] * 2.0**32).clip(0, 2.0**32 - 1).astype(np.uint32)
 
@@ -167,6 +176,10 @@ def task(num_outcomes: int, num_samples: int, exponent: float = 0.0, pool: str =
     return points if pool == "points" else points._replace(statistics=statistics)
 
 
+def _heterozygosity(num_outcomes: int, options: Mapping) -> float:
+    return float(1 - np.sum(real_probabilities(num_outcomes, options.get("exponent", 0.0)) ** 2))
+
+
 def _theory(metric, workflow, generation, options, num_outcomes, num_samples):
     return theory.categorical_metric(
         metric,
@@ -175,7 +188,16 @@ def _theory(metric, workflow, generation, options, num_outcomes, num_samples):
         num_outcomes,
         num_samples,
         uniform=options.get("exponent", 0.0) == 0,
+        heterozygosity=_heterozygosity(num_outcomes, options),
     )
+
+
+def _mixture_theory(metric, counts, source, options, num_outcomes):
+    if metric != "squared_error":
+        return None
+    real, synthetic, available = counts
+    error = theory.mixture_mean_error(real, synthetic, available, source)
+    return _heterozygosity(num_outcomes, options) * error
 
 
 FAMILY = TaskFamily(
@@ -189,4 +211,5 @@ FAMILY = TaskFamily(
     presets={"corrected": {"exponent": 0.0}, "authors": {"exponent": 0.0}},
     summaries=absorption,
     most_rows=2**31 - 1,  # counts are of 32 bits
+    mixing=Mixing(loss="squared_error", theory=_mixture_theory),
 )

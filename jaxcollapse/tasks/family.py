@@ -25,6 +25,24 @@ class Summary(NamedTuple):
     long_name: str
 
 
+class Mixing(NamedTuple):
+    """What a grid of mixtures of real and synthetic data needs to know of a task.
+
+    Attributes:
+      loss: the metric that says how good a fit is; None for the first of the family's.
+      options: of the task, where they are not given.
+      fewest_rows: ``fewest_rows(point, options)``, how many rows a fit needs.
+      theory: ``theory(metric, (R, M, A), source, options, **axes)``, the mean over seeds known in
+        closed form, from arrays of numbers of real, synthetic and available points, or None. NaN
+        where it is not known.
+    """
+
+    loss: str | None = None
+    options: Mapping[str, Any] = {}
+    fewest_rows: Callable[[Mapping, Mapping], int] = lambda *given: 1
+    theory: Callable[..., np.ndarray | None] = lambda *given, **axes: None
+
+
 class TaskFamily(NamedTuple):
     """A task with its parameters left open.
 
@@ -55,6 +73,7 @@ class TaskFamily(NamedTuple):
       fit_bytes: ``fit_bytes(point, options)``, memory that a fit needs beside its data.
       sequential_on: platforms where seeds run one after another on a device, since mapping them
         would gain nothing and take their memory together.
+      mixing: what mixtures of real and synthetic data need.
     """
 
     name: str
@@ -72,6 +91,7 @@ class TaskFamily(NamedTuple):
     details: Callable[[Mapping, Mapping], Any] | None = None
     fit_bytes: Callable[[Mapping, Mapping], float] = lambda *given: 0.0
     sequential_on: tuple[str, ...] = ()
+    mixing: Mixing = Mixing()
 
     @property
     def labels(self) -> dict[str, Metric]:

@@ -30,8 +30,8 @@ from jaxcollapse.affine import (
 )
 from jaxcollapse.chain import Task
 from jaxcollapse.framed import Batch, fitted, framed_pool, real_model
-from jaxcollapse.pools import POOLS, points_pool, statistics_pool
-from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.pools import POOLS, counted, points_pool, statistics_pool
+from jaxcollapse.tasks.family import Mixing, TaskFamily
 from jaxcollapse.workflows import Workflow
 
 # Parameters ---------------------------------------------------------------------------------
@@ -94,28 +94,50 @@ def fit(points: jax.Array, ddof: float = 0) -> Gaussian:
     return fit_points(points, jnp.ones(rows, bool), ddof, fewest=rows)
 
 
-def fit_points(points: jax.Array, mask: jax.Array, ddof: float, fewest: int) -> Gaussian:
-    """``fit`` to the rows with ``mask`` True, which are at least ``fewest``.
+def fit_points(
+    points: jax.Array, mask: jax.Array, ddof: float, fewest: int, count: Any = None
+) -> Gaussian:
+    """``fit`` to the rows with ``mask`` True, which lie in the span of no fewer than ``fewest``.
 
-    They may lie in the span of ``fewest`` points (what a model of N <= D points makes does), so
-    the covariance has the rank of that many.
+    What a model of N <= D points makes lies in the span of these, so the covariance has the rank
+    of that many.
+
+    Args:
+      points: ``[R, D]``.
+      mask: bool ``[R]``.
+      ddof: see ``fit``.
+      fewest: N, static.
+      count: how many rows count, may be traced, where they may be fewer than ``fewest``.
     """
     dim = points.shape[1]
     weight = mask.astype(points.dtype)
-    count = jnp.sum(weight)
-    mean = weight @ points / count
+    total = jnp.sum(weight)
+    mean = weight @ points / total
     centred = (points - mean[None, :]) * weight[:, None]
-    if dim == 1:
-        factor = jnp.linalg.norm(centred, axis=0, keepdims=True)
-    elif fewest >= 2 * dim:
-        factor = jnp.linalg.cholesky(centred.T @ centred)
-    else:
+    spanned = fewest if count is None else jnp.minimum(count, np.int32(fewest))
+
+    def by_scatter(centred):
+        return jnp.linalg.cholesky(centred.T @ centred)
+
+    def by_rows(centred):
         # The scatter of few points is too ill-conditioned to be formed; a QR needs no scatter.
         upper = jnp.linalg.qr(centred, mode="r")
         upper = jnp.pad(upper, ((0, dim - upper.shape[0]), (0, 0)))
         factor = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)[None, :]
-        factor = jnp.where((jnp.arange(dim) < fewest - 1)[None, :], factor, 0.0)
-    return from_factor(mean, factor / jnp.sqrt(count - ddof))
+        return jnp.where((jnp.arange(dim, dtype=np.int32) < spanned - 1)[None, :], factor, 0.0)
+
+    def by_few_rows(centred):
+        return by_rows(centred.at[counted(mask, 2 * dim)].get(mode="fill", fill_value=0))
+
+    if dim == 1:
+        factor = jnp.linalg.norm(centred, axis=0, keepdims=True)
+    elif fewest < 2 * dim:
+        factor = by_rows(centred)
+    elif count is None:
+        factor = by_scatter(centred)
+    else:
+        factor = jax.lax.cond(count >= 2 * dim, by_scatter, by_few_rows, centred)
+    return from_factor(mean, factor / jnp.sqrt(total - ddof))
 
 
 def fit_moments(moments: Moments, ddof: float) -> Gaussian:
@@ -139,6 +161,8 @@ def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, 
       ``log_det_ratio``: ``log det S - log det S0`` in nats, on the support of S0; -inf where S is
       singular there.
       ``wasserstein2``: the Wasserstein-2 distance, in the units of the data.
+      ``kl``: ``KL(real || fitted)`` in nats, how far the fitted law's cross-entropy on real data is
+      above the entropy of these, on the support of S0; inf where S is singular there.
 
     Args:
       truth: the real distribution.
@@ -167,7 +191,28 @@ def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, 
         "trace_ratio": jnp.sum(image**2) / trace_real,
         "log_det_ratio": model.log_det,
         "wasserstein2": metrics.safe_sqrt(squared_error_of_mean + transport),
+        "kl": kl_from_standard(model),
     }
+
+
+def kl_from_standard(model: Gaussian) -> jax.Array:
+    """``KL(N(0, I) || model)`` in nats; inf where the model is singular.
+
+    ``(tr S^-1 + m' S^-1 m - D + log det S) / 2`` with the inverse of L by its parts: of its
+    diagonal ``exp(-l)`` what nearly cancels is summed first, ``expm1(-2 l) + 2 l``.
+    """
+    dim = model.mean.shape[0]
+    right = jnp.concatenate([jnp.eye(dim, dtype=model.mean.dtype), model.mean[:, None]], axis=1)
+    solved = jax.scipy.linalg.solve_triangular(
+        model.unit_factor, right, lower=True, unit_diagonal=True
+    )
+    log_diagonal = jnp.where(jnp.isneginf(model.log_diagonal), 0.0, model.log_diagonal)
+    beside = solved - jnp.eye(dim, dim + 1, dtype=solved.dtype)
+    whitened = jnp.exp(-log_diagonal)[:, None] * beside
+    squares = jnp.where(beside == 0, 0.0, whitened**2)
+    on_diagonal = jnp.expm1(-2.0 * log_diagonal) + 2.0 * log_diagonal
+    kl = 0.5 * (jnp.sum(squares) + jnp.sum(on_diagonal))
+    return jnp.where(jnp.isneginf(model.log_det), jnp.inf, kl)
 
 
 METRICS = {
@@ -184,6 +229,7 @@ METRICS = {
     "wasserstein2": metrics.Metric(
         "Wasserstein-2 distance to the real law", "data units", scale="log"
     ),
+    "kl": metrics.Metric("KL divergence from the real law", "nats", infinite=True, scale="log"),
 }
 
 # Task ---------------------------------------------------------------------------------------
@@ -253,7 +299,8 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     def fit_view(key, view):
         points = view.content
         fewest = min(size(), points.data.shape[0])
-        return fitted(view.frame, fit_points(points.data, points.mask, ddof, fewest))
+        model = fit_points(points.data, points.mask, ddof, fewest, points.count)
+        return fitted(view.frame, model)
 
     def sample_batch(key, model):
         return Batch(model, random.normal_points(key, size(), dim))
@@ -331,15 +378,29 @@ def _traced(workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, 
     return {} if on_points else {"num_samples": point["num_samples"]}
 
 
-def _theory(metric, workflow, generation, options, dim, num_samples):
+def _real_trace_and_rank(options: Mapping[str, Any], dim: int) -> tuple[float, int]:
     cov = options.get("cov")
     root = np.asarray(square_root(None if cov is None else np.asarray(cov), dim), np.float64)
-    real_trace = dim * root**2 if root.ndim == 0 else np.sum(root**2)
-    rank = dim if root.ndim == 0 else root.shape[1]
+    trace = dim * root**2 if root.ndim == 0 else np.sum(root**2)
+    return float(trace), dim if root.ndim == 0 else root.shape[1]
+
+
+def _theory(metric, workflow, generation, options, dim, num_samples):
+    trace, rank = _real_trace_and_rank(options, dim)
     ddof = options["ddof"]
-    return theory.gaussian_metric(
-        metric, workflow, generation, rank, num_samples, ddof, float(real_trace)
-    )
+    return theory.gaussian_metric(metric, workflow, generation, rank, num_samples, ddof, trace)
+
+
+def _mixture_theory(metric, counts, source, options, dim):
+    real, synthetic, available = counts
+    trace, rank = _real_trace_and_rank(options, dim)
+    if metric == "squared_error_of_mean":
+        error = theory.mixture_mean_error(real, synthetic, available, source, options["ddof"])
+        return trace * error
+    if metric == "kl" and options["ddof"] in (0, 1):
+        known = theory.gaussian_first_fit_kl(real, rank, options["ddof"])
+        return np.where(synthetic == 0, known, np.nan)
+    return None
 
 
 FAMILY = TaskFamily(
@@ -353,4 +414,10 @@ FAMILY = TaskFamily(
     theory=_theory,
     # The published experiments divide by N too; their plots differ (see plotting).
     presets={"corrected": {"ddof": 0}, "authors": {"ddof": 0}},
+    mixing=Mixing(
+        loss="kl",
+        # A covariance of full rank, and a divisor above 0.
+        fewest_rows=lambda point, options: max(point["dim"], int(options["ddof"])) + 1,
+        theory=_mixture_theory,
+    ),
 )

@@ -23,7 +23,7 @@ from jaxcollapse.chain import Task
 from jaxcollapse.least_squares import minimum_norm, pseudo_inverse, repeated_rows
 from jaxcollapse.metrics import Metric
 from jaxcollapse.pools import POOLS, Points, Pool, points_pool, statistics_pool
-from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.tasks.family import Mixing, TaskFamily
 from jaxcollapse.workflows import Workflow
 
 # Parameters ---------------------------------------------------------------------------------
@@ -152,6 +152,11 @@ class FixedView(NamedTuple):
         """The share of real data."""
         return self.targets.share
 
+    @property
+    def mask(self) -> jax.Array:
+        """The rows that count, of a view of rows."""
+        return self.targets.mask
+
 
 def _fixed_pool(inner: Pool, design: jax.Array) -> Pool:
     """A pool of targets that shows the design with them."""
@@ -160,6 +165,7 @@ def _fixed_pool(inner: Pool, design: jax.Array) -> Pool:
         inner.add,
         all=lambda state: FixedView(design, inner.all(state)),
         draw=lambda key, state, size: FixedView(design, inner.draw(key, state, size)),
+        mix=lambda key, state, *counts: FixedView(design, inner.mix(key, state, *counts)),
     )
 
 
@@ -239,9 +245,13 @@ def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, n
     def fit_view(key, view):
         if fixed:
             count, total = _seen_rows(view.targets, size())
-            rows = jnp.sum(view.targets.mask, dtype=np.int32)
+            rows = view.targets.count
+            rows = jnp.sum(view.mask, dtype=np.int32) if rows is None else rows
             return repeated_rows(view.design, count, total, rows), view.design
         inputs, targets = view.data
+        if view.count is not None:
+            once = view.mask.astype(targets.dtype)
+            return repeated_rows(inputs, once, once * targets, view.count, distinct=True), None
         rank = jnp.minimum(jnp.sum(view.mask, dtype=np.int32), np.int32(dim))
         kept = jnp.where(view.mask[:, None], inputs, 0.0), jnp.where(view.mask, targets, 0.0)
         return minimum_norm(*kept, rank), None
@@ -329,4 +339,6 @@ FAMILY = TaskFamily(
     work=lambda dim, noise_variance, num_samples: 20.0 + dim * min(num_samples, 4 * dim),
     theory=_theory,
     presets={"corrected": {"design": "fixed"}, "authors": {"design": "fixed"}},
+    # Of a mixture each example is a new one.
+    mixing=Mixing(options={"design": "fresh"}),
 )

@@ -4,6 +4,7 @@ from jaxcollapse.theory.categorical import (
     categorical_absorption_time,
     categorical_heterozygosity,
     categorical_metric,
+    categorical_squared_error,
     categorical_survivors,
 )
 from jaxcollapse.theory.gaussian import (
@@ -14,6 +15,7 @@ from jaxcollapse.theory.gaussian import (
     gaussian_accumulate_subsample_variance,
     gaussian_accumulate_variance,
     gaussian_accumulate_variance_limit,
+    gaussian_first_fit_kl,
     gaussian_fixed_real_mean_error,
     gaussian_fresh_real_mean_error,
     gaussian_metric,
@@ -32,6 +34,9 @@ from jaxcollapse.theory.kde import (
 from jaxcollapse.theory.linear_regression import (
     regression_error,
 )
+from jaxcollapse.theory.mixing import (
+    mixture_mean_error,
+)
 from jaxcollapse.theory.workflows import (
     share_of_real_data,
 )
@@ -42,12 +47,14 @@ __all__ = [
     "categorical_absorption_time",
     "categorical_heterozygosity",
     "categorical_metric",
+    "categorical_squared_error",
     "categorical_survivors",
     "gaussian_accumulate_mean_error",
     "gaussian_accumulate_subsample_mean_error",
     "gaussian_accumulate_subsample_variance",
     "gaussian_accumulate_variance",
     "gaussian_accumulate_variance_limit",
+    "gaussian_first_fit_kl",
     "gaussian_fixed_real_mean_error",
     "gaussian_fresh_real_mean_error",
     "gaussian_metric",
@@ -60,6 +67,7 @@ __all__ = [
     "kde_metric",
     "kde_replace_pool_variance",
     "kde_second_moment",
+    "mixture_mean_error",
     "regression_error",
     "share_of_real_data",
 ]

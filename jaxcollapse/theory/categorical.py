@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxcollapse.theory.gaussian import GAUSSIAN_VARIANCE
+from jaxcollapse.theory.gaussian import GAUSSIAN_MEAN_ERROR, GAUSSIAN_VARIANCE
 
 
 def categorical_heterozygosity(workflow: str, t: ArrayLike, n: ArrayLike) -> np.ndarray | None:
@@ -17,6 +17,17 @@ def categorical_heterozygosity(workflow: str, t: ArrayLike, n: ArrayLike) -> np.
     """
     formula = GAUSSIAN_VARIANCE.get(workflow)
     return None if formula is None else formula(t, n, 0)
+
+
+def categorical_squared_error(
+    workflow: str, t: ArrayLike, n: ArrayLike, heterozygosity: float
+) -> np.ndarray | None:
+    """``E sum (p_t - p_0)^2``: ``H_0 = 1 - sum p_0^2`` times the Gaussian's mean error, ddof 0.
+
+    Frequencies are means of indicators, whose variances sum to ``H_0``.
+    """
+    formula = GAUSSIAN_MEAN_ERROR.get(workflow)
+    return None if formula is None else heterozygosity * formula(t, n, 0)
 
 
 def categorical_absorption_time(n: ArrayLike, num_outcomes: int) -> np.ndarray:
@@ -71,8 +82,25 @@ def categorical_metric(
     num_outcomes: int,
     num_samples: int,
     uniform: bool = True,
+    heterozygosity: float | None = None,
 ) -> np.ndarray | None:
-    """The mean over seeds of a metric of the categorical task, or None where none is known."""
+    """The mean over seeds of a metric of the categorical task, or None where none is known.
+
+    Args:
+      metric: its name.
+      workflow: its name.
+      t: generations, any shape.
+      num_outcomes: K.
+      num_samples: N.
+      uniform: whether the real distribution is.
+      heterozygosity: ``1 - sum p^2`` of the real distribution, needed where it is not uniform.
+    """
+    if metric == "squared_error":
+        if uniform:
+            heterozygosity = 1 - 1 / num_outcomes
+        if heterozygosity is None:
+            return None
+        return categorical_squared_error(workflow, t, num_samples, heterozygosity)
     if metric == "heterozygosity_ratio":
         return categorical_heterozygosity(workflow, t, num_samples)
     if workflow != "replace" or not uniform:

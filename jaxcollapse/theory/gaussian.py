@@ -95,6 +95,19 @@ def gaussian_replace_det_ratio(t: ArrayLike, n: ArrayLike, dim: int) -> np.ndarr
     return factors.prod(axis=-1) ** t
 
 
+def gaussian_first_fit_kl(n: ArrayLike, dim: int, ddof: int = 0) -> np.ndarray:
+    """``E KL(real || fitted)`` in nats of a Gaussian fitted to N real points, for ``N > D + 2``.
+
+    ``[D (N - ddof) (1 + 1/N) / (N - D - 2) - D + E log det S / det S_0] / 2``: the mean of an
+    inverse Wishart matrix, and the drift of a log-determinant. Infinite for ``N <= D + 2``.
+    """
+    n = np.asarray(n, np.float64)
+    excess = n - dim - 2
+    inverse = dim * (n - ddof) * (1 + 1 / n) / np.where(excess > 0, excess, np.nan)
+    kl = 0.5 * (inverse - dim + gaussian_replace_log_det_drift(n, dim, ddof))
+    return np.where(excess > 0, kl, np.inf)
+
+
 # Accumulate -----------------------------------------------------------------------------------
 
 
@@ -239,7 +252,8 @@ def gaussian_metric(
     """The mean over seeds of a metric of the Gaussian task, or None where none is known.
 
     Args:
-      metric: ``squared_error_of_mean``, ``trace_ratio``, or ``log_det_ratio`` (under replace).
+      metric: ``squared_error_of_mean``, ``trace_ratio``, or ``log_det_ratio`` (under replace);
+        ``kl`` where t is 1 alone.
       workflow: its name.
       t: generations, any shape.
       dim: D.
@@ -256,4 +270,6 @@ def gaussian_metric(
         return trace * GAUSSIAN_MEAN_ERROR[workflow](t, num_samples, ddof)
     if metric == "log_det_ratio" and workflow == "replace":
         return np.asarray(t) * gaussian_replace_log_det_drift(num_samples, dim, ddof)
+    if metric == "kl" and np.all(np.asarray(t) == 1):
+        return np.full(np.shape(t), gaussian_first_fit_kl(num_samples, dim, ddof))
     return None
