@@ -9,7 +9,8 @@ embedded stories is fine-tuned on it. ``helpsteer2`` are 849 real conversations,
 ``helpsteer2/helpsteer_pref.jsonl`` in the folder that JAXCOLLAPSE_DATA names, or in
 ``../shared/data``, of which 100 are held out, and a real model, ``stories260K`` there; it is left
 out where there is none. That model is too small to learn the form of a conversation from so few, so
-it publishes whatever it samples.
+it publishes whatever it samples; and as its tokens are of two or three letters, conversations are
+cut after 256 of them, and 400 of the others are what each generation has.
 """
 
 from __future__ import annotations
@@ -61,10 +62,13 @@ def sweeps(quick, preset):
         real = Dialogue(
             weights=str(folder / "stories260K"),
             data=str(folder / CONVERSATIONS),
+            context=256,
+            longer="cut",
             test_documents=100,
             preset=preset,
         )
-        sizes = sizes if quick else {"generations": 5, "seeds": 4, "documents": None}
+        if not quick:
+            sizes = {"generations": 5, "seeds": 3, "documents": 400, "epochs": 1}
         plans["helpsteer2"] = partial(some, real, format="text", **sizes)
     return plans
 

@@ -1,17 +1,24 @@
-"""``jaxcollapse lm finetune``."""
+"""``jaxcollapse lm finetune | mix``."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jaxcollapse import checks, cli, lm_cli, results
-from jaxcollapse.lm_options import Dialogue, Finetune
+from jaxcollapse.lm_options import Dialogue, Finetune, Mix
 from jaxcollapse.sweep import Plan
 from jaxcollapse.sweep import plan as plan_sweep
+
+if TYPE_CHECKING:
+    import xarray
 
 DEFAULT_MODEL = "tiny-gemma2"
 AT_THE_HUB = {
@@ -23,7 +30,7 @@ CONTEXT, EMBEDDED_CONTEXT = 512, 128
 
 
 def finetune(args: Finetune) -> None:
-    """``jaxcollapse lm finetune``."""
+    """``jaxcollapse lm finetune | mix``."""
     checks.require("matplotlib", "plot").use("Agg")
     check(args)
     mesh = mesh_of(args.dialogue, len(args.workflow) * len(cli.parse_seeds(args.seeds)))
@@ -119,8 +126,8 @@ def corpus_of(dialogue: Dialogue, tokenizer: Any) -> tuple[Any, Any]:
     return corpus, language_model.text_data(corpus, context, dialogue.loss_on)
 
 
-def plan_of(args: Finetune) -> tuple[Plan, Any]:
-    """The plan of a run, and its corpus."""
+def task_options(args: Finetune | Mix) -> tuple[Any, dict[str, Any]]:
+    """The corpus, and the options of the task."""
     dialogue = args.dialogue
     options = {**dialogue.options(), **args.options(), **args.training.options()}
     param_dtype = options.get("param_dtype") or (
@@ -128,16 +135,20 @@ def plan_of(args: Finetune) -> tuple[Plan, Any]:
     )
     base, tokenizer = base_of(dialogue, param_dtype)
     corpus, data = corpus_of(dialogue, tokenizer)
+    return corpus, {"data": data, "base": base, **dataclasses.asdict(args.sampling), **options}
+
+
+def plan_of(args: Finetune) -> tuple[Plan, Any]:
+    """The plan of a run, and its corpus."""
+    corpus, options = task_options(args)
+    documents = documents_of(args.num_samples, args.dialogue, options["data"])
     plan = plan_sweep(
         "fine-tuning",
         cli.workflows_of(args.workflow, args.subsample_size),
-        {"model": [base.name], "num_samples": [documents_of(args.num_samples, dialogue, data)]},
+        {"model": [options["base"].name], "num_samples": [documents]},
         cli.parse_seeds(args.seeds),
         args.generations,
-        dialogue.preset,
-        data=data,
-        base=base,
-        **dataclasses.asdict(args.sampling),
+        args.dialogue.preset,
         **options,
     )
     return plan, corpus
@@ -150,3 +161,106 @@ def documents_of(asked: int | None, dialogue: Dialogue, data: Any) -> int:
     if dialogue.data is None:
         return min(data.available, lm_cli.EMBEDDED_DOCUMENTS)
     return data.available
+
+
+# Mix ----------------------------------------------------------------------------------------
+
+
+def mix(args: Mix) -> None:
+    """``jaxcollapse lm mix``."""
+    checks.require("matplotlib", "plot").use("Agg")
+    from jaxcollapse.mixing import command
+
+    out = args.out / "mixing.nc"
+    if args.out.is_dir():
+        results.check_output(out, (".nc",), args.overwrite)
+    lm_cli.check_training(args.training)
+    check_dialogue(args.dialogue)
+    seeds = cli.parse_seeds(args.seeds)
+    mesh = mesh_of(args.dialogue, len(seeds))
+    plan, corpus = mix_plan_of(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    dataset = run_mixing(plan, corpus, args.out, args.synthetic_data, args.checkpoint_steps, mesh)
+    results.save(dataset, out, args.overwrite)
+    command.show_and_draw(dataset, out)
+    print(*command.outputs(out), sep="\n")
+
+
+def mix_plan_of(args: Mix) -> tuple[Any, Any]:
+    """The plan of a grid of mixtures, and its corpus."""
+    from jaxcollapse.mixing import grid
+
+    corpus, options = task_options(args)
+    data = options["data"]
+    metrics = ["nll", "excess_nll"] if data.has_reference else ["nll"]
+    plan = grid.plan(
+        "fine-tuning",
+        {"model": [options["base"].name]},
+        args.real,
+        args.synthetic,
+        documents_of(args.num_samples, args.dialogue, data),
+        cli.parse_seeds(args.seeds),
+        "all",
+        args.dialogue.preset,
+        metrics,
+        metrics[-1],
+        **options,
+    )
+    return plan, corpus
+
+
+def run_mixing(
+    plan: Any,
+    corpus: Any,
+    out: Path,
+    synthetic_data: Path | None = None,
+    checkpoint_steps: int = 500,
+    mesh: Any = None,
+) -> xarray.Dataset:
+    """Runs a grid of mixtures in a folder, with an estimate before and a progress bar."""
+    from jaxcollapse import host
+    from jaxcollapse.mixing import grid
+    from jaxcollapse.tasks.language_model_setup import setup
+
+    cli.enable_compilation_cache()
+    (cell,) = plan.cells
+    point = tuple(plan.point(cell).items())
+    programs = host.Programs(setup(**dict(point), **plan.options), mesh)
+    host.claim_folder(out, {point: programs})
+    counts = host.Counts(plan.real, plan.synthetic, plan.seeds)
+    synthetic, kind = None, f"synthetic-{max(counts.synthetic)}"
+    if synthetic_data is not None:
+        synthetic, digest = read_synthetic(synthetic_data, corpus.tokenizer, programs.made, counts)
+        kind = f"synthetic-{synthetic_data.stem}-{digest[:8]}"
+    folder = out / host.point_folder(point) / kind
+    mixing = host.Mixing(programs, counts, corpus, folder, point, checkpoint_steps=checkpoint_steps)
+    lm_cli.tell_memory({point: programs}, f"{len(counts.mixtures)} mixtures for each seed")
+    expected = lm_cli.tell_time(host.estimate_mixing(mixing, teach=synthetic is None))
+    start = time.perf_counter()
+    with lm_cli.lm_progress(expected) as report, host.CompileClock() as clock:
+        arrays = dataclasses.replace(mixing, tell=report).run(synthetic)
+    seconds = time.perf_counter() - start
+    values = {name: arrays[name] for name in plan.metrics}
+    values[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
+    return grid.dataset(plan, [values], clock.seconds, seconds, clock.programs)
+
+
+def read_synthetic(path: Path, tokenizer: Any, made: Any, counts: Any) -> tuple[Any, str]:
+    """Synthetic conversations from a file, and a digest of them.
+
+    Raises:
+      ValueError: the file holds fewer that fit the context than are to be mixed.
+    """
+    from jaxcollapse.datasets import conversations
+
+    documents = conversations.read(path, tokenizer)
+    documents = documents.take(np.flatnonzero(documents.lengths <= made.data.context))
+    if documents.count < max(counts.synthetic):
+        raise checks.refuse(
+            "synthetic",
+            f"at most the {documents.count} conversations of {path} that fit the context of "
+            f"{made.data.context} tokens",
+            f"{max(counts.synthetic)}, more data than exist",
+            "lower it or bring more",
+        )
+    return documents, hashlib.sha256(documents.tokens.tobytes()).hexdigest()

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxcollapse import checks, cli, results
 from jaxcollapse.chain import whole_seeds
-from jaxcollapse.lm_options import Evaluate, Finetune, Generate, Pretrain, Training
+from jaxcollapse.lm_options import Evaluate, Finetune, Generate, Mix, Pretrain, Training
 from jaxcollapse.machine import free_memory
 from jaxcollapse.sweep import Plan
 from jaxcollapse.sweep import plan as plan_sweep
@@ -31,6 +31,7 @@ EMBEDDED_DOCUMENTS = 700  # of the embedded stories, unless one asks for more
 COMMANDS: dict[str, type] = {
     "lm pretrain": Pretrain,
     "lm finetune": Finetune,
+    "lm mix": Mix,
     "lm generate": Generate,
     "lm evaluate": Evaluate,
 }
@@ -150,15 +151,28 @@ def run_on_host(
     host.claim_folder(out, programs)
     chains = len(plan.cells) * plan.seeds.size
     together = 1 if mesh is not None else min(jax.local_device_count(), chains)
+    tell_memory(programs, f"{chains} chains, {together} at a time")
+    expected = tell_time(host.estimate(plan, programs))
+    with lm_progress(expected) as report:
+        return host.run(plan, corpus, out, programs, report, checkpoint_steps, keep_weights)
+
+
+def tell_memory(programs: Any, what: str) -> None:
+    """Says what training takes on each device, and what is free there."""
+    from jaxcollapse import host
+
     print("compiling", file=sys.stderr)
     needed, free = host.memory(programs), free_memory() / jax.local_device_count()
+    warning = "; THIS MAY NOT FIT: lower --batch-size or --context" if needed > free else ""
     print(
-        f"{chains} chains, {together} at a time: {needed / 2**20:,.0f} MiB to train on each "
-        f"device, where {free / 2**20:,.0f} are free"
-        + ("; THIS MAY NOT FIT: lower --batch-size or --context" if needed > free else ""),
+        f"{what}: {needed / 2**20:,.0f} MiB to train on each device, where {free / 2**20:,.0f} are "
+        f"free{warning}",
         file=sys.stderr,
     )
-    expected = host.estimate(plan, programs)
+
+
+def tell_time(expected: Any) -> Any:
+    """Says what there is to do and how long it takes; returns what it was given."""
     rates = ", ".join(
         f"{point[0][1]} {train:,.0f}/s and {sample:,.0f}/s"
         for point, (train, sample) in expected.rates.items()
@@ -168,8 +182,7 @@ def run_on_host(
         f"{expected.sampled:,.0f} to sample ({rates})",
         file=sys.stderr,
     )
-    with lm_progress(expected) as report:
-        return host.run(plan, corpus, out, programs, report, checkpoint_steps, keep_weights)
+    return expected
 
 
 def _duration(seconds: float) -> str:
@@ -334,6 +347,7 @@ def main(args: Any) -> None:
     run: dict[type, Callable[[Any], None]] = {
         Pretrain: pretrain,
         Finetune: finetune_cli.finetune,
+        Mix: finetune_cli.mix,
         Generate: generate,
         Evaluate: evaluate,
     }

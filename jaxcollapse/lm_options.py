@@ -223,6 +223,10 @@ class Mix:
     overwrite: bool = False
     """Replace an existing results file."""
 
+    def options(self) -> dict[str, Any]:
+        """Options of sampling that were given."""
+        return {} if self.max_attempts is None else {"max_attempts": self.max_attempts}
+
 
 @dataclasses.dataclass(frozen=True)
 class Generate:

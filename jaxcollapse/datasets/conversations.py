@@ -147,6 +147,16 @@ def load(
     return corpora.cached(parameters, tokenizer, cache, make)
 
 
+def read(path: Path | str, tokenizer: tokenizers.Tokenizer) -> Documents:
+    """All conversations of a file of JSON lines, as tokens, in their order.
+
+    Raises:
+      ValueError: there is no such file, or it has a row without prompt and response.
+    """
+    rows = reading.json_rows(reading.content(path), str(path), FIELDS)
+    return tokenise(_complete(rows, str(path)), tokenizer)
+
+
 class _Source(NamedTuple):
     """Where conversations come from.
 

@@ -5,17 +5,24 @@ be told and kept.
 """
 
 from jaxcollapse.host.chain import Progress
-from jaxcollapse.host.estimate import Estimate, estimate, memory
-from jaxcollapse.host.programs import programs_of
-from jaxcollapse.host.run import chain_folder, claim_folder, run
+from jaxcollapse.host.estimate import Estimate, estimate, estimate_mixing, memory
+from jaxcollapse.host.mix import Counts, Mixing
+from jaxcollapse.host.programs import Programs, programs_of
+from jaxcollapse.host.run import CompileClock, chain_folder, claim_folder, point_folder, run
 
 __all__ = [
+    "CompileClock",
+    "Counts",
     "Estimate",
+    "Mixing",
+    "Programs",
     "Progress",
     "chain_folder",
     "claim_folder",
     "estimate",
+    "estimate_mixing",
     "memory",
+    "point_folder",
     "programs_of",
     "run",
 ]

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxcollapse.host.mix import Mixing
 from jaxcollapse.host.programs import Programs
 from jaxcollapse.models import sampling
 from jaxcollapse.sweep import Plan
 from jaxcollapse.tasks import language_model
-from jaxcollapse.tasks.language_model_setup import training_bytes
+from jaxcollapse.tasks.language_model_setup import Setup, training_bytes
 
 
 class Estimate(NamedTuple):
@@ -45,38 +46,94 @@ def _training_bytes(program: Programs) -> float:
     return training_bytes(program.made) if needed is None else needed
 
 
+class _Pace(NamedTuple):
+    """How fast a chain is.
+
+    Attributes:
+      made: all that decides it.
+      step_seconds: of a step of training.
+      sample_rate: tokens sampled per second.
+    """
+
+    made: Setup
+    step_seconds: float
+    sample_rate: float
+
+    @property
+    def length(self) -> float:
+        """Tokens of a document that are predicted, the mean of the real ones."""
+        data = self.made.data
+        return float(np.minimum(np.diff(data.offsets), data.context).mean()) - 1
+
+    @property
+    def tokens_a_step(self) -> float:
+        """Tokens of a batch, padding not counted."""
+        made = self.made
+        return made.recipe.batch_size * self.length * made.num_samples / made.real_rows
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Tokens per second, in training and in sampling."""
+        return self.tokens_a_step / self.step_seconds, self.sample_rate
+
+    def steps(self, documents: float) -> float:
+        """Steps of training on so many documents."""
+        rows = math.ceil(documents / self.made.num_samples * self.made.real_rows)
+        return float(language_model.steps_of(self.made, rows)[1])
+
+
 def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
     """Measures a few steps of training and sampling, compiled, and counts what there is to do."""
     trained = sampled = seconds = 0.0
     rates = {}
     for point, program in programs.items():
-        made = program.made
-        step_seconds, sample_rate = _measure(program)
-        data, recipe = made.data, made.recipe
-        length = float(np.minimum(np.diff(data.offsets), data.context).mean()) - 1
-        rows = made.real_rows
-        tokens_a_step = recipe.batch_size * length * made.num_samples / rows
-        rates[point] = (tokens_a_step / step_seconds, sample_rate)
+        pace = _measure(program)
+        rates[point] = pace.rates
+        size = program.made.num_samples
         for cell in plan.cells:
             if tuple(cell.point.items()) != point:
                 continue
             for generation in range(1, plan.generations + 1):
-                times = 1.0 if cell.workflow.needs_points else cell.workflow.capacity(generation)
-                if cell.workflow.subsample_size:
-                    times = cell.workflow.subsample_size / made.num_samples
-                steps = float(language_model.steps_of(made, math.ceil(times * rows))[1])
-                seconds += plan.seeds.size * steps * step_seconds
-                trained += plan.seeds.size * steps * tokens_a_step
-            tokens = plan.seeds.size * plan.generations * made.num_samples * length
+                workflow = cell.workflow
+                documents = size if workflow.needs_points else workflow.capacity(generation) * size
+                steps = plan.seeds.size * pace.steps(workflow.subsample_size or documents)
+                seconds += steps * pace.step_seconds
+                trained += steps * pace.tokens_a_step
+            tokens = plan.seeds.size * plan.generations * size * pace.length
             sampled += tokens
-            seconds += tokens / sample_rate
-    sharded = any(program.mesh is not None for program in programs.values())
-    together = 1 if sharded else min(jax.local_device_count(), len(plan.cells) * plan.seeds.size)
+            seconds += tokens / pace.sample_rate
+    together = _together(programs, len(plan.cells) * plan.seeds.size)
     return Estimate(trained, sampled, rates, seconds, seconds / together)
 
 
-def _measure(program: Programs) -> tuple[float, float]:
-    """Seconds of a training step, and tokens sampled per second."""
+def estimate_mixing(mixing: Mixing, teach: bool) -> Estimate:
+    """What a grid of mixtures will take, and with ``teach`` the model that makes documents."""
+    programs, counts = mixing.programs, mixing.counts
+    pace = _measure(programs)
+    steps = sum(pace.steps(sum(pair)) for pair in counts.mixtures) * counts.seeds.size
+    sampled = 0.0
+    if teach:
+        steps += pace.steps(programs.made.num_samples)
+        sampled = max(counts.synthetic) * pace.length
+    seconds = steps * pace.step_seconds + sampled / pace.sample_rate
+    together = _together({mixing.point: programs}, counts.seeds.size)
+    return Estimate(
+        steps * pace.tokens_a_step,
+        sampled,
+        {mixing.point: pace.rates},
+        seconds,
+        seconds / together,
+    )
+
+
+def _together(programs: Mapping[tuple, Programs], chains: int) -> int:
+    """How many chains run at a time."""
+    sharded = any(program.mesh is not None for program in programs.values())
+    return 1 if sharded else min(jax.local_device_count(), chains)
+
+
+def _measure(program: Programs) -> _Pace:
+    """Runs each kind of step twice."""
     batches = program.batches()
     batches.segments[:] = 1
     frozen, state = program.start(jax.random.key(0))
@@ -90,4 +147,5 @@ def _measure(program: Programs) -> tuple[float, float]:
     start = time.perf_counter()
     jax.block_until_ready(program.advance(params, key, written))
     slots = min(program.made.slots, program.documents_a_call)
-    return step_seconds, slots * sampling.STEPS / (time.perf_counter() - start)
+    sample_rate = slots * sampling.STEPS / (time.perf_counter() - start)
+    return _Pace(program.made, step_seconds, sample_rate)

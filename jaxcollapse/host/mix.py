@@ -76,12 +76,12 @@ class Mixing:
     corpus: Corpus
     folder: Path
     point: tuple
-    tell: Callable[[Progress], None]
+    tell: Callable[[Progress], None] = lambda progress: None
     checkpoint_steps: int = 500
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def run(self, synthetic: Documents | None = None) -> dict[str, np.ndarray]:
-        """Metrics of all mixtures, float32 ``[R, M, S]``; NaN where a mixture is empty.
+        """Metrics of all mixtures, float32 ``[S, R, M]``; NaN where a mixture is empty.
 
         Args:
           synthetic: documents to mix with; those of the teacher by default.
@@ -99,10 +99,10 @@ class Mixing:
             name: np.asarray(
                 [
                     [
-                        [finished[int(s)].get((r, m), missing)[name] for s in self.counts.seeds]
-                        for m in self.counts.synthetic
+                        [finished[int(s)].get((r, m), missing)[name] for m in self.counts.synthetic]
+                        for r in self.counts.real
                     ]
-                    for r in self.counts.real
+                    for s in self.counts.seeds
                 ],
                 np.float32,
             )

@@ -104,10 +104,11 @@ def chain_folder(folder: Path, cell: Cell, seed: int) -> Path:
     """Where a chain is: ``MODEL-N/WORKFLOW/seed-S``, a subsample's size with its workflow."""
     size = cell.workflow.subsample_size
     workflow = cell.workflow.name if size is None else f"{cell.workflow.name}-{size}"
-    return folder / _point_folder(tuple(cell.point.items())) / workflow / f"seed-{seed}"
+    return folder / point_folder(tuple(cell.point.items())) / workflow / f"seed-{seed}"
 
 
-def _point_folder(point: tuple) -> str:
+def point_folder(point: tuple) -> str:
+    """The folder of a point of the grid: ``MODEL-N``."""
     return "-".join(str(value) for _, value in point)
 
 
@@ -118,7 +119,7 @@ def claim_folder(folder: Path, programs: Mapping[tuple, Programs]) -> None:
       ValueError: it has chains that were made with other options.
     """
     for point, program in programs.items():
-        path = folder / _point_folder(point) / "setup.json"
+        path = folder / point_folder(point) / "setup.json"
         setup = json.loads(json.dumps(program.made.describe()))
         if path.exists():
             _same_setup(path, setup)

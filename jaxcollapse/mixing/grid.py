@@ -323,7 +323,13 @@ def run(
         joined[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
         store.save(index, joined)
         values.append(joined)
-    return _dataset(plan, values, list(programs.values()))
+    return dataset(
+        plan,
+        values,
+        compile_seconds=sum(program.seconds for program in programs.values()),
+        run_seconds=float(sum(cell[results.RUN_SECONDS] for cell in values)),
+        programs=len(programs),
+    )
 
 
 def _compile(plan: MixPlan, cell: Mapping[str, Any]) -> over_seeds.Program:
@@ -370,9 +376,14 @@ def _seed_bytes(plan: MixPlan, cell: Mapping[str, Any]) -> float:
     return plan.family.fit_bytes(plan.point(cell), plan.options) + 6 * data + metrics
 
 
-def _dataset(
-    plan: MixPlan, values: list[dict[str, np.ndarray]], programs: list[over_seeds.Program]
+def dataset(
+    plan: MixPlan,
+    values: list[dict[str, np.ndarray]],
+    compile_seconds: float,
+    run_seconds: float,
+    programs: int,
 ) -> xarray.Dataset:
+    """The result of a plan from its points, in order: metrics ``[S, R, M]`` and ``run_seconds``."""
     xarray = checks.require("xarray", "sweep")
     coords: dict[str, Any] = {
         **{name: results.coordinate(values) for name, values in plan.axes.items()},
@@ -403,9 +414,9 @@ def _dataset(
         plan,
         f"{plan.family.name}: mixtures of real and synthetic data, {plan.seeds.size} seeds",
         [(accumulate(), plan.point(cell)) for cell in plan.cells],
-        compile_seconds=sum(program.seconds for program in programs),
-        run_seconds=float(sum(cell[results.RUN_SECONDS] for cell in values)),
-        programs=len(programs),
+        compile_seconds=compile_seconds,
+        run_seconds=run_seconds,
+        programs=programs,
     )
     attrs |= {
         "format": results.MIXING_FORMAT,
