@@ -13,7 +13,7 @@ from jaxcollapse.mixing.grid import MixPlan, plan, run
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["outputs", "plan", "run_and_save", "show_and_draw"]
+__all__ = ["outputs", "plan", "run_and_save", "show_and_draw", "write_tables"]
 
 
 def outputs(out: Path) -> list[Path]:
@@ -50,15 +50,20 @@ def run_and_save(
     return dataset
 
 
+def write_tables(dataset: xarray.Dataset, out: Path, metric: str | None = None) -> None:
+    """Writes the tables (.txt) and a row a cell (.csv) beside ``out``."""
+    _, _, text_path, csv_path = outputs(out)
+    with results.whole_file(text_path) as temporary:
+        temporary.write_text(report.text(dataset, metric))
+    report.write_csv(dataset, csv_path, metric)
+
+
 def show_and_draw(dataset: xarray.Dataset, out: Path, metric: str | None = None) -> None:
     """Prints the tables, and writes them, the cells and the figure beside ``out``."""
     checks.require("matplotlib", "plot").use("Agg")
     from jaxcollapse.mixing.figure import figure
 
-    _, figure_path, text_path, csv_path = outputs(out)
     report.show(dataset, metric)
-    with results.whole_file(text_path) as temporary:
-        temporary.write_text(report.text(dataset, metric))
-    report.write_csv(dataset, csv_path, metric)
-    with results.whole_file(figure_path) as temporary:
+    write_tables(dataset, out, metric)
+    with results.whole_file(outputs(out)[1]) as temporary:
         figure(dataset, metric).savefig(temporary)

@@ -1,0 +1,304 @@
+"""Fits to mixtures of real and synthetic data: pools, one seed's fit, the grid, closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import standard_errors
+from scipy import stats
+
+import jaxcollapse as jc
+from jaxcollapse import results, theory
+from jaxcollapse.mixing import grid
+from jaxcollapse.pools import points_pool
+
+FAST_TO_COMPILE = {"xla_backend_optimization_level": 0}
+TASKS = {
+    "gaussian": lambda: jc.gaussian.task(3, 12),
+    "kde": lambda: jc.kde.task("moons", "scott", 12),
+    "regression-fresh": lambda: jc.linear_regression.task(3, 12, design="fresh"),
+    "regression-fixed": lambda: jc.linear_regression.task(3, 12),
+    "categorical": lambda: jc.categorical.task(5, 12),
+}
+
+
+def jit(function):
+    return jax.jit(function, compiler_options=FAST_TO_COMPILE)
+
+
+def test_what_a_pool_mixes():
+    pool = points_pool(3)
+    state = pool.start(np.arange(4, dtype=np.int32), real=True)
+    for batch in (10, 20):
+        state = pool.add(state, batch + np.arange(4, dtype=np.int32))
+    mix = jax.jit(pool.mix)
+    seen = np.zeros((5, 4))
+    for seed in range(40):
+        larger = set(range(5)) | set(range(10, 30))
+        for real in range(4, -1, -1):
+            view = mix(jax.random.key(seed), state, real, 5)
+            kept = np.asarray(view.data)[np.asarray(view.mask)]
+            assert (kept < 10).sum() == real
+            np.testing.assert_array_equal(kept[kept >= 10], [10, 11, 12, 13, 20])
+            assert float(view.share) == pytest.approx(real / (real + 5))
+            assert view.count == real + 5
+            # Those of a smaller count are among those of a larger one.
+            assert set(kept) < larger
+            larger = set(kept)
+            seen[real, kept[kept < 10]] += 1
+    # A subset of two holds each row half the time.
+    assert stats.chisquare(seen[2]).pvalue > 1e-3
+
+
+def test_no_more_synthetic_rows_than_there_are():
+    pool = points_pool(3)
+    state = pool.add(pool.start(np.zeros(4), real=True), np.ones(4))
+    view = jit(pool.mix)(jax.random.key(0), state, 2, 8)
+    np.testing.assert_array_equal(np.flatnonzero(view.mask & ~view.real), [4, 5, 6, 7])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_mixtures_that_chains_know(task):
+    """Of all data and as much synthetic: accumulate. Of synthetic data alone: replace."""
+    task, key = TASKS[task](), jax.random.key(3)
+    mixture = jit(jc.make_mixture(task, 20))
+    points = task._replace(statistics=None)
+    chains = {w: jit(jc.make_chain(points, w, 2))(key) for w in ("accumulate", "replace")}
+    for real, synthetic, workflow, generation in (
+        (12, 12, "accumulate", 2),
+        (12, 0, "accumulate", 1),
+        (0, 12, "replace", 2),
+    ):
+        metrics = mixture(key, real, synthetic)
+        assert set(metrics) == set(chains[workflow])
+        for name, value in metrics.items():
+            expected = chains[workflow][name][generation - 1]
+            np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("source", ["all", "subset"])
+def test_mean_of_a_gaussian_mixture(source):
+    real, synthetic = [3, 10, 24, 40], [0, 5, 80]
+    dataset = jc.mix(
+        "gaussian",
+        {"dim": [2]},
+        real,
+        synthetic,
+        seeds=6000,
+        source=source,
+        cov=[2.0, 0.5],
+        metrics=["squared_error_of_mean"],
+    )
+    error = dataset["squared_error_of_mean"].isel(dim=0)
+    known = grid.theory(dataset.isel(dim=0), "squared_error_of_mean")
+    for i in range(4):
+        for j in range(3):
+            assert standard_errors(error.values[i, j], known[i, j]) < 5, (real[i], synthetic[j])
+
+
+def test_kl_of_a_first_fit():
+    dataset = jc.mix("gaussian", {"dim": [3]}, [20, 40], [0], seeds=6000, metrics=["kl"])
+    known = grid.theory(dataset.isel(dim=0), "kl")
+    for i in range(2):
+        assert standard_errors(dataset["kl"].values[0, i, 0], known[i, 0]) < 5
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_frequencies_of_a_mixture(exponent):
+    real, synthetic = [2, 9, 30], [0, 6, 70]
+    dataset = jc.mix(
+        "categorical",
+        {"num_outcomes": [6]},
+        real,
+        synthetic,
+        seeds=5000,
+        metrics=["squared_error"],
+        exponent=exponent,
+    )
+    known = grid.theory(dataset.isel(num_outcomes=0), "squared_error")
+    for i in range(3):
+        for j in range(3):
+            values = dataset["squared_error"].values[0, i, j]
+            assert standard_errors(values, known[i, j]) < 5, (real[i], synthetic[j])
+
+
+def regression_by_loop(num_real, real, synthetic, source, seeds, dim=2):
+    rng = np.random.default_rng(5)
+    errors = []
+    for _ in range(seeds):
+        weights = rng.standard_normal(dim)
+        x = rng.standard_normal((num_real, dim))
+        y = x @ weights + rng.standard_normal(num_real)
+        used = num_real if source == "all" else real
+        model = np.linalg.lstsq(x[:used], y[:used], rcond=None)[0]
+        new = rng.standard_normal((synthetic, dim))
+        labels = new @ model + rng.standard_normal(synthetic)
+        inputs, targets = np.concatenate([x[:real], new]), np.concatenate([y[:real], labels])
+        fitted = np.linalg.lstsq(inputs, targets, rcond=None)[0]
+        errors.append(np.sum((fitted - weights) ** 2))
+    return np.asarray(errors)
+
+
+@pytest.mark.parametrize("source", ["all", "subset"])
+def test_regression_against_a_loop(source):
+    axes = {"dim": [2], "noise_variance": [1.0]}
+    dataset = jc.mix(
+        "linear-regression",
+        axes,
+        [3, 16],
+        [0, 4, 30],
+        seeds=3000,
+        source=source,
+        metrics=["excess_risk"],
+    )
+    for real, synthetic in ((3, 4), (16, 4), (3, 30)):
+        ours = dataset["excess_risk"].sel(real=real, synthetic=synthetic).values.ravel()
+        theirs = regression_by_loop(16, real, synthetic, source, 3000)
+        assert stats.ks_2samp(ours, theirs).pvalue > 1e-4, (real, synthetic)
+
+
+def test_a_task_of_ones_own():
+    def init(key):
+        return 0.0, jax.random.normal(key, (20,))
+
+    def fit(key, view):
+        return jnp.sum(jnp.where(view.mask, view.data, 0.0)) / jnp.sum(view.mask, dtype=float)
+
+    def sample(key, mean):
+        return mean + jax.random.normal(key, (20,))
+
+    task = jc.points_task(init, fit, sample, lambda truth, mean: {"error": mean**2})
+    mixture = jc.make_mixture(task, 30)
+    error = jit(jax.vmap(mixture, (0, None, None)))(jc.seed_keys(range(10_000)), 5, 30)["error"]
+    # Of a model whose variance is known: as an unbiased one.
+    assert standard_errors(error, theory.mixture_mean_error(5, 30, 20, ddof=1)) < 5
+
+
+def test_few_rows_are_fitted_as_they_are_alone():
+    """Where rows are few another decomposition is taken: it must not matter."""
+    points = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    fit = jit(lambda m, n: jc.gaussian.fit_points(points, m, 0, fewest=40, count=n))
+    for count in (5, 8, 30):
+        mask = np.zeros(40, bool)
+        mask[np.random.default_rng(1).permutation(40)[:count]] = True
+        ours, alone = fit(mask, np.int32(count)), jc.gaussian.fit(points[mask])
+        np.testing.assert_allclose(ours.mean, alone.mean, atol=1e-5)
+        np.testing.assert_allclose(ours.factor, alone.factor, atol=1e-4)
+
+
+def test_the_source_matters_only_for_synthetic_data():
+    axes = {"dim": [2]}
+    by_source = {
+        source: jc.mix("gaussian", axes, [6, 30], [0, 10], seeds=3, source=source, metrics=["kl"])
+        for source in ("all", "subset")
+    }
+    a, b = (by_source[source]["kl"].values[0] for source in ("all", "subset"))
+    np.testing.assert_allclose(a[:, 0], b[:, 0], rtol=1e-5)
+    assert (np.abs(a[0, 1] - b[0, 1]) > 1e-4).all()
+    # A model of all is a model of the subset where the subset is all.
+    np.testing.assert_allclose(a[1], b[1], rtol=1e-4)
+
+
+def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "MOST_SEEDS_A_CALL", 2)
+    dataset = jc.mix(
+        "gaussian",
+        {"dim": [1, 2]},
+        [30, 4],
+        [8, 0],
+        num_real=32,
+        seeds=range(5, 8),
+        metrics=["kl", "trace_ratio"],
+    )
+    assert dict(dataset.sizes) == {"dim": 2, "real": 2, "synthetic": 2, "seed": 3}
+    assert dataset["real"].values.tolist() == [30, 4]
+    mixture = jit(jc.make_mixture(jc.gaussian.task(2, 32), 8))
+    alone = mixture(jax.random.key(7), 30, 8)
+    for name in ("kl", "trace_ratio"):
+        value = dataset[name].sel(dim=2, real=30, synthetic=8, seed=7)
+        np.testing.assert_allclose(value, alone[name], rtol=1e-4)
+    share = dataset["share_of_real_data"].sel(real=30, synthetic=8)
+    assert float(share) == pytest.approx(float(alone["share_of_real_data"]))
+    assert dataset.attrs["loss"] == "kl"
+    results.save(dataset, tmp_path / "a.nc")
+    assert results.load(tmp_path / "a.nc").attrs["num_real"] == 32
+
+
+def test_an_interrupted_grid_goes_on(tmp_path, monkeypatch):
+    plan = grid.plan(
+        "categorical", {"num_outcomes": [3, 4]}, [2, 5], [0, 3], seeds=4, metrics=["squared_error"]
+    )
+    whole = grid.run(plan)
+    compile_program = grid._compile
+
+    def interrupt(plan, cell):
+        if cell["num_outcomes"] == 4:
+            raise KeyboardInterrupt
+        return compile_program(plan, cell)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grid, "_compile", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            grid.run(plan, tmp_path / "cells")
+    compiled = []
+    monkeypatch.setattr(
+        grid, "_compile", lambda *args: compiled.append(args) or compile_program(*args)
+    )
+    resumed = grid.run(plan, tmp_path / "cells")
+    assert len(compiled) == 1
+    np.testing.assert_array_equal(resumed["squared_error"], whole["squared_error"])
+
+
+def test_a_small_synthetic_count_turns_from_help_to_harm_at_half_of_the_real_data():
+    available = 1000
+    one, none = (theory.mixture_mean_error([400, 600], m, available, ddof=1) for m in (1, 0))
+    assert one[0] < none[0]
+    assert one[1] > none[1]
+    # Beyond half, the worst amount is R (2R/A - 1).
+    amounts = np.arange(0, 2000)
+    worst = amounts[np.argmax(theory.mixture_mean_error(800, amounts, available, ddof=1))]
+    assert worst == pytest.approx(800 * (2 * 800 / available - 1))
+    assert (np.diff(theory.mixture_mean_error(10, amounts[1:], available, "subset")) > 0)[:8].all()
+
+
+GRID = {"task": "gaussian", "axes": {"dim": [3]}, "real": [8, 16], "synthetic": [0, 4]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_real": 12}, "real: expected at most the 12 real points.*16, more data than exist"),
+        ({"real": [2.5]}, "real: expected a whole number"),
+        ({"real": [-1]}, "real: expected at least 0, got -1"),
+        ({"synthetic": [0, -3]}, "synthetic: expected at least 0, got -3"),
+        ({"real": []}, "real: expected at least one value"),
+        ({"synthetic": [4, 4]}, "synthetic: expected at least one value, each once, got 4 twice"),
+        ({"real": [3, 8]}, "points of a mixture for dim=3: expected at least 4"),
+        ({"real": [0, 8], "synthetic": [4], "source": "subset"}, "real for dim=3 with the source"),
+        ({"real": [2], "synthetic": [40]}, "real points that there are for dim=3: expected at lea"),
+        (
+            {"task": "categorical", "axes": {"num_outcomes": [3]}, "real": [0, 8]},
+            "points of a mixture for num_outcomes=3: expected at least 1.* 0 real and 0 synthetic",
+        ),
+        ({"source": "some"}, "source: expected one of all, subset"),
+        ({"loss": "nll"}, "metric: expected one of squared_error_of_mean"),
+        ({"metrics": ["nll"]}, "metric: expected one of squared_error_of_mean"),
+        ({"axes": {"dim": [3], "num_samples": [5]}}, "axes of gaussian: expected dim, got"),
+        ({"pool": "statistics"}, "pool of mixtures: expected one of auto, points"),
+        ({"ddoff": 1}, "option of gaussian: expected one of ddof"),
+        ({"seeds": 0}, "seeds: expected at least 1"),
+    ],
+)
+def test_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        grid.plan(**(GRID | change))
+
+
+def test_counts_that_there_are_not():
+    mixture = jc.make_mixture(jc.gaussian.task(1, 5), 10)
+    with pytest.raises(ValueError, match="real points of a mixture: expected at most 5, got 6"):
+        mixture(jax.random.key(0), 6, 0)
+    with pytest.raises(ValueError, match="synthetic points of a mixture: expected at most 10"):
+        mixture(jax.random.key(0), 5, 11)
+    with pytest.raises(ValueError, match="pool to draw from: expected one that keeps points"):
+        jc.make_mixture(jc.gaussian.task(1, 5, pool="statistics"), 10)
