@@ -48,15 +48,13 @@ def sweeps(quick, preset):
     """Plans that are made when they are asked for, since the paper's read the hub."""
     if preset == "authors" and not quick:
         return paper(preset)
-    sizes: dict[str, float | None]
-    if quick:
-        sizes = {"generations": 2, "seeds": 2, "documents": 40, "epochs": 1}
-    else:
-        sizes = {"generations": 5, "seeds": 5, "documents": 700}
     some = partial(finetune_plan, workflows=common.WORKFLOWS)
     embedded = Dialogue(model="tiny-gemma2", preset=preset)
-    form = "text" if quick else "conversation"
-    plans = {"instructions": partial(some, embedded, format=form, **sizes)}
+    if quick:
+        small = {"generations": 2, "seeds": 2, "documents": 40, "epochs": 1}
+        return {"instructions": partial(some, embedded, format="text", **small)}
+    sizes = {"generations": 5, "seeds": 5, "documents": 700}
+    plans = {"instructions": partial(some, embedded, format="conversation", **sizes)}
     folder = language_models.real_data()
     if folder is not None:
         real = Dialogue(
@@ -67,11 +65,10 @@ def sweeps(quick, preset):
             test_documents=100,
             preset=preset,
         )
-        if not quick:
-            # As published, one epoch at a learning rate that does not move far from the base.
-            sizes = {"generations": 4, "seeds": 3, "documents": 400, "epochs": 1}
-            sizes["learning_rate"] = 1e-3
-        plans["helpsteer2"] = partial(some, real, format="text", **sizes)
+        # As published, one epoch at a learning rate that does not move far from the base.
+        recipe = {"epochs": 1, "learning_rate": 1e-3}
+        sizes = {"generations": 4, "seeds": 3, "documents": 400}
+        plans["helpsteer2"] = partial(some, real, format="text", **sizes, **recipe)
     return plans
 
 

@@ -16,7 +16,8 @@ EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
 import common  # noqa: E402
 
-NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem != "common")
+SHARED = ("common", "language_models")
+NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem not in SHARED)
 PAPER = {
     "num_samples": [10, 32, 100, 316, 1000],
     "dataset": ["blobs", "circles", "moons", "swiss-roll"],
