@@ -86,27 +86,19 @@ def mesh_of(dialogue: Dialogue, chains: int) -> Any:
     return sharding.make_mesh(data, model)
 
 
-def base_of(dialogue: Dialogue, param_dtype: str) -> tuple[Any, Any]:
-    """The base model and its tokenizer."""
-    from jaxcollapse.datasets import tokenizers
+def weights_of(dialogue: Dialogue) -> tuple[Path, str]:
+    """Where the base model is, and what to call it."""
     from jaxcollapse.host.tiny_base import tiny_base
-    from jaxcollapse.models import base as bases
     from jaxcollapse.models.checkpoints import hub_files
 
-    weights, model = dialogue.weights, dialogue.model
-    if weights is None:
-        model = model or DEFAULT_MODEL
-        if model in AT_THE_HUB:
-            weights = AT_THE_HUB[model]
-        else:
-            print(f"{model} is trained on stories first, if it has not been", file=sys.stderr)
-            weights = str(tiny_base(model))
-    path = hub_files.located(weights)
-    name = model or Path(weights).resolve().name
-    base = bases.load_base(path, model, name, param_dtype)
-    # A file of weights has its tokenizer beside it.
-    tokenizer = tokenizers.load_tokenizer(path.parent if path.suffix == ".bin" else path)
-    return base, tokenizer
+    model = dialogue.model
+    if dialogue.weights is not None:
+        name = model or Path(dialogue.weights).resolve().name
+        return hub_files.located(dialogue.weights), name
+    model = model or DEFAULT_MODEL
+    if model in AT_THE_HUB:
+        return hub_files.located(AT_THE_HUB[model]), model
+    return tiny_base(model, lambda told: print(told, file=sys.stderr)), model
 
 
 def corpus_of(dialogue: Dialogue, tokenizer: Any) -> tuple[Any, Any]:
@@ -127,14 +119,19 @@ def corpus_of(dialogue: Dialogue, tokenizer: Any) -> tuple[Any, Any]:
 
 
 def task_options(args: Finetune | Mix) -> tuple[Any, dict[str, Any]]:
-    """The corpus, and the options of the task."""
+    """The corpus, and the options of the task; weights are read last, as they may be large."""
+    from jaxcollapse.datasets import tokenizers
+    from jaxcollapse.models.base import load_base
+    from jaxcollapse.tasks import as_family
+
     dialogue = args.dialogue
     options = {**dialogue.options(), **args.options(), **args.training.options()}
-    param_dtype = options.get("param_dtype") or (
-        "bfloat16" if dialogue.preset == "authors" else "float32"
-    )
-    base, tokenizer = base_of(dialogue, param_dtype)
+    path, name = weights_of(dialogue)
+    # A file of weights has its tokenizer beside it.
+    tokenizer = tokenizers.load_tokenizer(path.parent if path.suffix == ".bin" else path)
     corpus, data = corpus_of(dialogue, tokenizer)
+    given = {**as_family("fine-tuning").presets[dialogue.preset], **options}
+    base = load_base(path, dialogue.model, name, given.get("param_dtype", "float32"))
     return corpus, {"data": data, "base": base, **dataclasses.asdict(args.sampling), **options}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from jaxcollapse.tasks.language_model_setup import Setup, setup
 STORIES, CONTEXT = 4000, 128
 
 
-def tiny_base(model: str, cache: Path | None = None) -> Path:
+def tiny_base(
+    model: str, tell: Callable[[str], None] = lambda told: None, cache: Path | None = None
+) -> Path:
     """A checkpoint of a tiny model that knows the stories, trained if it is not in the cache.
 
     Its tokenizer is made for stories and instructions both, so that it can be fine-tuned on the
@@ -28,10 +31,11 @@ def tiny_base(model: str, cache: Path | None = None) -> Path:
 
     Args:
       model: a name of ``configs`` that begins with ``tiny-``.
+      tell: called before it is trained.
       cache: the folder to keep checkpoints in; the user's cache by default.
 
     Returns:
-      A folder in the hub's format, a second or so of training away.
+      A folder in the hub's format.
     """
     cache = machine.cache_folder("bases") if cache is None else cache
     tokenizer = instructions.tokenizer()
@@ -43,6 +47,7 @@ def tiny_base(model: str, cache: Path | None = None) -> Path:
     facts = json.dumps([made.describe(), machine.versions()], sort_keys=True)
     folder = cache / f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
     if not (folder / CONFIG).exists():
+        tell(f"training {model} on {made.num_samples} stories first: some 20 s, once")
         params = _trained(made)
         tokenizer.save(folder)
         # The configuration comes last: a folder that has one is whole.
