@@ -89,7 +89,7 @@ def training_row(
     tokens: Any = jax.ShapeDtypeStruct((rows, length), np.int32)
     base = None if rank is None else params
     arguments = (state, Rows(tokens, tokens), jax.ShapeDtypeStruct((), np.int32), base)
-    places = sharding.shardings(config, mesh, arguments)
+    places = sharding.shardings(mesh, arguments)
 
     def step(state, batch, total, base):
         return training.train_step(config, recipe, state, batch, total, base, mesh)

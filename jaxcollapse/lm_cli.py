@@ -163,7 +163,11 @@ def tell_memory(programs: Any, what: str) -> None:
 
     print("compiling", file=sys.stderr)
     needed, free = host.memory(programs), free_memory() / jax.local_device_count()
-    warning = "; THIS MAY NOT FIT: lower --batch-size or --context" if needed > free else ""
+    warning = (
+        "; THIS MAY NOT FIT: raise --accumulation, add --remat, or lower --batch-size or --context"
+        if needed > free
+        else ""
+    )
     print(
         f"{what}: {needed / 2**20:,.0f} MiB to train on each device, where {free / 2**20:,.0f} are "
         f"free{warning}",

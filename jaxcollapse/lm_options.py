@@ -159,7 +159,8 @@ class Dialogue:
     lora_targets: tuple[str, ...] | None = None
     """Projections with adapters, of qkv, out, gate_up (or up) and down."""
     loss_chunks: int | None = None
-    """Parts in which the logits of a batch are computed, to save memory."""
+    """Parts in which the logits of a batch are computed, to save memory; 16 where the vocabulary
+    is large."""
     param_dtype: Literal["float32", "bfloat16"] | None = None
     """Of parameters, gradients and moments; by the preset."""
     rows: Literal["packed", "single"] | None = None

@@ -135,7 +135,7 @@ def test_every_matrix_of_every_decoder_is_divided_by_both_axes():
     one = sharding.make_mesh(1, 1)
     for name in ("gpt2-9m", "llama2-12m", "gemma2-27b"):
         params = decoder.abstract_params(configs.config(name))
-        places = sharding.shardings(configs.config(name), one, params)
+        places = sharding.shardings(one, params)
         for (path, leaf), place in zip(
             jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(places), strict=True
         ):

@@ -76,7 +76,7 @@ class Programs:
         def train(state, frozen, batches, count, total):
             def step(index, state):
                 batch = jax.tree.map(lambda rows: rows[index], batches)
-                return training.train_step(config, recipe, state, batch, total, frozen)
+                return training.train_step(config, recipe, state, batch, total, frozen, mesh)
 
             return jax.lax.fori_loop(0, count, step, state)
 
@@ -95,7 +95,9 @@ class Programs:
         self.finished = jax.jit(
             lambda state, frozen: training.finished(config, recipe, state, frozen)
         )
-        self.evaluate = jax.jit(lambda data, params: language_model.evaluate(data, params, made))
+        self.evaluate = jax.jit(
+            lambda data, params: language_model.evaluate(data, params, made, mesh)
+        )
         self.start_sampling = jax.jit(sampler.start)
         self.advance = jax.jit(advance, donate_argnums=2)
         self.describe = jax.jit(language_model.describe)
@@ -109,7 +111,7 @@ class Programs:
         """Where the arrays of a tree are kept; None leaves it to where they are made."""
         if self.mesh is None:
             return None
-        return sharding.shardings(self.made.config, self.mesh, tree)
+        return sharding.shardings(self.mesh, tree)
 
     def start(self, key: jax.Array) -> tuple[Params | None, training.State]:
         """What is frozen in training, None if nothing is, and the state before the first step."""

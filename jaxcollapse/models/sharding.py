@@ -54,11 +54,10 @@ def make_mesh(data: int, model: int, devices: Sequence[jax.Device] | None = None
     return Mesh(np.asarray(devices[:count]).reshape(data, model), ("data", "model"))
 
 
-def shardings(config: Config, mesh: Mesh, tree: Any) -> Any:
+def shardings(mesh: Mesh, tree: Any) -> Any:
     """Where each array of a tree lies, for ``jax.jit`` and ``jax.device_put``.
 
     Args:
-      config: of the decoder.
       mesh: from ``make_mesh``.
       tree: arrays or their shapes: parameters, adapters, a ``training.State``, ``Rows`` ``[..., B,
         T]``, or any tuple of these. What is none of them is on every device.

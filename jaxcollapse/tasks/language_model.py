@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxcollapse import checks
 from jaxcollapse.chain import Task
@@ -159,17 +160,19 @@ def row_order(key: jax.Array, epoch: Any, count: int, used: Any) -> jax.Array:
 # Evaluate -----------------------------------------------------------------------------------
 
 
-def evaluate(data: TextData, params: decoder.Params, made: Setup) -> dict[str, jax.Array]:
-    """How well a model knows real text.
+def evaluate(
+    data: TextData, params: decoder.Params, made: Setup, mesh: Mesh | None = None
+) -> dict[str, jax.Array]:
+    """How well a model knows real text; ``mesh`` is what it is sharded over, if it is.
 
     Returns:
       ``nll``: cross-entropy on held-out documents, nats per token.
       ``excess_nll``: how far it is above that of the law that made them, where this is known: an
         estimate of the Kullback-Leibler divergence per token.
     """
-    nll = training.evaluate(
-        made.config, params, data.test, made.recipe.batch_size, made.recipe.loss_chunks
-    )
+    recipe = made.recipe
+    rows = recipe.batch_size // recipe.accumulation  # as many at a time as in training
+    nll = training.evaluate(made.config, params, data.test, rows, recipe.loss_chunks, mesh)
     if not data.has_reference:
         return {"nll": nll}
     return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}

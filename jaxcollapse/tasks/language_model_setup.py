@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from jaxcollapse import checks
 from jaxcollapse.datasets.text_arrays import TextData, embedded
 from jaxcollapse.models import configs, decoder, lora, sampling, training
 from jaxcollapse.models.base import Base
+
+# From so many tokens on, logits are computed in parts unless one says otherwise.
+LARGE_VOCABULARY, LOSS_CHUNKS = 100_000, 16
 
 
 class Protocol(NamedTuple):
@@ -160,6 +164,9 @@ def setup(
         config = dataclasses.replace(base.config, **precision)
         recipe = {**configs.fine_tuning_recipe(decoder.num_parameters(config)), **recipe}
     checked = training.Recipe(**recipe)
+    if "loss_chunks" not in recipe and config.vocab_size >= LARGE_VOCABULARY:
+        tokens = checked.batch_size // checked.accumulation * data.context
+        checked = dataclasses.replace(checked, loss_chunks=math.gcd(LOSS_CHUNKS, tokens))
     if checked.lora_rank is not None:
         lora.kernel_shapes(config, checked.lora_rank, checked.lora_targets)
     num_samples = data.available if num_samples is None else num_samples
