@@ -48,7 +48,7 @@ def test_means(workflow, pool, num_outcomes, num_samples):
             if expected is not None:
                 known += 1
                 assert standard_errors(metrics[name][:, t - 1], expected) < 5, (name, t)
-    assert known == (12 if workflow == "replace" else 4)
+    assert known == (16 if workflow == "replace" else 8)
 
 
 def test_real_distribution_that_is_not_uniform():

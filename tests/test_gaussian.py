@@ -26,6 +26,8 @@ def test_points_and_statistics_draw_from_one_law(workflow, dim, num_samples):
     for name in points:
         for t in (1, 2, 10, 30):
             a, b = points[name][:, t - 1], statistics[name][:, t - 1]
+            if name == "kl" and num_samples > dim:  # beyond float32 once a model has collapsed
+                a, b = np.minimum(a, 1e38), np.minimum(b, 1e38)
             np.testing.assert_array_equal(np.isfinite(a).mean(), np.isfinite(b).mean())
             if np.isfinite(a).all():
                 assert stats.ks_2samp(a, b).pvalue > 1e-4, (name, t)
@@ -109,6 +111,10 @@ def test_evaluate_against_numpy():
     log_det = np.linalg.slogdet(cov)[1] - np.linalg.slogdet(real_cov)[1]
     assert float(ours["log_det_ratio"]) == pytest.approx(log_det, rel=1e-4)
     assert float(ours["wasserstein2"]) == pytest.approx(wasserstein, rel=1e-4)
+    inverse = np.linalg.inv(cov)
+    away = real_factor @ shift
+    kl = 0.5 * (np.trace(inverse @ real_cov) + away @ inverse @ away - 4 + log_det)
+    assert float(ours["kl"]) == pytest.approx(kl, rel=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(50, 3), (5, 3), (3, 3), (2, 5), (1, 2)])

@@ -157,14 +157,14 @@ def sentences(found: Analysis) -> list[str]:
     harmed = [best.real for best in found.best if best.harms]
     if any(best.comparisons for best in found.best):
         said.append(
-            f"Some synthetic data is better than none beside {_listed(helped)} real; some is worse "
-            f"beside {_listed(harmed)}."
+            f"Real counts where some synthetic count is better than none: {_listed(helped)}; where "
+            f"some is worse: {_listed(harmed)}."
         )
     return said
 
 
 def _listed(counts: list[int]) -> str:
-    return ", ".join(map(str, counts)) or "no number of"
+    return ", ".join(map(str, counts)) or "none"
 
 
 CSV_HEADINGS = (
