@@ -90,12 +90,12 @@ def paper(preset):
 
 def figures(datasets):
     """A figure for each data set: losses, diversity, and how much of what is sampled is kept."""
-    return {
-        name: plotting.grid(
-            dataset, [lm_cli.loss_of(dataset), "distinct_2", "acceptance_rate"], hue="model"
-        )
-        for name, dataset in datasets.items()
-    }
+    return {name: _figure(dataset) for name, dataset in datasets.items()}
+
+
+def _figure(dataset):
+    metrics = [lm_cli.loss_of(dataset), "distinct_2", "acceptance_rate"]
+    return plotting.grid(dataset, [name for name in metrics if name in dataset], hue="model")
 
 
 STUDY = common.Study(

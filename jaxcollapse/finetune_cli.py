@@ -42,7 +42,7 @@ def finetune(args: Finetune) -> None:
     results.save(dataset, args.out / "results.nc", args.overwrite)
     if args.texts:
         lm_cli.show_texts(plan, args.out, args.texts)
-    lm_cli.show_result(dataset, args.out, "acceptance_rate")
+    lm_cli.show_result(dataset, args.out)
 
 
 def check(args: Finetune) -> None:
@@ -76,7 +76,7 @@ def mesh_of(dialogue: Dialogue, chains: int) -> Any:
     if dialogue.mesh is None:
         cli.use_cores_as_devices(chains)
         return None
-    sizes = re.fullmatch(r"(\d+)x(\d+)", dialogue.mesh)
+    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", dialogue.mesh)
     if sizes is None:
         raise checks.refuse("--mesh", "DATAxMODEL", repr(dialogue.mesh), "try 2x1")
     data, model = int(sizes[1]), int(sizes[2])
@@ -101,12 +101,19 @@ def weights_of(dialogue: Dialogue) -> tuple[Path, str]:
     return tiny_base(model, lambda told: print(told, file=sys.stderr)), model
 
 
-def corpus_of(dialogue: Dialogue, tokenizer: Any) -> tuple[Any, Any]:
-    """Real conversations, as tokens on the host and as arrays for programs."""
+def corpus_of(dialogue: Dialogue, tokenizer: Any, most: int) -> tuple[Any, Any]:
+    """Real conversations, as tokens on the host and as arrays for programs.
+
+    Args:
+      dialogue: what was asked for.
+      tokenizer: of the base model.
+      most: its context.
+    """
     from jaxcollapse.datasets import conversations
     from jaxcollapse.tasks import language_model
 
-    context = lm_cli.given(dialogue.context, EMBEDDED_CONTEXT if dialogue.data is None else CONTEXT)
+    usual = EMBEDDED_CONTEXT if dialogue.data is None else CONTEXT
+    context = lm_cli.given(dialogue.context, min(usual, most))
     corpus = conversations.load(
         dialogue.data,
         tokenizer,
@@ -115,13 +122,19 @@ def corpus_of(dialogue: Dialogue, tokenizer: Any) -> tuple[Any, Any]:
         test_documents=dialogue.test_documents,
         max_documents=dialogue.max_documents,
     )
+    if corpus.dropped:
+        print(
+            f"{corpus.dropped} conversations are longer than {context} tokens and left out: "
+            f"{corpus.train.count} to train and {corpus.test.count} to test on are left",
+            file=sys.stderr,
+        )
     return corpus, language_model.text_data(corpus, context, dialogue.loss_on)
 
 
 def task_options(args: Finetune | Mix) -> tuple[Any, dict[str, Any]]:
     """The corpus, and the options of the task; weights are read last, as they may be large."""
     from jaxcollapse.datasets import tokenizers
-    from jaxcollapse.models.base import load_base
+    from jaxcollapse.models.base import context_of, load_base
     from jaxcollapse.tasks import as_family
 
     dialogue = args.dialogue
@@ -129,7 +142,7 @@ def task_options(args: Finetune | Mix) -> tuple[Any, dict[str, Any]]:
     path, name = weights_of(dialogue)
     # A file of weights has its tokenizer beside it.
     tokenizer = tokenizers.load_tokenizer(path.parent if path.suffix == ".bin" else path)
-    corpus, data = corpus_of(dialogue, tokenizer)
+    corpus, data = corpus_of(dialogue, tokenizer, context_of(path))
     given = {**as_family("fine-tuning").presets[dialogue.preset], **options}
     base = load_base(path, dialogue.model, name, given.get("param_dtype", "float32"))
     return corpus, {"data": data, "base": base, **dataclasses.asdict(args.sampling), **options}
@@ -171,6 +184,11 @@ def mix(args: Mix) -> None:
     out = args.out / "mixing.nc"
     if args.out.is_dir():
         results.check_output(out, (".nc",), args.overwrite)
+    checks.whole_number("checkpoint_steps", args.checkpoint_steps)
+    if args.synthetic_data is not None and not args.synthetic_data.is_file():
+        raise checks.refuse(
+            "--synthetic-data", "a file that exists", str(args.synthetic_data), "check the path"
+        )
     lm_cli.check_training(args.training)
     check_dialogue(args.dialogue)
     seeds = cli.parse_seeds(args.seeds)
@@ -225,7 +243,7 @@ def run_mixing(
     programs = host.Programs(setup(**dict(point), **plan.options), mesh)
     host.claim_folder(out, {point: programs})
     counts = host.Counts(plan.real, plan.synthetic, plan.seeds)
-    synthetic, kind = None, f"synthetic-{max(counts.synthetic)}"
+    synthetic, digest, kind = None, "", f"synthetic-{max(counts.synthetic)}"
     if synthetic_data is not None:
         synthetic, digest = read_synthetic(synthetic_data, corpus.tokenizer, programs.made, counts)
         kind = f"synthetic-{synthetic_data.stem}-{digest[:8]}"
@@ -239,7 +257,10 @@ def run_mixing(
     seconds = time.perf_counter() - start
     values = {name: arrays[name] for name in plan.metrics}
     values[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
-    return grid.dataset(plan, [values], clock.seconds, seconds, clock.programs)
+    dataset = grid.dataset(plan, [values], clock.seconds, seconds, clock.programs)
+    if synthetic_data is not None:
+        dataset.attrs["source"] = f"{synthetic_data.name} (sha256 {digest[:16]})"
+    return dataset
 
 
 def read_synthetic(path: Path, tokenizer: Any, made: Any, counts: Any) -> tuple[Any, str]:

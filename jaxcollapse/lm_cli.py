@@ -115,14 +115,15 @@ def pretrain(args: Pretrain) -> None:
         results.save(dataset, args.out / "results.nc", args.overwrite)
     if args.driver == "host" and args.texts:
         show_texts(plan, args.out, args.texts)
-    show_result(dataset, args.out, "distinct_2")
+    show_result(dataset, args.out)
 
 
-def show_result(dataset: xarray.Dataset, out: Path, beside: str) -> None:
+def show_result(dataset: xarray.Dataset, out: Path) -> None:
     """A figure of the loss and one more metric in a run's folder, and a table of the loss."""
     from jaxcollapse import plotting
 
     shown = loss_of(dataset)
+    beside = "acceptance_rate" if "acceptance_rate" in dataset else "distinct_2"
     figure = plotting.grid(dataset, [shown, beside], hue="model")
     with results.whole_file(out / "figure.png") as temporary:
         figure.savefig(temporary)

@@ -39,17 +39,19 @@ class Training:
     steps: int | None = None
     """Instead of epochs, so many steps."""
     batch_size: int | None = None
-    """Rows of a step, each of --context tokens; 4 for tiny models, else 32."""
+    """Rows of a step, each of --context tokens; 4 for tiny models, else 32, or 128 in
+    fine-tuning."""
     accumulation: int | None = None
-    """Parts that a batch's gradient is summed over, to save memory."""
+    """Parts that a batch's gradient is summed over, to save memory; 16 in fine-tuning, but of tiny
+    models."""
     learning_rate: float | None = None
-    """At its highest; 0.01 for tiny models, else 0.001."""
+    """At its highest; 0.01 for tiny models, else 0.001; in fine-tuning 0.003 and 0.000008."""
     schedule: Literal["constant", "linear", "cosine"] | None = None
-    """Of the learning rate after the warm-up; cosine by default."""
+    """Of the learning rate after the warm-up; cosine by default, constant in fine-tuning."""
     warmup: float | None = None
     """Share of the steps in which the learning rate rises; 0.05 by default."""
     weight_decay: float | None = None
-    """Of matrices; 0.1 by default."""
+    """Of matrices; 0.1 by default, 0 in fine-tuning."""
     clip: float | None = None
     """Largest norm of a gradient; 1 by default."""
     matched_compute: bool = False
@@ -58,7 +60,8 @@ class Training:
     dtype: Literal["float32", "bfloat16"] | None = None
     """Of activations."""
     remat: bool = False
-    """Compute activations again in the backward pass, to save memory."""
+    """Compute activations again in the backward pass, to save memory; so does fine-tuning of large
+    models in any case."""
 
     def options(self) -> dict[str, Any]:
         """Those that were given."""
@@ -147,7 +150,8 @@ class Dialogue:
     max_documents: int | None = None
     """Real conversations that are read, chosen at random; there must be so many."""
     loss_on: Literal["all", "response"] = "all"
-    """Tokens that the loss is of, in training and evaluation: prompt and response, or responses."""
+    """Tokens that the loss is of, in training and evaluation: prompt and response, or responses.
+    With the latter models do not learn to write prompts, so chains need a base that does."""
     preset: Literal["corrected", "authors"] = "corrected"
     """corrected: float32 parameters; each seed has an order of the data of its own. authors, as
     published: bfloat16 parameters, which most steps do not move; one order for all seeds; a row
@@ -208,7 +212,8 @@ class Mix:
     real: tuple[int, ...] = (16, 64, 256)
     """Counts of real conversations; each seed draws its own."""
     synthetic: tuple[int, ...] = (0, 64, 256, 1024)
-    """Counts of synthetic conversations, made by the model fine-tuned on all real ones."""
+    """Counts of synthetic conversations, made by the model fine-tuned on all real ones. Each seed
+    draws its own from as many as the largest count."""
     synthetic_data: Path | None = None
     """Synthetic conversations from a file (.jsonl) in place of that model's."""
     seeds: str = "3"

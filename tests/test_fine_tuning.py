@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jaxcollapse import host
 from jaxcollapse.datasets import conversations, text, tokenizers
 from jaxcollapse.datasets.conversations import Conversation
 from jaxcollapse.datasets.rows import HostRows
+from jaxcollapse.host import folder as folders
 from jaxcollapse.host import publish
 from jaxcollapse.models import base as bases
 from jaxcollapse.models import configs, decoder
@@ -68,21 +70,25 @@ def made(corpus, base):
 
 
 @pytest.fixture(scope="module")
+def programs(made):
+    return host.programs_of(made)
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("tuned")
 
 
 @pytest.fixture(scope="module")
-def result(made, corpus, folder):
-    return host.run(made, corpus, folder)
+def result(made, corpus, folder, programs):
+    return host.run(made, corpus, folder, programs)
 
 
 def test_models_learn_from_their_base(result, base, corpus):
     assert set(result.data_vars) >= {"nll", "acceptance_rate", "share_of_real_data"}
     first = result["nll"].sel(generation=1).values
     data = language_model.text_data(corpus, CONTEXT)
-    made = setup("gem", 24, data, base)
-    before = nll_of(data, base, made)
+    before = nll_of(data, base, setup("gem", 24, data, base))
     assert (first < 0.2 * before).all()
 
 
@@ -132,8 +138,8 @@ def test_a_model_that_makes_no_conversations_is_refused_in_the_end(corpus, base)
     publish.check_attempts(found, made, "generation 1")
     found = publish.add(found, samples_of(["user: a\nassistant: b", "no"]), made, TOKENIZER)
     message = (
-        "samples of generation 1: expected 3 of the form 'user: ... assistant: ...' among at most "
-        r"6, got 1 \(one of the others: 'no form'\); train longer"
+        "samples of generation 1: expected 3 of the form 'user: ... assistant: ...' among 6, "
+        r"got 1 among 7 \(one of the others: 'no form'\); train longer"
     )
     with pytest.raises(ValueError, match=message):
         publish.check_attempts(found, made, "generation 1")
@@ -159,7 +165,7 @@ def test_which_samples_are_published(corpus, base):
     assert found.acceptance_rate == 0.5
     assert [text[:9] for text in found.rejected] == ["assistant", "user: a\na", "assistant"]
     in_parts = publish.NOTHING
-    for first in range(0, 7, 2):
+    for first in range(0, 6, 2):
         part = {name: array[first : first + 2] for name, array in samples.items()}
         in_parts = publish.add(in_parts, part, made, TOKENIZER)
     assert in_parts.drawn == 6
@@ -173,7 +179,7 @@ def test_which_samples_are_published(corpus, base):
 
 def test_loss_on_responses_counts_these_alone(corpus, base):
     data = language_model.text_data(corpus, CONTEXT, "response")
-    made = setup("gem", 24, data, base, batch_size=4)
+    made = setup("gem", 24, data, base, batch_size=4, format="conversation")
     counted = data.test.counted
     # Of each response of two letters: these and the end of sequence.
     assert int(np.sum(counted)) == 3 * corpus.test.count
@@ -207,13 +213,16 @@ def test_single_rows_hold_a_document_each():
     assert HostRows(documents, data.context, "single").used == documents.count
 
 
-def test_shared_order_is_of_no_seed(corpus, base):
+def test_shared_order_is_the_same_for_all_seeds(corpus, base):
     data = language_model.text_data(corpus, CONTEXT)
     keys = [jax.random.key(seed) for seed in (1, 2)]
     for order, same in (("shared", True), ("seed", False)):
         made = setup("gem", 24, data, base, data_order=order)
         ours = [language_model.fit_keys(key, made) for key in keys]
         assert all((a == b).all() == same for a, b in zip(*[o[1:] for o in ours], strict=True))
+        everything = made._replace(num_samples=data.available)
+        chosen = [language_model.real_documents(key, everything) for key in keys]
+        assert (chosen[0] == chosen[1]).all() == same
 
 
 def test_presets_differ_as_published():
@@ -230,6 +239,55 @@ def test_presets_differ_as_published():
     assert paper["learning_rate"] == 8e-6
     assert paper["batch_size"] == 128
     assert paper["schedule"] == "constant"
+
+
+class Scripted(publish.Publisher):
+    """Writes conversations that say their number, some at a time."""
+
+    def _write(self, key, params, first, tell):
+        size, last = params
+        if first >= last:
+            raise KeyboardInterrupt
+        return samples_of([f"user: {i}\nassistant: ok" for i in range(first, first + size)])
+
+
+def test_samples_are_published_once_however_many_are_written_at_a_time(
+    corpus, base, programs, tmp_path
+):
+    (program,) = programs.values()
+    publisher = Scripted(program, folders.SampleFolder(tmp_path), TOKENIZER, threading.Event())
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish("one", None, (10, 20), lambda rate, sampled: None, "")
+    found = publisher.publish("one", None, (7, 99), lambda rate, sampled: None, "")
+    texts = [TOKENIZER.decode(found.documents.document(i).tolist()) for i in range(24)]
+    assert texts == [f"user: {i}\nassistant: ok" for i in range(24)]
+    assert found.drawn == 24
+
+
+def test_mixtures_with_documents_of_a_teacher(made, corpus, programs, result, tmp_path):
+    """The teacher knows the mixtures' real documents; killed, they go on to the same."""
+    ((point, program),) = programs.items()
+    counts = host.Counts([8, 24], [0, 8], np.asarray([0], np.uint32))
+    mixing = host.Mixing(program, counts, corpus, tmp_path / "whole", point)
+    whole = mixing.run()
+    assert whole["nll"].shape == (1, 2, 2)
+    assert np.isfinite(whole["nll"]).all()
+    kept = tmp_path / "whole" / "teacher" / "generation-01"
+    assert len(_lines(kept / "samples.jsonl")) == 8
+    again = dataclasses.replace(mixing, stop=threading.Event(), folder=tmp_path / "killed")
+    for stop_at in (2, 5):
+        told = 0
+
+        def tell(progress, stop_at=stop_at):
+            nonlocal told
+            told += 1
+            if told == stop_at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            dataclasses.replace(again, tell=tell, checkpoint_steps=10).run()
+        again = dataclasses.replace(again, stop=threading.Event())
+    np.testing.assert_array_equal(again.run()["nll"], whole["nll"])
 
 
 def test_low_rank_chains_resume_where_they_were_killed(corpus, base, tmp_path):
@@ -257,6 +315,8 @@ def test_low_rank_chains_resume_where_they_were_killed(corpus, base, tmp_path):
         ({"format": "poem"}, "format: expected one of text, conversation"),
         ({"strip": "all"}, "strip: expected one of prefix, characters"),
         ({"max_attempts": 0}, "max_attempts: expected at least 1"),
+        ({"lora_alpha": 2.0}, "lora_alpha: expected a lora_rank beside it, got none"),
+        ({"loss_chunks": 7}, "loss_chunks: expected a divisor of the 160 tokens"),
         ({"lora_rank": 1000}, "lora_rank: expected from 1 to"),
         ({"num_samples": 49}, "num_samples: expected at most the 48 documents"),
         ({"context": 32}, "context of the base model: expected at least the data's, 40, got 32"),

@@ -111,9 +111,11 @@ def test_mixtures(files, tmp_path, capsys):
     out = tmp_path / "mix"
     rows = ["--real", 8, 24, "--synthetic", 0, 16, "--synthetic-data", files["ROWS"]]
     given = ["--weights", files["WEIGHTS"], "--data", files["ROWS"], "--out", out, *OPTIONS]
-    lm("mix", *given, *rows, "--steps", 20, "--seeds", 2)
+    rows += ["--steps", 20, "--seeds", 2, "--loss-on", "response"]
+    lm("mix", *given, *rows)
     told = capsys.readouterr().out
     assert "best synthetic" in told
+    assert "rows.jsonl (sha256 " in told
     dataset = results.load(out / "mixing.nc")
     sizes = {"model": 1, "real": 2, "synthetic": 2, "seed": 2}
     assert dict(dataset.sizes) == sizes
@@ -123,7 +125,7 @@ def test_mixtures(files, tmp_path, capsys):
     assert len(finished) == 8
     # What is finished is not done again.
     before = {path: path.stat().st_mtime_ns for path in finished}
-    lm("mix", *given, *rows, "--steps", 20, "--seeds", 2, "--overwrite")
+    lm("mix", *given, *rows, "--overwrite")
     assert {path: path.stat().st_mtime_ns for path in finished} == before
     np.testing.assert_array_equal(results.load(out / "mixing.nc")["nll"], dataset["nll"])
 
@@ -143,6 +145,11 @@ def test_mixtures(files, tmp_path, capsys):
         ("--weights none --data ROWS", "weights: expected a folder or file that exists, or"),
         ("--model gpt2-9m --data ROWS", "weights of gpt2-9m: expected a checkpoint, got none"),
         ("--model gemma3", "model: expected one of"),
+        ("--weights WEIGHTS --data ROWS --mesh 0x2", "--mesh: expected DATAxMODEL, got '0x2'"),
+        (
+            "--weights WEIGHTS --data ROWS --loss-on response --format text",
+            "loss_on: expected 'all' where any sample is published",
+        ),
         ("--weights WEIGHTS --data ROWS --mesh 3", "--mesh: expected DATAxMODEL, got '3'"),
         ("--weights WEIGHTS --data ROWS --mesh 4x4", "mesh: expected at most 1 devices, got 4 x 4"),
         ("--weights WEIGHTS --data ROWS --lora-rank 99", "lora_rank: expected from 1 to 32"),

@@ -55,9 +55,10 @@ def run_on_devices(
             # Only when all have ended is it sure which of them failed.
             pool.shutdown(cancel_futures=True)
             raise _cause(futures) from None
-        finally:
+        except BaseException:  # the user's interrupt, too
             stop.set()
             pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _cause(futures: Mapping[Any, Any]) -> BaseException:

@@ -112,7 +112,7 @@ def estimate_mixing(mixing: Mixing, teach: bool) -> Estimate:
     pace = _measure(programs)
     steps = sum(pace.steps(sum(pair)) for pair in counts.mixtures) * counts.seeds.size
     sampled = 0.0
-    if teach:
+    if teach and max(counts.synthetic):
         steps += pace.steps(programs.made.num_samples)
         sampled = max(counts.synthetic) * pace.length
     seconds = steps * pace.step_seconds + sampled / pace.sample_rate
@@ -142,6 +142,7 @@ def _measure(program: Programs) -> _Pace:
     state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
     step_seconds = time.perf_counter() - start
     params = program.finished(state, frozen)
+    del state, frozen  # whose memory the sampler may need
     key, first = jax.random.key(0), program.start_sampling(np.int32(0))
     written, _, _ = jax.block_until_ready(program.advance(params, key, first))
     start = time.perf_counter()

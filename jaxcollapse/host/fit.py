@@ -66,8 +66,11 @@ class Trainer:
         steps = language_model.steps_of(made, rows.used)
         epoch_steps, total = (int(number) for number in steps)
         tokens_a_step = rows.predicted / epoch_steps
-        frozen, state = programs.start(init_key)
-        state = self.folder.load_state(name, state)
+        frozen, state = None, self.folder.load_state(name, programs.state_like)
+        if state is None or made.recipe.lora_rank is not None:
+            # Frozen parameters are not kept: they are the base's.
+            frozen, fresh = programs.start(init_key)
+            state = fresh if state is None else state
         step = int(state.step)
         tell(None, 0.0, int(step * tokens_a_step))
         row_order, order_epoch = np.zeros(0, np.int32), -1

@@ -50,17 +50,22 @@ class StateFolder:
             if old != path:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def load_state(self, name: str, fresh: State) -> State:
-        """A model's state in training if it has one, placed as the fresh one is; else that."""
+    def load_state(self, name: str, like: State) -> State | None:
+        """A model's state in training, if it has one.
+
+        Args:
+          name: of the model.
+          like: shapes, types and places of its arrays.
+        """
         found = sorted(self.path.glob(f"{name}-step-???????"))
         if not found:
-            return fresh
+            return None
         orbax = checks.require("orbax.checkpoint", "lm")
         leaves = orbax.PyTreeCheckpointer().restore(found[-1].absolute())["leaves"]
-        like, structure = jax.tree.flatten(fresh)
+        shapes, structure = jax.tree.flatten(like)
         arrays = [
             jax.device_put(np.asarray(x).astype(y.dtype), y.sharding)
-            for x, y in zip(leaves, like, strict=True)
+            for x, y in zip(leaves, shapes, strict=True)
         ]
         return jax.tree.unflatten(structure, arrays)
 

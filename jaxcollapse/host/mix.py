@@ -21,6 +21,7 @@ import numpy as np
 from jaxcollapse import results
 from jaxcollapse.chain import SHARE_OF_REAL_DATA, generation_keys
 from jaxcollapse.datasets.documents import Documents
+from jaxcollapse.datasets.rows import predicted
 from jaxcollapse.datasets.text import Corpus
 from jaxcollapse.host import publish
 from jaxcollapse.host.chain import Progress
@@ -47,8 +48,8 @@ class Counts(NamedTuple):
 
     @property
     def mixtures(self) -> list[tuple[int, int]]:
-        """Pairs of a real and a synthetic count that hold any document."""
-        return [pair for pair in itertools.product(self.real, self.synthetic) if sum(pair)]
+        """Pairs of a real and a synthetic count, in the order of a result."""
+        return list(itertools.product(self.real, self.synthetic))
 
     @property
     def documents(self) -> int:
@@ -81,65 +82,61 @@ class Mixing:
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def run(self, synthetic: Documents | None = None) -> dict[str, np.ndarray]:
-        """Metrics of all mixtures, float32 ``[S, R, M]``; NaN where a mixture is empty.
+        """Metrics of all mixtures, float32 ``[S, R, M]``.
 
         Args:
           synthetic: documents to mix with; those of the teacher by default.
+
+        Raises:
+          ValueError: the teacher makes too few documents that are fit to be published.
         """
         if synthetic is None:
-            synthetic = self.teach()
-        jobs: dict[int, Callable[[], dict[tuple[int, int], dict[str, float]]]] = {
+            synthetic = self._synthetic()
+        jobs = {
             int(seed): functools.partial(self._seed, int(seed), synthetic)
             for seed in self.counts.seeds
         }
         finished = run_on_devices(jobs, self.stop, self.programs.mesh is not None)
-        first = next(iter(next(iter(finished.values())).values()))
-        missing = dict.fromkeys(first, np.nan)
+        shape = (len(self.counts.real), len(self.counts.synthetic))
+        names = finished[int(self.counts.seeds[0])][0].keys()
         return {
             name: np.asarray(
-                [
-                    [
-                        [finished[int(s)].get((r, m), missing)[name] for m in self.counts.synthetic]
-                        for r in self.counts.real
-                    ]
-                    for s in self.counts.seeds
-                ],
+                [[metrics[name] for metrics in finished[int(s)]] for s in self.counts.seeds],
                 np.float32,
-            )
-            for name in first
+            ).reshape(-1, *shape)
+            for name in names
         }
 
-    def teach(self) -> Documents:
+    def _real(self) -> Documents:
+        """All real documents that there are: the teacher's, of which mixtures hold some."""
+        key = generation_keys(jax.random.key(TEACHER_SEED), 1)[0, 0]
+        chosen = np.asarray(self.programs.real_documents(key))
+        return self.corpus.train.take(chosen).cut(self.programs.made.data.context)
+
+    def _synthetic(self) -> Documents:
         """As many documents as are mixed at most, of a model of all real ones."""
         wanted = max(self.counts.synthetic)
         if not wanted:
             return Documents.from_lists([])
         kept = ChainFolder(self.folder / "teacher")
         if kept.finished(1) is None:
-            (result,) = run_on_devices(
-                {0: functools.partial(self._teach, kept, wanted)},
-                threading.Event(),
-                self.programs.mesh is not None,
-            ).values()
-            assert result
+            teach = functools.partial(self._teach, kept, wanted)
+            run_on_devices({"teacher": teach}, self.stop, self.programs.mesh is not None)
         return kept.documents(1)
 
-    def _teach(self, kept: ChainFolder, wanted: int) -> bool:
+    def _teach(self, kept: ChainFolder, wanted: int) -> None:
+        """Trains on all real documents, writes synthetic ones, and keeps both."""
         programs, made = self.programs, self.programs.made
         keys = generation_keys(jax.random.key(TEACHER_SEED), 1)
-        chosen = np.asarray(programs.real_documents(keys[0, 0]))
-        real = self.corpus.train.take(chosen).cut(made.data.context)
+        real = self._real()
         trainer = Trainer(programs, kept.states, self.stop, self.checkpoint_steps)
-
-        def say(phase, loss=None, rate=0.0, **tokens):
-            self.tell(Progress("teacher", self.point, 1, phase, loss, rate, **tokens))
 
         params, _ = trainer.fit(
             kept.name(1),
             keys[1, 1],
             np.ones(real.count, bool),
             real.take,
-            lambda loss, rate, trained: say("training", loss, rate, trained=trained),
+            lambda loss, rate, trained: self._say("teacher", "training", loss, rate, trained),
         )
         metrics = jax.tree.map(float, dict(programs.evaluate(made.data, params)))
         writers = Programs(made._replace(num_samples=wanted), programs.mesh)
@@ -148,7 +145,7 @@ class Mixing:
             kept.name(1),
             keys[1, 0],
             params,
-            lambda rate, sampled: say("sampling", rate=rate, sampled=sampled),
+            lambda rate, sampled: self._say("teacher", "sampling", rate=rate, sampled=sampled),
             "the model of all real documents",
         )
         metrics["acceptance_rate"] = published.acceptance_rate
@@ -160,37 +157,36 @@ class Mixing:
             (made.config, params),
             published.rejected,
         )
-        return True
 
-    def _seed(self, seed: int, synthetic: Documents) -> dict[tuple[int, int], dict[str, float]]:
+    def _seed(self, seed: int, synthetic: Documents) -> list[dict[str, float]]:
         """Metrics of all mixtures of one seed, which share its order of documents."""
-        programs, made = self.programs, self.programs.made
         keys = generation_keys(jax.random.key(seed), 2)
         folder = self.folder / f"seed-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(
-            programs, StateFolder(folder / "training"), self.stop, self.checkpoint_steps
-        )
+        states = StateFolder(folder / "training")
+        trainer = Trainer(self.programs, states, self.stop, self.checkpoint_steps)
+        # The first ones of a seed's order, so that larger mixtures hold the smaller ones.
         real_key, synthetic_key = jax.random.split(keys[2, 2])
-        # The first of them are a real batch of the size that is asked for, and so nested.
-        chosen = np.asarray(programs.real_documents(keys[0, 0]))
-        real = self.corpus.train.take(chosen).cut(made.data.context)
+        real = self._real()
         real = real.take(_order(real_key, real.count))
         synthetic = synthetic.take(_order(synthetic_key, synthetic.count))
-        found = {}
+        found = []
         for real_count, synthetic_count in self.counts.mixtures:
             name = f"real-{real_count}-synthetic-{synthetic_count}"
             path = folder / f"{name}.json"
-            if not path.exists():
-                documents = Documents.concatenate(
-                    [real.take(range(real_count)), synthetic.take(range(synthetic_count))]
-                )
+            documents = Documents.concatenate(
+                [real.take(range(real_count)), synthetic.take(range(synthetic_count))]
+            )
+            if path.exists():
+                trained = self.programs.made.recipe.epochs * predicted(documents)
+                self._say(f"seed {seed} {name}", "done", trained=trained)
+            else:
                 metrics = self._mixture(trainer, name, keys[2, 1], documents, seed)
                 metrics[SHARE_OF_REAL_DATA] = real_count / documents.count
                 with results.whole_file(path) as temporary:
                     temporary.write_text(json.dumps(metrics, indent=1) + "\n")
-                trainer.folder.forget(name)
-            found[real_count, synthetic_count] = json.loads(path.read_text())
+                states.forget(name)
+            found.append(json.loads(path.read_text()))
         return found
 
     def _mixture(
@@ -200,13 +196,24 @@ class Mixing:
         label = f"seed {seed} {name}"
 
         def tell(loss, rate, trained):
-            self.tell(Progress(label, self.point, 1, "training", loss, rate, trained))
+            self._say(label, "training", loss, rate, trained)
 
         # As many places as the largest mixture needs, so that all share their programs.
         mask = np.arange(self.counts.documents) < documents.count
         params, _ = trainer.fit(name, key, mask, documents.take, tell)
         arrays: Any = self.programs.evaluate(self.programs.made.data, params)
         return {metric: float(value) for metric, value in arrays.items()}
+
+    def _say(
+        self,
+        name: str,
+        phase: str,
+        loss: float | None = None,
+        rate: float = 0.0,
+        trained: int = 0,
+        sampled: int = 0,
+    ) -> None:
+        self.tell(Progress(name, self.point, 1, phase, loss, rate, trained, sampled))
 
 
 def _order(key: jax.Array, count: int) -> np.ndarray:

@@ -103,15 +103,28 @@ class Programs:
         self.describe = jax.jit(language_model.describe)
         self.document_order = jax.jit(lambda key, mask: packing.shuffled(key, mask.shape[0], mask))
         self.row_order = jax.jit(language_model.row_order, static_argnums=2)
-        self.real_documents = jax.jit(
-            lambda key: language_model.real_documents(key, made.data, made.num_samples)
-        )
+        self.real_documents = jax.jit(lambda key: language_model.real_documents(key, made))
 
     def _placement(self, tree: Any) -> Any:
         """Where the arrays of a tree are kept; None leaves it to where they are made."""
         if self.mesh is None:
             return None
         return sharding.shardings(self.mesh, tree)
+
+    def _placed(self, tree: Any) -> Any:
+        """The shapes of a tree, and where its arrays are kept."""
+        if self.mesh is None:
+            return tree
+        return jax.tree.map(
+            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+            tree,
+            self._placement(tree),
+        )
+
+    @property
+    def state_like(self) -> training.State:
+        """Shapes, types and places of the arrays of a state in training."""
+        return self._placed(self._shapes[1])
 
     def start(self, key: jax.Array) -> tuple[Params | None, training.State]:
         """What is frozen in training, None if nothing is, and the state before the first step."""
@@ -139,14 +152,7 @@ class Programs:
 
     def training_memory(self) -> float | None:
         """Bytes on a device, as the compiler reckons them; None where it does not."""
-        trees = (*self._shapes, self.batches())
-        if self.mesh is not None:
-            trees = jax.tree.map(
-                lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-                trees,
-                self._placement(trees),
-            )
-        frozen, state, batches = trees
+        frozen, state, batches = self._placed((*self._shapes, self.batches()))
         lowered = self._train.lower(state, frozen, batches, np.int32(1), np.int32(1))
         needed = lowered.compile().memory_analysis()
         if needed is None:

@@ -63,12 +63,10 @@ def add(
     else:
         documents, accepted = _conversations(rows, made, tokenizer)
     missing = made.num_samples - published.documents.count
-    if not missing:
-        return published
     accepted = accepted[:missing]
     # Nothing that comes after the last document wanted counts as drawn.
     drawn = int(accepted[-1]) + 1 if len(accepted) == missing else len(rows)
-    refused = [i for i in range(drawn) if i not in set(accepted.tolist())]
+    refused = np.setdiff1d(np.arange(drawn), accepted)
     room = REJECTED_KEPT - len(published.rejected)
     texts = tuple(tokenizer.decode(rows[i].tolist()) for i in refused[:room])
     taken = documents.take(np.arange(len(accepted)))
@@ -107,10 +105,10 @@ def check_attempts(published: Published, made: Setup, where: str) -> None:
         example = " ".join(published.rejected[0].split())[:80] if published.rejected else ""
         raise checks.refuse(
             f"samples of {where}",
-            f"{wanted} of the form 'user: ... assistant: ...' among at most {most}",
-            f"{published.documents.count} (one of the others: '{example}')",
-            "train longer or from a better base, raise --max-attempts, or publish all samples "
-            "with --format text",
+            f"{wanted} of the form 'user: ... assistant: ...' among {most}",
+            f"{published.documents.count} among {published.drawn} (one of the others: '{example}')",
+            "train longer or from a better base, raise max_attempts, or let a chain publish all "
+            "samples, in the format text",
         )
 
 
@@ -161,7 +159,7 @@ class Publisher:
             else:
                 tell(0.0, int(np.sum(part["lengths"] - 1)))
             published = add(published, part, made, self.tokenizer)
-            first += self.programs.documents_a_call
+            first += len(part["lengths"])
         return published
 
     def _write(

@@ -58,7 +58,7 @@ def tiny_base(
 def _trained(made: Setup) -> Any:
     def fit(data, key):
         real_key, fit_key = jax.random.split(key)
-        chosen = language_model.real_documents(real_key, data, made.num_samples)
+        chosen = language_model.real_documents(real_key, made)
         documents = language_model.gather(data, chosen)
         return language_model.fit(fit_key, documents, jnp.ones(made.num_samples, bool), made)
 

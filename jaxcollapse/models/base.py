@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.models import checkpoints, configs
+from jaxcollapse.models.checkpoints.hub_config import CONFIG, read_json, to_config
 from jaxcollapse.models.config import Config
 from jaxcollapse.models.decoder import Params
 
@@ -85,6 +86,13 @@ def load_base(
     if model is not None:
         _same_architecture(path, config, model)
     return base_of(name or model or Path(path).resolve().name, config, params)
+
+
+def context_of(path: Path | str) -> int:
+    """The longest sequence of a checkpoint's model; of a folder of the hub no weights are read."""
+    if (Path(path) / CONFIG).is_file():
+        return to_config(read_json(Path(path), CONFIG)).context
+    return checkpoints.load(path)[0].context
 
 
 def _same_architecture(path: Path | str, config: Config, model: str) -> None:

@@ -22,7 +22,8 @@ METRICS = {
 
 
 def _computed(options: Mapping) -> list[str]:
-    return [*language_model.FAMILY.known(options)[:-1], ACCEPTANCE_RATE]
+    names = [name for name in language_model.FAMILY.known(options) if name in METRICS]
+    return [*names, ACCEPTANCE_RATE] if options.get("format") == "conversation" else names
 
 
 FAMILY = TaskFamily(

@@ -41,10 +41,12 @@ class Batch(NamedTuple):
     lengths: jax.Array
 
 
-def real_documents(key: jax.Array, data: TextData, num_samples: int) -> jax.Array:
+def real_documents(key: jax.Array, made: Setup) -> jax.Array:
     """Which documents a seed's real batch is: N of A without replacement, int32 ``[N]``."""
-    available = data.available
-    return packing.shuffled(key, available, jnp.ones(available, bool))[:num_samples]
+    available = made.data.available
+    chosen = packing.shuffled(key, available, jnp.ones(available, bool))[: made.num_samples]
+    # In an order of no seed, if the order is to be shared.
+    return jnp.sort(chosen) if made.protocol.data_order == "shared" else chosen
 
 
 def gather(data: TextData, chosen: jax.Array) -> Batch:
@@ -111,6 +113,9 @@ def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decod
     of its own. The last batch of an epoch may have empty rows.
     """
     config, recipe = made.config, made.recipe
+    if made.data.loss_on != "all":
+        given = repr(made.data.loss_on)
+        raise checks.refuse("loss_on", "'all' in a compiled chain", given, "use jaxcollapse.host")
     init_key, document_key, row_key = fit_keys(key, made)
     base, state = start(init_key, made)
     count = mask.shape[0]
@@ -219,24 +224,21 @@ def task(
       **options: ``base`` (none), the model that each generation begins from; ``temperature`` (1),
         ``top_k`` and ``top_p`` (none) of sampling, and ``slots`` (64), documents written at a time;
         ``dtype`` of activations and ``param_dtype`` of parameters (``float32`` or ``bfloat16``);
-        ``remat`` (False), to save memory in training; the fields of ``Protocol``; and those of
-        ``training.Recipe``, by default those of ``configs.recipe``, or with a base of
+        ``remat``, to save memory in training (True for large bases); the fields of ``Protocol``;
+        and those of ``training.Recipe``, by default those of ``configs.recipe``, or with a base of
         ``configs.fine_tuning_recipe``: ``learning_rate``, ``schedule``, ``warmup``,
         ``batch_size``, ``accumulation``, ``epochs``, ``steps``, ``matched_compute``,
-        ``weight_decay``, ``clip``, ``beta1``, ``beta2``, ``eps``.
+        ``weight_decay``, ``clip``, ``beta1``, ``beta2``, ``eps``, ``loss_chunks``, ``lora_rank``,
+        ``lora_alpha``, ``lora_targets``.
 
     Raises:
       ValueError: an unknown name, more documents than there are, or an option out of its range.
     """
     made = setup(model, num_samples, data, **options)
     data = made.data
-    if data.loss_on != "all":
-        raise checks.refuse(
-            "loss_on", "'all' in a compiled chain", repr(data.loss_on), "use jaxcollapse.host"
-        )
 
     def init(key):
-        return data, gather(data, real_documents(key, data, made.num_samples))
+        return data, gather(data, real_documents(key, made))
 
     return Task(
         init=init,

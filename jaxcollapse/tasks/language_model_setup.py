@@ -13,8 +13,10 @@ from jaxcollapse.datasets.text_arrays import TextData, embedded
 from jaxcollapse.models import configs, decoder, lora, sampling, training
 from jaxcollapse.models.base import Base
 
-# From so many tokens on, logits are computed in parts unless one says otherwise.
+# Unless one says otherwise, logits of so many tokens are computed in so many parts, and layers of
+# models of so many parameters again in the backward pass.
 LARGE_VOCABULARY, LOSS_CHUNKS = 100_000, 16
+LARGE_MODEL = 500_000_000
 
 
 class Protocol(NamedTuple):
@@ -138,7 +140,7 @@ def setup(
     slots: int = 64,
     dtype: str = "float32",
     param_dtype: str = "float32",
-    remat: bool = False,
+    remat: bool | None = None,
     pool: str = "auto",
     **others: Any,
 ) -> Setup:
@@ -150,6 +152,8 @@ def setup(
     for name in recipe:
         checks.one_of("option of language-model", name, (*OPTIONS, *known))
     data = embedded() if data is None else data
+    if remat is None:
+        remat = base is not None and decoder.num_parameters(base.config) >= LARGE_MODEL
     precision: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "remat": remat}
     if base is None:
         config = configs.as_config(model)
@@ -163,12 +167,14 @@ def setup(
         _check_base(base, data)
         config = dataclasses.replace(base.config, **precision)
         recipe = {**configs.fine_tuning_recipe(decoder.num_parameters(config)), **recipe}
-    checked = training.Recipe(**recipe)
-    if "loss_chunks" not in recipe and config.vocab_size >= LARGE_VOCABULARY:
-        tokens = checked.batch_size // checked.accumulation * data.context
-        checked = dataclasses.replace(checked, loss_chunks=math.gcd(LOSS_CHUNKS, tokens))
-    if checked.lora_rank is not None:
-        lora.kernel_shapes(config, checked.lora_rank, checked.lora_targets)
+    checked = _recipe(recipe, config, data)
+    if data.loss_on == "response" and protocol.format == "text":
+        raise checks.refuse(
+            "loss_on",
+            "'all' where any sample is published, as not all have responses",
+            "'response' with format 'text'",
+            "publish conversations, or count all tokens",
+        )
     num_samples = data.available if num_samples is None else num_samples
     num_samples = checks.whole_number("num_samples", num_samples)
     if num_samples > data.available:
@@ -185,6 +191,28 @@ def setup(
     return Setup(config, checked, settings, data, num_samples, slots, protocol, base)
 
 
+def _recipe(given: dict[str, Any], config: decoder.Config, data: TextData) -> training.Recipe:
+    """The recipe, if it suits the decoder and the data."""
+    recipe = training.Recipe(**given)
+    tokens = recipe.batch_size // recipe.accumulation * data.context
+    if "loss_chunks" not in given and config.vocab_size >= LARGE_VOCABULARY:
+        recipe = dataclasses.replace(recipe, loss_chunks=math.gcd(LOSS_CHUNKS, tokens))
+    if tokens % recipe.loss_chunks:
+        raise checks.refuse(
+            "loss_chunks",
+            f"a divisor of the {tokens} tokens that are trained on at once",
+            recipe.loss_chunks,
+            "try a power of two",
+        )
+    if recipe.lora_rank is not None:
+        lora.kernel_shapes(config, recipe.lora_rank, recipe.lora_targets)
+        return recipe
+    for name in ("lora_alpha", "lora_targets"):
+        if name in given:
+            raise checks.refuse(name, "a lora_rank beside it", "none", "give one, or leave it out")
+    return recipe
+
+
 def _protocol(given: dict[str, Any]) -> Protocol:
     protocol = Protocol(**given)
     for name, allowed in CHOICES.items():
@@ -195,16 +223,16 @@ def _protocol(given: dict[str, Any]) -> Protocol:
 
 def _check_base(base: Base, data: TextData) -> None:
     """Refuses a base that does not know the tokens, or not so long documents."""
-    for what, have, need in (
-        ("vocabulary", base.config.vocab_size, data.vocab_size),
-        ("context", base.config.context, data.context),
+    for what, have, need, remedy in (
+        ("vocabulary", base.config.vocab_size, data.vocab_size, "use the model's own tokenizer"),
+        ("context", base.config.context, data.context, "lower the data's context"),
     ):
         if have < need:
             raise checks.refuse(
                 f"{what} of the base model",
                 f"at least the data's, {need}",
                 f"{have} in {base.name}",
-                "tokenise the data with the model's own tokenizer and context",
+                remedy,
             )
 
 
