@@ -102,7 +102,7 @@ STUDY = common.Study(
     name="figure3_finetuning",
     title="Figure 3: language models fine-tuned on conversations",
     seen="Under replace the loss on real conversations rises with every generation, under "
-    "accumulate it does not, and accumulate-subsample lies between.",
+    "accumulate it stays near the first, and accumulate-subsample lies between.",
     sweeps=sweeps,
     figures=figures,
     run=language_models.run,
