@@ -63,7 +63,6 @@ def stories(quick, preset):
         *grid,
         seeds=2 if quick else 4,
         preset=preset,
-        metrics=["excess_nll"],
         **options,
     )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from jaxcollapse import checks, machine, report, results
-from jaxcollapse.mix_options import MIXES, Mix
+from jaxcollapse.mix_options import MIXES, LanguageModel, Mix
 from jaxcollapse.options import TASKS, Common
 from jaxcollapse.sweep import Plan, Progress
 from jaxcollapse.sweep import plan as plan_sweep
@@ -141,13 +141,16 @@ def mix(args: Mix) -> None:
     for path in beside:
         results.check_output(path, (path.suffix,), args.overwrite)
     limit = None if args.memory_limit is None else args.memory_limit * 2**30
+    seeds = parse_seeds(args.seeds)
+    if isinstance(args, LanguageModel):  # whose seeds run one after another on a device
+        use_cores_as_devices(len(seeds))
     checked = command.plan(
         next(name for name, options in MIXES.items() if isinstance(args, options)),
         args.axes(),
         args.real,
         args.synthetic,
         args.num_real,
-        parse_seeds(args.seeds),
+        seeds,
         args.source,
         args.preset,
         loss=args.metric,

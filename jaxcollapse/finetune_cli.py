@@ -207,7 +207,6 @@ def mix_plan_of(args: Mix) -> tuple[Any, Any]:
 
     corpus, options = task_options(args)
     data = options["data"]
-    metrics = ["nll", "excess_nll"] if data.has_reference else ["nll"]
     plan = grid.plan(
         "fine-tuning",
         {"model": [options["base"].name]},
@@ -217,8 +216,6 @@ def mix_plan_of(args: Mix) -> tuple[Any, Any]:
         cli.parse_seeds(args.seeds),
         "all",
         args.dialogue.preset,
-        metrics,
-        metrics[-1],
         **options,
     )
     return plan, corpus

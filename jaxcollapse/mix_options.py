@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxcollapse import options
 from jaxcollapse.options import TaskOptions
@@ -80,9 +82,40 @@ class Categorical(options.CategoricalTask, Mix):
     """Outcomes K."""
 
 
+@dataclasses.dataclass(frozen=True)
+class LanguageModel(Mix):
+    """Language models trained from fresh weights on mixtures of the embedded stories."""
+
+    real: tuple[int, ...] = (44, 175, 700)
+    """Numbers of real stories in a mixture, a random subset for each seed."""
+    synthetic: tuple[int, ...] = (0, 175, 700, 1400)
+    """Numbers of synthetic stories in a mixture."""
+    seeds: str = "4"
+    """How many seeds from 0 (4 is 0 to 3), or a range FIRST:END without END (5:8 is 5 6 7)."""
+    model: tuple[str, ...] = ("tiny-llama",)
+    """tiny-gpt2, tiny-llama, tiny-gemma2, or a larger one of lm pretrain."""
+    epochs: int | None = None
+    """Passes over a mixture; 3 for tiny models, else 1."""
+    steps: int | None = None
+    """Instead of epochs, so many steps."""
+    batch_size: int | None = None
+    """Rows of a step; 4 for tiny models, else 32."""
+    learning_rate: float | None = None
+    """At its highest; 0.01 for tiny models, else 0.001."""
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Grid axes but the number of stories, by name."""
+        return {"model": self.model}
+
+    def options(self) -> dict[str, Any]:
+        """Options of the task that were given."""
+        return options.given(self, "epochs", "steps", "batch_size", "learning_rate")
+
+
 MIXES: dict[str, type[Mix]] = {
     "gaussian": Gaussian,
     "kde": KDE,
     "linear-regression": LinearRegression,
     "categorical": Categorical,
+    "language-model": LanguageModel,
 }

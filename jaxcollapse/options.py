@@ -80,8 +80,8 @@ class GaussianTask(TaskOptions):
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
         arrays = {"mean": self.mean, "cov": self.cov}
-        given = {name: _array(path) for name, path in arrays.items() if path is not None}
-        return given | _given(self, "ddof")
+        found = {name: _array(path) for name, path in arrays.items() if path is not None}
+        return found | given(self, "ddof")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +117,8 @@ class KDETask(TaskOptions):
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
         names = ("kernel", "num_test", "num_clusters", "blob_dim", "test_centres")
-        given = {"data": _array(self.data)} if self.data is not None else {}
-        return given | _given(self, *names)
+        found = {"data": _array(self.data)} if self.data is not None else {}
+        return found | given(self, *names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ class LinearRegressionTask(TaskOptions):
 
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
-        return _given(self, "design", "num_test")
+        return given(self, "design", "num_test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ class CategoricalTask(TaskOptions):
 
     def options(self) -> dict[str, Any]:
         """Options of the task that were given."""
-        return _given(self, "exponent")
+        return given(self, "exponent")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,7 @@ TASKS: dict[str, type[Common]] = {
 }
 
 
-def _given(options: TaskOptions, *names: str) -> dict[str, Any]:
+def given(options: TaskOptions, *names: str) -> dict[str, Any]:
     """Those options that were given."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

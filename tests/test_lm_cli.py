@@ -125,6 +125,15 @@ def test_compiled_driver(run, tmp_path):
     assert (tmp_path / "figure.png").exists()
 
 
+def test_mixtures_of_stories(tmp_path, capsys):
+    counts = "--model micro --real 8 --synthetic 0 8 --seeds 1 --steps 2"
+    cli.main(["mix", "language-model", "--out", str(tmp_path / "mix.nc"), *counts.split()])
+    assert "loss: Cross-entropy in excess of the text's own" in capsys.readouterr().out
+    dataset = results.load(tmp_path / "mix.nc")
+    assert dict(dataset.sizes) == {"model": 1, "real": 1, "synthetic": 2, "seed": 1}
+    assert (dataset["excess_nll"] > 0).all()
+
+
 def test_a_text_of_ones_own(tmp_path):
     documents = [f"The number {i} is {'odd' if i % 2 else 'even'}." for i in range(60)]
     (tmp_path / "a.txt").write_text("\n###\n".join(documents), encoding="utf-8")

@@ -136,7 +136,8 @@ def plan(
     checks.one_of("pool of mixtures", given["pool"], ("auto", "points"))
     grids.check_options(family, given)
     others = [name for name in family.axes if name != "num_samples"]
-    known = [name for name in family.known(given) if name != SHARE_OF_REAL_DATA]
+    of_a_fit = family.mixing.metrics or tuple(family.metrics)
+    known = [name for name in family.known(given) if name in of_a_fit]
     for metric in metrics or ():
         checks.one_of("metric", metric, known)
     chosen = list(metrics or known)

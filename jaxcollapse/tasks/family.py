@@ -30,6 +30,7 @@ class Mixing(NamedTuple):
 
     Attributes:
       loss: the metric that says how good a fit is; None for the first of the family's.
+      metrics: those of a fit, where others are of what it publishes; none stands for all.
       options: of the task, where they are not given.
       fewest_rows: ``fewest_rows(point, options)``, how many rows a fit needs.
       theory: ``theory(metric, (R, M, A), source, options, **axes)``, the mean over seeds known in
@@ -38,6 +39,7 @@ class Mixing(NamedTuple):
     """
 
     loss: str | None = None
+    metrics: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
     fewest_rows: Callable[[Mapping, Mapping], int] = lambda *given: 1
     theory: Callable[..., np.ndarray | None] = lambda *given, **axes: None

@@ -51,4 +51,5 @@ FAMILY = TaskFamily(
     details=lambda point, options: setup(**point, **options).describe(),
     fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
     sequential_on=("cpu",),
+    mixing=language_model.MIXING,
 )

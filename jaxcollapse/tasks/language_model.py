@@ -21,7 +21,7 @@ from jaxcollapse.datasets.text_arrays import TextData, embedded, text_data
 from jaxcollapse.metrics import Metric
 from jaxcollapse.models import configs, decoder, diversity, packing, training
 from jaxcollapse.pools import points_pool
-from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.tasks.family import Mixing, TaskFamily
 from jaxcollapse.tasks.language_model_setup import Setup, setup, training_bytes
 
 __all__ = ["FAMILY", "Setup", "TextData", "embedded", "fit", "sample", "setup", "task", "text_data"]
@@ -266,6 +266,7 @@ def _computed(options: Mapping) -> list[str]:
     return [name for name in METRICS if known or name != "excess_nll"]
 
 
+MIXING = Mixing(loss="excess_nll", metrics=("nll", "excess_nll"))
 FAMILY = TaskFamily(
     name="language-model",
     make=task,
@@ -280,4 +281,5 @@ FAMILY = TaskFamily(
     details=lambda point, options: setup(**point, **options).describe(),
     fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
     sequential_on=("cpu",),
+    mixing=MIXING,
 )
