@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from jaxcollapse.mixing import analysis, report
 from jaxcollapse.mixing import figure as figures
@@ -33,15 +33,58 @@ def test_planted_exponent_and_coefficients_are_found():
     found = analysis.analyse(made_up(loss, noise=1e-3, seeds=50))
     one = found.regressions[-1]
     both = one.fits[-1]
-    assert one.exponent == pytest.approx(0.4, abs=0.03)
+    assert both.exponent == pytest.approx(0.4, abs=0.03)
     assert both.coefficients == pytest.approx([2.0, 5.0, -0.1], rel=0.12)
     assert both.r_squared > 0.999
     assert all(test.p < 1e-6 for test in one.tests)
+    assert len(one.intervals) == 3
+    for (low, high), planted in zip(one.intervals, (5.0, -0.1, 0.4), strict=True):
+        assert low < planted < high
+        assert high - low < 0.2 * abs(planted)
+
+
+@pytest.mark.parametrize("exponent", [0.05, 0.77, 3.0])
+def test_a_fitted_exponent_is_the_best_one(exponent):
+    loss = N**-exponent + 0.3 * SHARE + np.random.default_rng(4).normal(0, 1e-3, N.shape)
+    *_, one = analysis.regress(REAL, SYNTHETIC, loss[..., None])
+    assert one.intervals is None
+    for fit, shares in ((one.fits[0], []), (one.fits[-1], [SHARE.ravel()])):
+
+        def residual(a, shares=shares):
+            design = np.column_stack([np.ones(N.size), N.ravel() ** -a, *shares])
+            return np.linalg.lstsq(design, loss.ravel(), rcond=None)[1][0]
+
+        bounds = analysis.EXPONENTS
+        best = optimize.minimize_scalar(residual, bounds=bounds, method="bounded")
+        assert fit.residual < best.fun * (1 + 1e-4)
+
+
+def test_intervals_hold_where_cells_of_a_seed_share_data(monkeypatch):
+    """Cells of a seed share the error of their real count: F-tests of it then reject too often."""
+    monkeypatch.setattr(analysis, "RESAMPLES", 400)
+    real, synthetic, seeds, trials = REAL[:3], SYNTHETIC[:4], 30, 200
+    n, m = np.meshgrid(real, synthetic, indexing="ij")
+    rng = np.random.default_rng(6)
+    rejected, missed = [], []
+    for _ in range(trials):
+        shared = rng.standard_normal((3, 1, seeds))
+        noise = shared + 0.3 * rng.standard_normal((3, 4, seeds))
+        losses = 0.5 * (n / (n + m))[..., None] + noise
+        logarithm = analysis.regress(real, synthetic, losses)[0]
+        rejected.append(logarithm.tests[0].p < 0.05)
+        low, high = logarithm.intervals.T
+        planted = np.asarray([0, 0.5])
+        missed.append((planted < low) | (planted > high))
+    assert np.mean(rejected) > 0.25
+    # A bootstrap's quantiles are a normal law's, with squares over S in place of S - 1.
+    expected = 2 * stats.t.sf(1.96 * np.sqrt((seeds - 1) / seeds), seeds - 1)
+    rate = np.mean(missed, axis=0)
+    assert (np.abs(rate - expected) < 5 * np.sqrt(expected * (1 - expected) / trials)).all()
 
 
 def test_regressions_against_scipy():
     loss = 2.0 + 0.3 * np.log(N) + 0.2 * SHARE + np.random.default_rng(1).normal(0, 0.2, N.shape)
-    logarithm = analysis.regress(REAL, SYNTHETIC, loss)[0]
+    logarithm = analysis.regress(REAL, SYNTHETIC, loss[..., None])[0]
     assert logarithm.transform == "log n"
     y = loss.ravel()
     alone = [stats.linregress(x.ravel(), y) for x in (np.log(N), SHARE)]
@@ -60,13 +103,14 @@ def test_regressions_against_scipy():
         assert test.dof == (1, y.size - 3)
 
 
-def test_p_values_are_uniform_where_a_term_has_no_effect():
+def test_p_values_are_uniform_where_a_term_has_no_effect_and_cells_are_independent():
     rng = np.random.default_rng(2)
     p = {analysis.REAL: [], analysis.SHARE: []}
     for _ in range(200):
         noise = rng.standard_normal(N.shape)
         for term, effect in ((analysis.REAL, SHARE), (analysis.SHARE, np.log(N))):
-            tests = analysis.regress(REAL, SYNTHETIC, effect + noise)[0].tests
+            losses = (effect + noise)[..., None]
+            tests = analysis.regress(REAL, SYNTHETIC, losses)[0].tests
             p[term] += [test.p for test in tests if test.term == term]
     for values in p.values():
         assert len(values) == 200
@@ -79,12 +123,15 @@ def test_best_synthetic_count_is_covered_and_verdicts_are_right():
     mean[:, 2], mean[:, 3], mean[:, 4], mean[:, 5] = 0.90, 0.905, 1.3, 1.0
     covered, wrong = [], 0
     for trial in range(60):
-        found = analysis.analyse(made_up(mean, noise=0.05, seeds=40, rng=trial))
-        for best in found.best:
-            covered.append(best.low <= 1024 <= best.high)
+        losses = made_up(mean, noise=0.05, seeds=40, rng=trial)["nll"].values
+        for best in analysis.best_counts(REAL, SYNTHETIC, losses):
+            low, high = best.interval
+            covered.append(low <= 1024 <= high)
             assert {1024, 4096} <= set(best.helps)
             assert 16384 in best.harms
             wrong += bool({256, 65536} & {*best.helps, *best.harms})
+            for one in best.comparisons:
+                assert (one.low <= 0 <= one.high) == (one.verdict == "-")
     assert np.mean(covered) > 0.95 - 5 * np.sqrt(0.05 * 0.95 / len(covered))
     assert wrong / len(covered) < 0.05 + 5 * np.sqrt(0.05 * 0.95 / len(covered))
 
@@ -95,12 +142,12 @@ def test_differences_are_paired():
     shared = np.random.default_rng(3).standard_normal(10)
     dataset = dataset.assign(nll=dataset["nll"] + xarray.DataArray(shared, dims="seed"))
     (first, *_) = analysis.analyse(dataset).best
-    assert (first.synthetic, first.low, first.high) == (256, 256, 256)
+    assert (first.synthetic, first.interval) == (256, (256, 256))
     assert first.helps == (256,)
     values = dataset["nll"].values[0]
     expected = stats.ttest_rel(values[1], values[0])
     assert first.comparisons[0].p == pytest.approx(expected.pvalue)
-    low, high = expected.confidence_interval(0.95)
+    low, high = expected.confidence_interval(1 - 0.05 / 5)
     assert first.comparisons[0].low == pytest.approx(low)
     assert first.comparisons[0].high == pytest.approx(high)
 
@@ -122,6 +169,39 @@ def test_one_seed_has_no_intervals_and_few_cells_no_regression():
     assert found.regressions == ()
     assert found.best[0].comparisons == ()
     assert "Best synthetic count" in report.text(dataset)
+
+
+def test_a_bootstrap_takes_ten_seeds():
+    mean = 1.0 + N**-0.5 - 0.1 * SHARE
+    for seeds, enough in ((9, False), (10, True)):
+        dataset = made_up(mean, noise=0.01, seeds=seeds)
+        found = analysis.analyse(dataset)
+        assert all((best.interval is not None) == enough for best in found.best)
+        assert all((one.intervals is not None) == enough for one in found.regressions)
+        shown = report.text(dataset)
+        assert ("bootstrap over seeds" in shown) == enough
+        assert ("(-)" in shown) != enough
+        assert "F-tests are descriptive" in shown
+
+
+def test_answers_in_words():
+    found = analysis.analyse(made_up(1.0 + 5 * N**-0.4, noise=1e-4))
+    explained, compared = report.sentences(found)
+    assert "alone, as n^-0.40 (fitted), explains 100% of" in explained
+    assert "alone, linearly," in explained
+    assert compared.endswith(
+        "(at 5% for each real count): none found; significantly worse: none found."
+    )
+
+
+def test_where_synthetic_data_are_from():
+    sources = {
+        "all": "of a model of all 9 real points",
+        "subset": "of a model of the mixture's real points",
+        "rows[1].jsonl (sha256 ab)": "synthetic data: rows[1].jsonl (sha256 ab)",
+    }
+    for source, words in sources.items():
+        assert words in report.text(made_up(1.0 + N**-0.5, noise=0.1, source=source, num_real=9))
 
 
 def test_tables_cells_and_figure_of_any_labelled_result(tmp_path):

@@ -104,6 +104,24 @@ def test_without_synthetic_data_the_error_is_that_of_real_data():
     assert theory.gaussian_fixed_real_mean_error(8, 0) == pytest.approx(1 / 8)
 
 
+@pytest.mark.parametrize(
+    ("real", "helps_from"), [(300, 1), (500, 1), (600, 301), (750, 1501), (900, 7201), (1000, None)]
+)
+def test_which_synthetic_counts_help_beside_part_of_the_real_data(real, helps_from):
+    """Below an error of 1/R: M > R (2R - A) / (A - R), with the worst M at R (2R/A - 1)."""
+    available, amounts = 1000, np.arange(1, 100_000)
+    error = theory.mixture_mean_error(real, amounts, available, ddof=1)
+    helps = error < 1 / real - 1e-12
+    if helps_from is None:
+        assert not helps.any()
+    else:
+        np.testing.assert_array_equal(helps, amounts >= helps_from)
+        assert error[-1] == pytest.approx(1 / available, rel=0.02)
+    assert (theory.mixture_mean_error(real, amounts, available, "subset") > 1 / real).all()
+    if real > available / 2:
+        assert amounts[np.argmax(error)] == pytest.approx(real * (2 * real / available - 1))
+
+
 def test_only_two_estimators_have_formulas():
     with pytest.raises(ValueError, match="ddof: expected one of 0, 1, got 2"):
         theory.gaussian_replace_variance(1, 5, 2)

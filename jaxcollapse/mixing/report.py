@@ -11,12 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks, results
-from jaxcollapse.mixing.analysis import REAL, SHARE, Analysis, analyse, loss_of
+from jaxcollapse.mixing.analysis import (
+    FEWEST_SEEDS,
+    REAL,
+    SHARE,
+    Analysis,
+    Fit,
+    Regression,
+    analyse,
+    loss_of,
+)
 from jaxcollapse.plotting import equation
 from jaxcollapse.report import TABLE_WIDTH
+from jaxcollapse.theory.mixing import SOURCES
 
 if TYPE_CHECKING:
     import xarray
+
+
+CAVEAT = (
+    "The F-tests are descriptive: they take cells as independent, but cells of a seed share data. "
+    f"With {FEWEST_SEEDS} seeds or more there are intervals that do not."
+)
 
 
 def points_of(dataset: xarray.Dataset, metric: str) -> list[tuple[str, xarray.Dataset]]:
@@ -55,13 +71,19 @@ def _print(console: Any, dataset: xarray.Dataset, metric: str | None) -> None:
     title = dataset.attrs.get("title", "mixtures")
     console.print(f"{title}; loss: {loss}", soft_wrap=True, markup=False)
     source, available = dataset.attrs.get("source"), dataset.attrs.get("num_real")
-    if source is not None:
+    if source in SOURCES:
         who = f"all {available} real points" if source == "all" else "the mixture's real points"
         console.print(f"synthetic data of a model of {who}", soft_wrap=True)
+    elif source is not None:
+        console.print(f"synthetic data: {source}", soft_wrap=True, markup=False)
     for name, part in points_of(dataset, metric):
         found = analyse(part, metric)
         console.print()
-        for table in (regression_table(found, name), best_table(found, name)):
+        if found.regressions:
+            console.print(regression_table(found, name))
+            console.print(CAVEAT, soft_wrap=True)
+            console.print()
+        for table in (coefficient_table(found, name), best_table(found, name)):
             if table.row_count:
                 console.print(table)
         if found.left_out:
@@ -87,7 +109,10 @@ def _table(title: str, *headings: str) -> Any:
 
 
 def regression_table(found: Analysis, name: str = "") -> Any:
-    """R^2 of the real count n, of the share of real data and of both, and F-tests of each term."""
+    """R^2 of the real count n, of the share of real data and of both, and F-tests of each term.
+
+    A fitted exponent is named as it is with both terms; n alone has one of its own.
+    """
     table = _table(
         _titled(
             name, f"mean losses of {found.num_cells} cells on real count n, share of real data"
@@ -102,21 +127,49 @@ def regression_table(found: Analysis, name: str = "") -> Any:
         "p",
     )
     for one in found.regressions:
-        transform = one.transform if one.exponent is None else f"n^-{one.exponent:.2f} (fitted)"
         squares = [f"{fit.r_squared:.3f}" for fit in one.fits]
         tests = [text for test in one.tests for text in (f"{test.f:.3g}", f"{test.p:.2g}")]
-        table.add_row(transform, *squares, *tests)
+        table.add_row(_transform(one, one.fits[-1]), *squares, *tests)
     return table
 
 
+def coefficient_table(found: Analysis, name: str = "") -> Any:
+    """Coefficients of both terms and fitted exponents, with intervals over seeds; none for few."""
+    table = _table(
+        _titled(name, "coefficients with 95% intervals, bootstrap over seeds"),
+        "n as",
+        "of n",
+        "of share",
+        "exponent",
+    )
+    for one in found.regressions:
+        if one.intervals is None:
+            continue
+        _, *values = one.fits[-1].coefficients
+        values += [] if one.fits[-1].exponent is None else [one.fits[-1].exponent]
+        cells = [
+            f"{value:.3g} ({low:.3g} to {high:.3g})"
+            for value, (low, high) in zip(values, one.intervals, strict=True)
+        ]
+        table.add_row(_transform(one, one.fits[-1]), *cells)
+    return table
+
+
+def _transform(one: Regression, fit: Fit) -> str:
+    return one.transform if fit.exponent is None else f"n^-{fit.exponent:.2f} (fitted)"
+
+
 def best_table(found: Analysis, name: str = "") -> Any:
-    """For each real count the best synthetic count and what it gains over none."""
+    """For each real count the best synthetic count and what it gains over none.
+
+    The interval of the gain is one of intervals that hold for all synthetic counts together.
+    """
     table = _table(
         _titled(name, f"best synthetic count by real count, {found.num_seeds} seeds"),
         "real",
         "best synthetic (95%)",
         "loss",
-        "minus loss of none (95%)",
+        "minus none's (95%, joint)",
         "better than none",
         "worse than none",
     )
@@ -124,9 +177,7 @@ def best_table(found: Analysis, name: str = "") -> Any:
         gain = {c.synthetic: c for c in best.comparisons}.get(best.synthetic)
         table.add_row(
             str(best.real),
-            f"{best.synthetic} ({best.low} to {best.high})"
-            if found.num_seeds > 1
-            else str(best.synthetic),
+            f"{best.synthetic} ({_interval(best.interval)})",
             f"{best.loss:.4g}",
             "" if gain is None else f"{gain.difference:.3g} ({gain.low:.3g} to {gain.high:.3g})",
             _counts(best.helps),
@@ -139,6 +190,10 @@ def _titled(name: str, title: str) -> str:
     return f"{name}: {title}" if name else f"{title[0].upper()}{title[1:]}"
 
 
+def _interval(ends: tuple[int, int] | None) -> str:
+    return "-" if ends is None else f"{ends[0]} to {ends[1]}"
+
+
 def _counts(counts: tuple[int, ...]) -> str:
     return " ".join(map(str, counts)) or "-"
 
@@ -149,22 +204,23 @@ def sentences(found: Analysis) -> list[str]:
     if found.regressions:
         last = found.regressions[-1]
         count, share, both = (fit.r_squared for fit in last.fits)
+        transform = _transform(last, last.fits[0])
         said.append(
-            f"The {REAL} alone explains {count:.0%} of the variance between cells, the {SHARE} "
-            f"alone {share:.0%}, both {both:.0%}."
+            f"The {REAL} alone, as {transform}, explains {count:.0%} of the variance "
+            f"between cells, the {SHARE} alone, linearly, {share:.0%}, both {both:.0%}."
         )
     helped = [best.real for best in found.best if best.helps]
     harmed = [best.real for best in found.best if best.harms]
     if any(best.comparisons for best in found.best):
         said.append(
-            f"Real counts where some synthetic count is better than none: {_listed(helped)}; where "
-            f"some is worse: {_listed(harmed)}."
+            "Real counts where some synthetic count is significantly better than none (at 5% for "
+            f"each real count): {_listed(helped)}; significantly worse: {_listed(harmed)}."
         )
     return said
 
 
 def _listed(counts: list[int]) -> str:
-    return ", ".join(map(str, counts)) or "none"
+    return ", ".join(map(str, counts)) or "none found"
 
 
 CSV_HEADINGS = (
@@ -182,7 +238,10 @@ CSV_HEADINGS = (
 
 
 def write_csv(dataset: xarray.Dataset, path: Path, metric: str | None = None) -> None:
-    """Writes a row a cell: mean loss, its difference from no synthetic data, 95% interval."""
+    """Writes a row a cell: mean loss, its difference from no synthetic data, 95% interval.
+
+    The intervals of a real count hold together (Bonferroni); p is of each count alone.
+    """
     metric = loss_of(dataset, metric)
     with results.whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)

@@ -25,9 +25,10 @@ def mixture_mean_error(
     ``1/R + (1 - w)^2 c_R / M``.
 
     So synthetic data of a model of the same points only add noise. From a model of all of them,
-    with c about 1, the first synthetic points help where ``R < A/2``, and all later ones too; where
-    ``R > A/2`` they harm until there are ``M = R (2 R/A - 1)``, and many bring the error back
-    towards ``1/A``, that of all the real points.
+    with c about 1, the error is ``w / R + (1 - w^2) / A``, below the ``1/R`` of no synthetic data
+    where ``w < A/R - 1``: for any M where ``R <= A/2``, for none where ``R = A``, and between them
+    for ``M > R (2 R - A) / (A - R)``, after a worst point at ``M = R (2 R/A - 1)``. Many bring the
+    error to ``1/A``, that of all the real points.
 
     Holds for any law that is fitted by its mean and variance, one coordinate, and for frequencies
     (``ddof=0``), with ``1 - sum p^2`` in place of the variance.
