@@ -64,7 +64,12 @@ def test_no_more_synthetic_rows_than_there_are():
     np.testing.assert_array_equal(np.flatnonzero(view.mask & ~view.real), [4, 5, 6, 7])
 
 
-@pytest.mark.parametrize("task", TASKS)
+SLOW = ("kde", "regression-fresh")  # what they share with the others is most of what is checked
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param(t, marks=[pytest.mark.slow] * (t in SLOW)) for t in TASKS]
+)
 def test_mixtures_that_chains_know(task):
     """Of all data and as much synthetic: accumulate. Of synthetic data alone: replace."""
     task, key = TASKS[task](), jax.random.key(3)
@@ -94,20 +99,18 @@ def test_mean_of_a_gaussian_mixture(source):
         seeds=6000,
         source=source,
         cov=[2.0, 0.5],
-        metrics=["squared_error_of_mean"],
+        metrics=["squared_error_of_mean", *(["kl"] if source == "all" else [])],
     )
-    error = dataset["squared_error_of_mean"].isel(dim=0)
-    known = grid.theory(dataset.isel(dim=0), "squared_error_of_mean")
+    dataset = dataset.isel(dim=0)
+    known = grid.theory(dataset, "squared_error_of_mean")
     for i in range(4):
         for j in range(3):
-            assert standard_errors(error.values[i, j], known[i, j]) < 5, (real[i], synthetic[j])
-
-
-def test_kl_of_a_first_fit():
-    dataset = jc.mix("gaussian", {"dim": [3]}, [20, 40], [0], seeds=6000, metrics=["kl"])
-    known = grid.theory(dataset.isel(dim=0), "kl")
-    for i in range(2):
-        assert standard_errors(dataset["kl"].values[0, i, 0], known[i, 0]) < 5
+            error = dataset["squared_error_of_mean"].values[i, j]
+            assert standard_errors(error, known[i, j]) < 5, (real[i], synthetic[j])
+    # Of real data alone; of few points its law has too heavy a tail.
+    for i in (2, 3) if source == "all" else ():
+        known = grid.theory(dataset, "kl")[i, 0]
+        assert standard_errors(dataset["kl"].values[i, 0], known) < 5
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
@@ -154,13 +157,13 @@ def test_regression_against_a_loop(source):
         axes,
         [3, 16],
         [0, 4, 30],
-        seeds=3000,
+        seeds=2000,
         source=source,
         metrics=["excess_risk"],
     )
     for real, synthetic in ((3, 4), (16, 4), (3, 30)):
         ours = dataset["excess_risk"].sel(real=real, synthetic=synthetic).values.ravel()
-        theirs = regression_by_loop(16, real, synthetic, source, 3000)
+        theirs = regression_by_loop(16, real, synthetic, source, 2000)
         assert stats.ks_2samp(ours, theirs).pvalue > 1e-4, (real, synthetic)
 
 
@@ -188,18 +191,21 @@ def test_few_rows_are_fitted_as_they_are_alone():
     for count in (5, 8, 30):
         mask = np.zeros(40, bool)
         mask[np.random.default_rng(1).permutation(40)[:count]] = True
-        ours, alone = fit(mask, np.int32(count)), jc.gaussian.fit(points[mask])
-        np.testing.assert_allclose(ours.mean, alone.mean, atol=1e-5)
-        np.testing.assert_allclose(ours.factor, alone.factor, atol=1e-4)
+        fitted = jax.device_get(fit(mask, np.int32(count)))
+        alone = points[mask]
+        np.testing.assert_allclose(fitted.mean, alone.mean(axis=0), atol=1e-5)
+        cov = fitted.factor @ fitted.factor.T
+        np.testing.assert_allclose(cov, np.cov(alone.T, ddof=0), atol=1e-4)
 
 
 def test_the_source_matters_only_for_synthetic_data():
-    axes = {"dim": [2]}
-    by_source = {
-        source: jc.mix("gaussian", axes, [6, 30], [0, 10], seeds=3, source=source, metrics=["kl"])
+    axes, metric = {"num_outcomes": [40]}, "squared_error"
+    a, b = (
+        jc.mix("categorical", axes, [6, 30], [0, 10], seeds=3, source=source, metrics=[metric])[
+            metric
+        ].values[0]
         for source in ("all", "subset")
-    }
-    a, b = (by_source[source]["kl"].values[0] for source in ("all", "subset"))
+    )
     np.testing.assert_allclose(a[:, 0], b[:, 0], rtol=1e-5)
     assert (np.abs(a[0, 1] - b[0, 1]) > 1e-4).all()
     # A model of all is a model of the subset where the subset is all.
@@ -209,24 +215,24 @@ def test_the_source_matters_only_for_synthetic_data():
 def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "MOST_SEEDS_A_CALL", 2)
     dataset = jc.mix(
-        "gaussian",
-        {"dim": [1, 2]},
+        "categorical",
+        {"num_outcomes": [3, 4]},
         [30, 4],
         [8, 0],
         num_real=32,
         seeds=range(5, 8),
-        metrics=["kl", "trace_ratio"],
+        metrics=["squared_error", "entropy_ratio"],
     )
-    assert dict(dataset.sizes) == {"dim": 2, "real": 2, "synthetic": 2, "seed": 3}
+    assert dict(dataset.sizes) == {"num_outcomes": 2, "real": 2, "synthetic": 2, "seed": 3}
     assert dataset["real"].values.tolist() == [30, 4]
-    mixture = jit(jc.make_mixture(jc.gaussian.task(2, 32), 8))
+    mixture = jit(jc.make_mixture(jc.categorical.task(4, 32), 8))
     alone = mixture(jax.random.key(7), 30, 8)
-    for name in ("kl", "trace_ratio"):
-        value = dataset[name].sel(dim=2, real=30, synthetic=8, seed=7)
+    for name in ("squared_error", "entropy_ratio"):
+        value = dataset[name].sel(num_outcomes=4, real=30, synthetic=8, seed=7)
         np.testing.assert_allclose(value, alone[name], rtol=1e-4)
     share = dataset["share_of_real_data"].sel(real=30, synthetic=8)
     assert float(share) == pytest.approx(float(alone["share_of_real_data"]))
-    assert dataset.attrs["loss"] == "kl"
+    assert dataset.attrs["loss"] == "squared_error"
     results.save(dataset, tmp_path / "a.nc")
     assert results.load(tmp_path / "a.nc").attrs["num_real"] == 32
 
@@ -235,24 +241,22 @@ def test_an_interrupted_grid_goes_on(tmp_path, monkeypatch):
     plan = grid.plan(
         "categorical", {"num_outcomes": [3, 4]}, [2, 5], [0, 3], seeds=4, metrics=["squared_error"]
     )
+    programs = [grid._compile(plan, cell) for cell in plan.cells]
+    asked, interrupted = [], []
+
+    def program(plan, cell):
+        if interrupted and cell["num_outcomes"] == 4:
+            raise interrupted.pop()
+        asked.append(cell["num_outcomes"])
+        return programs[plan.cells.index(cell)]
+
+    monkeypatch.setattr(grid, "_compile", program)
     whole = grid.run(plan)
-    compile_program = grid._compile
-
-    def interrupt(plan, cell):
-        if cell["num_outcomes"] == 4:
-            raise KeyboardInterrupt
-        return compile_program(plan, cell)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(grid, "_compile", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            grid.run(plan, tmp_path / "cells")
-    compiled = []
-    monkeypatch.setattr(
-        grid, "_compile", lambda *args: compiled.append(args) or compile_program(*args)
-    )
+    interrupted.append(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        grid.run(plan, tmp_path / "cells")
     resumed = grid.run(plan, tmp_path / "cells")
-    assert len(compiled) == 1
+    assert asked == [3, 4, 3, 4]
     np.testing.assert_array_equal(resumed["squared_error"], whole["squared_error"])
 
 
@@ -294,6 +298,6 @@ def test_counts_that_there_are_not():
     with pytest.raises(ValueError, match="real points of a mixture: expected at most 5, got 6"):
         mixture(jax.random.key(0), 6, 0)
     with pytest.raises(ValueError, match="synthetic points of a mixture: expected at most 10"):
-        mixture(jax.random.key(0), 5, 11)
+        jax.eval_shape(lambda key: mixture(key, 5, 11), jax.random.key(0))
     with pytest.raises(ValueError, match="pool to draw from: expected one that keeps points"):
         jc.make_mixture(jc.gaussian.task(1, 5, pool="statistics"), 10)
