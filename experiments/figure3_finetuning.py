@@ -51,7 +51,7 @@ def sweeps(quick, preset):
     some = partial(finetune_plan, workflows=common.WORKFLOWS)
     embedded = Dialogue(model="tiny-gemma2", preset=preset)
     if quick:
-        small = {"generations": 2, "seeds": 2, "documents": 40, "epochs": 1}
+        small = {"generations": 2, "seeds": 1, "documents": 40, "epochs": 1}
         return {"instructions": partial(some, embedded, format="text", **small)}
     sizes = {"generations": 5, "seeds": 5, "documents": 700}
     plans = {"instructions": partial(some, embedded, format="conversation", **sizes)}

@@ -52,12 +52,9 @@ def sweeps(quick, preset):
     sizes = small if quick else {"documents": 700, "generations": 5, "seeds": 8}
     plans = {"stories": partial(lm_plan, preset, 512, 128, data=None, **tiny, **sizes)}
     folder = language_models.real_data()
-    if folder is not None:
-        sizes = small if quick else {"documents": 1000, "generations": 4, "seeds": 3}
-        vocab, context = (512, 128) if quick else (1000, 256)
-        plans["sample"] = partial(
-            lm_plan, preset, vocab, context, data=folder / SAMPLE, **tiny, **sizes
-        )
+    if folder is not None and not quick:
+        sizes = {"documents": 1000, "generations": 4, "seeds": 3}
+        plans["sample"] = partial(lm_plan, preset, 1000, 256, data=folder / SAMPLE, **tiny, **sizes)
     return plans
 
 

@@ -100,7 +100,7 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ),
         (
             ["runn"],
-            "mix linear-regression, mix categorical, plot, info, lm pretrain, lm generate",
+            "mix language-model, plot, info, lm pretrain, lm finetune, lm mix, lm generate",
         ),
         ([], "lm evaluate, got none"),
         ([*RUN, "--dim", "0"], "dim: expected at least 1, got 0"),
@@ -179,8 +179,8 @@ SHORT = ["--seeds", "3", "--generations", "3"]
     ("command", "dims", "variables"),
     [
         (
-            "run kde --dataset moons blobs --bandwidth 0.1 0.5 scott --num-samples 5",
-            {"workflow": 3, "dataset": 2, "bandwidth": 3, "num_samples": 1},
+            "run kde --dataset moons blobs --bandwidth 0.1 scott --num-samples 5",
+            {"workflow": 3, "dataset": 2, "bandwidth": 2, "num_samples": 1},
             {"nll", "pool_variance", "second_moment", "uncovered"},
         ),
         (

@@ -25,8 +25,9 @@ def test_snippet(number, capsys):
 
 def test_commands_parse():
     words = [" ".join(command[1:3]) if command[1] == "lm" else command[1] for command in COMMANDS]
-    of_lm = ["lm pretrain", "lm pretrain", "lm generate", "lm evaluate"]
-    assert words == ["run", "plot", "info", "run", "run", "run", "plot", *of_lm]
+    of_lm = ["pretrain", "pretrain", "generate", "evaluate", "finetune", "finetune", "mix"]
+    of_lm = [f"lm {name}" for name in of_lm]
+    assert words == ["run", "plot", "info", "run", "run", "run", "plot", *of_lm, *["mix"] * 4]
     for command in COMMANDS:
         cli.parse(command[1:])
 

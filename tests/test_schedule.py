@@ -110,7 +110,7 @@ def test_a_fit_takes_its_steps_through_the_epochs_in_their_orders():
     found = fit(key, batch, mask)
 
     tokens, lengths = jax.device_get(batch)
-    init_key, document_key, row_key = language_model.fit_keys(key)
+    init_key, document_key, row_key = language_model.fit_keys(key, made)
     order = [i for i in np.asarray(packing.shuffled(document_key, count, mask)) if mask[i]]
     packed = rows_of([tokens[i, : lengths[i]] for i in order], count)
     used = int((packed.segments > 0).any(axis=1).sum())

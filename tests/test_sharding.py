@@ -42,7 +42,7 @@ held = []
 for number, shape in enumerate(meshes):
     mesh = sharding.make_mesh(*shape)
     sharding.check_mesh(config, recipe, mesh)
-    place = partial(sharding.shardings, config, mesh)
+    place = partial(sharding.shardings, mesh)
     whole = jax.device_put(params, place(params))
     start = partial(training.start, config, recipe)
     after = place(jax.eval_shape(start, whole, jax.random.key(1)))

@@ -207,8 +207,9 @@ def _recipe(given: dict[str, Any], config: decoder.Config, data: TextData) -> tr
     if recipe.lora_rank is not None:
         lora.kernel_shapes(config, recipe.lora_rank, recipe.lora_targets)
         return recipe
+    without = training.Recipe()
     for name in ("lora_alpha", "lora_targets"):
-        if name in given:
+        if getattr(recipe, name) != getattr(without, name):
             raise checks.refuse(name, "a lora_rank beside it", "none", "give one, or leave it out")
     return recipe
 
