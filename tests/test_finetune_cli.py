@@ -195,10 +195,10 @@ def test_helpsteer2_from_end_to_end(shared_data, tmp_path, capsys):
     data = shared_data / "helpsteer2" / "helpsteer_pref.jsonl"
     rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
     texts = [f"user: {row['prompt']}\nassistant: {row['chosen']}" for row in rows]
-    weights = checkpoint(tmp_path / "gem", tokenizers.train_bpe(texts, 1000))
+    weights = checkpoint(tmp_path / "gem", tokenizers.train_bpe(texts, 1000), context=512)
     out = tmp_path / "run"
-    given = "--context 192 --test-documents 30 --seeds 1 --generations 2 --texts 1 --batch-size 4"
-    more = "--learning-rate 0.01 --epochs 8 --max-attempts 200"
+    given = "--context 320 --test-documents 30 --num-samples 40 --seeds 1 --generations 2"
+    more = "--steps 400 --batch-size 4 --learning-rate 0.005 --max-attempts 500 --texts 1"
     files = ["--weights", weights, "--data", data, "--out", out]
     lm("finetune", *files, *given.split(), *more.split())
     dataset = results.load(out / "results.nc")
