@@ -23,9 +23,11 @@ CELLS = [
         dim,
         num_samples,
         id=f"{workflow}-{pool}-d{dim}-n{num_samples}",
-        # Refitting to the points of 100 generations is what statistics spare us: minutes.
+        # Refitting to the points of 100 generations is what statistics spare us: minutes; of
+        # subsamples the largest cell takes longest.
         marks=[pytest.mark.slow]
-        if (workflow, pool) == ("accumulate", "points") and (dim, num_samples) != (1, 7)
+        if ((workflow, pool) == ("accumulate", "points") and (dim, num_samples) != (1, 7))
+        or (workflow, dim, num_samples) == ("accumulate-subsample", 3, 20)
         else [],
     )
     for workflow, pools in POOLS.items()

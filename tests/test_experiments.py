@@ -46,7 +46,13 @@ def study(name):
     return importlib.import_module(name).STUDY
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Their parts are those of other experiments, or of the command line, which are tested in any case.
+SLOW = ("kde_tophat", "figure4_classical", "figure3_finetuning")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES]
+)
 def test_quick(name, tmp_path, capsys):
     common.main(study(name), ["--out", str(tmp_path / name), "--quick", "--report"])
     shown = capsys.readouterr().out
@@ -65,7 +71,9 @@ def test_quick(name, tmp_path, capsys):
     plt.close("all")
 
 
-@pytest.mark.parametrize("name", ["figure1_gaussian", "linear_regression"])
+@pytest.mark.parametrize(
+    "name", ["figure1_gaussian", pytest.param("linear_regression", marks=pytest.mark.slow)]
+)
 def test_preset_of_the_authors(name, tmp_path):
     common.main(study(name), ["--out", str(tmp_path), "--quick", "--preset", "authors"])
     facts = json.loads((tmp_path / "study.json").read_text())

@@ -142,7 +142,7 @@ def test_interpolation_error_at_every_density():
     assert largest > 1e-8  # an interpolation was tested
 
 
-@pytest.mark.parametrize("others", [1000, 100_000])
+@pytest.mark.parametrize("others", [1000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_interpolation_error_at_its_worst(others):
     """A lone point beside others that coincide at the distance where both weigh the same."""
     low = 2.0

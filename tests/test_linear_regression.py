@@ -166,6 +166,7 @@ def test_noise_variance_compiles_no_program(compilations):
     assert result["mse"].dims[1:4] == ("dim", "noise_variance", "num_samples")
 
 
+@pytest.mark.slow
 def test_errors_scale_with_the_noise():
     """For N > D the error is s^2 times that of s = 1, seed by seed."""
     for workflow in WORKFLOWS:
