@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 from jaxcollapse import checks, cli, lm_cli, results
@@ -27,6 +28,7 @@ AT_THE_HUB = {
     "gemma2-27b": "google/gemma-2-27b",
 }
 CONTEXT, EMBEDDED_CONTEXT = 512, 128
+MOST_DEVICES = 512  # of one mesh: a CPU would simulate any number, for ever
 
 
 def finetune(args: Finetune) -> None:
@@ -80,10 +82,18 @@ def mesh_of(dialogue: Dialogue, chains: int) -> Any:
     if sizes is None:
         raise checks.refuse("--mesh", "DATAxMODEL", repr(dialogue.mesh), "try 2x1")
     data, model = int(sizes[1]), int(sizes[2])
+    if data * model > MOST_DEVICES:
+        raise checks.refuse("--mesh", f"at most {MOST_DEVICES} devices", data * model, "lower it")
     cli.use_simulated_devices(data * model)
     from jaxcollapse.models import sharding
 
-    return sharding.make_mesh(data, model)
+    mesh = sharding.make_mesh(data, model)
+    if jax.default_backend() == "cpu":
+        print(
+            f"{data * model} devices are simulated on this machine's cores: to try a mesh out",
+            file=sys.stderr,
+        )
+    return mesh
 
 
 def weights_of(dialogue: Dialogue) -> tuple[Path, str]:

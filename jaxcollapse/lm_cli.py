@@ -254,8 +254,10 @@ def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
             values = dataset[metric].sel(model=model, workflow=workflow).isel(num_samples=0)
             array = values.transpose("seed", "generation").values.astype(np.float64)
             mean = array.mean(axis=0)
-            error = array.std(axis=0, ddof=1) / len(array) ** 0.5 if len(array) > 1 else mean * 0
-            cells = [f"{m:.3f} ({e:.3f})" for m, e in zip(mean, error, strict=True)]
+            cells = [f"{value:.3f}" for value in mean]
+            if len(array) > 1:
+                error = array.std(axis=0, ddof=1) / len(array) ** 0.5
+                cells = [f"{m} ({e:.3f})" for m, e in zip(cells, error, strict=True)]
             table.add_row(str(model), str(workflow), *cells)
     console = checks.require("rich.console", "sweep").Console(highlight=False)
     console.width = max(console.width, 60 + 16 * dataset.sizes["generation"])

@@ -142,7 +142,8 @@ class Dialogue:
     """A .jsonl file of prompt and response (or chosen), helpsteer2, or another data set's name at
     the hub; the embedded instructions by default, whose entropy is known."""
     context: int | None = None
-    """Tokens of the longest conversation; 512, or 128 of the embedded instructions."""
+    """Tokens of the longest conversation; 512, or as many as the base model can take, which is 128
+    of tiny models."""
     longer: Literal["drop", "cut"] = "drop"
     """Real conversations that are longer: dropped, as published, or cut."""
     test_documents: int | None = None

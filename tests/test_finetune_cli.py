@@ -150,6 +150,7 @@ def test_mixtures(files, tmp_path, capsys):
             "--weights WEIGHTS --data ROWS --loss-on response --format text",
             "loss_on: expected 'all' where any sample is published",
         ),
+        ("--weights WEIGHTS --data ROWS --mesh 400x200", "--mesh: expected at most 512 devices"),
         ("--weights WEIGHTS --data ROWS --mesh 3", "--mesh: expected DATAxMODEL, got '3'"),
         ("--weights WEIGHTS --data ROWS --mesh 4x4", "mesh: expected at most 1 devices, got 4 x 4"),
         ("--weights WEIGHTS --data ROWS --lora-rank 99", "lora_rank: expected from 1 to 32"),

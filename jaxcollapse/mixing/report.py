@@ -90,6 +90,12 @@ def _print(console: Any, dataset: xarray.Dataset, metric: str | None) -> None:
             console.print(found.left_out, soft_wrap=True)
         for line in sentences(found):
             console.print(line, soft_wrap=True)
+    if source == "all":
+        console.print(
+            f"This synthetic data comes from all {available} real points, also those that a "
+            "mixture does not hold.",
+            soft_wrap=True,
+        )
 
 
 def _table(title: str, *headings: str) -> Any:
