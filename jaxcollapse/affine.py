@@ -151,3 +151,23 @@ def square_root(cov: Any, dim: int) -> Any:
     if kept.all():  # the factor that a traced covariance has, so that both give the same draws
         return np.linalg.cholesky(matrix).astype(dtype)
     return (vectors[:, kept] * np.sqrt(values[kept])).astype(dtype)
+
+
+def kl_from_standard(model: Gaussian) -> jax.Array:
+    """``KL(N(0, I) || model)`` in nats; inf where the model is singular.
+
+    ``(tr S^-1 + m' S^-1 m - D + log det S) / 2`` with the inverse of L by its parts: of its
+    diagonal ``exp(-l)`` what nearly cancels is summed first, ``expm1(-2 l) + 2 l``.
+    """
+    dim = model.mean.shape[0]
+    right = jnp.concatenate([jnp.eye(dim, dtype=model.mean.dtype), model.mean[:, None]], axis=1)
+    solved = jax.scipy.linalg.solve_triangular(
+        model.unit_factor, right, lower=True, unit_diagonal=True
+    )
+    log_diagonal = jnp.where(jnp.isneginf(model.log_diagonal), 0.0, model.log_diagonal)
+    beside = solved - jnp.eye(dim, dim + 1, dtype=solved.dtype)
+    whitened = jnp.exp(-log_diagonal)[:, None] * beside
+    squares = jnp.where(beside == 0, 0.0, whitened**2)
+    on_diagonal = jnp.expm1(-2.0 * log_diagonal) + 2.0 * log_diagonal
+    kl = 0.5 * (jnp.sum(squares) + jnp.sum(on_diagonal))
+    return jnp.where(jnp.isneginf(model.log_det), jnp.inf, kl)
