@@ -11,13 +11,15 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from jaxcollapse import theory
+from jaxcollapse import machine, theory
 from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
 from jaxcollapse.mixing.grid import mix
 from jaxcollapse.mixing.mixture import make_mixture
 from jaxcollapse.sweep import sweep
 from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
 from jaxcollapse.workflows import Workflow, accumulate, accumulate_subsample, replace
+
+machine.spare_threads()
 
 __all__ = [
     "Task",

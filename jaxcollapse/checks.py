@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+LARGEST = 2**31 - 1
+
 
 def refuse(what: str, expected: str, got: Any, remedy: str) -> ValueError:
     """The one form of an input error: ``what: expected ..., got ...; remedy``.
@@ -25,7 +27,7 @@ def is_traced(value: Any) -> bool:
 
 
 def whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """Returns ``value`` as an ``int``, or raises ``ValueError`` if it is none or too small."""
+    """Returns ``value`` as an ``int``, or raises ``ValueError`` if it is none or out of range."""
     remedy = f"give {name} as a whole number of at least {minimum}"
     try:
         number = operator.index(value)
@@ -33,6 +35,8 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
         raise refuse(name, "a whole number", repr(value), remedy) from None
     if isinstance(value, bool) or number < minimum:
         raise refuse(name, f"at least {minimum}", repr(value), remedy)
+    if number > LARGEST:
+        raise refuse(name, f"at most {LARGEST}", number, "lower it: counts are int32")
     return number
 
 

@@ -103,6 +103,7 @@ def weights_of(dialogue: Dialogue) -> tuple[Path, str]:
 
     model = dialogue.model
     if dialogue.weights is not None:
+        lm_cli.check_weights_kept(Path(dialogue.weights))
         name = model or Path(dialogue.weights).resolve().name
         return hub_files.located(dialogue.weights), name
     model = model or DEFAULT_MODEL
@@ -132,12 +133,7 @@ def corpus_of(dialogue: Dialogue, tokenizer: Any, most: int) -> tuple[Any, Any]:
         test_documents=dialogue.test_documents,
         max_documents=dialogue.max_documents,
     )
-    if corpus.dropped:
-        print(
-            f"{corpus.dropped} conversations are longer than {context} tokens and left out: "
-            f"{corpus.train.count} to train and {corpus.test.count} to test on are left",
-            file=sys.stderr,
-        )
+    lm_cli.tell_left_out(corpus, context)
     return corpus, language_model.text_data(corpus, context, dialogue.loss_on)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray
 
 EMBEDDED_DOCUMENTS = 700  # of the embedded stories, unless one asks for more
+FEW_ACCEPTED = 0.1  # of samples; below it a run says so
 
 
 COMMANDS: dict[str, type] = {
@@ -60,6 +61,8 @@ def plan_of(args: Pretrain) -> tuple[Plan, Any]:
         text.max_documents,
         text.separator,
     )
+    if not stories:
+        tell_left_out(corpus)
     data = language_model.text_data(corpus, given(text.context, 128 if stories else 512))
     documents = args.num_samples
     if documents is None:
@@ -128,7 +131,26 @@ def show_result(dataset: xarray.Dataset, out: Path) -> None:
     with results.whole_file(out / "figure.png") as temporary:
         figure.savefig(temporary)
     _show_losses(dataset, shown)
+    _tell_few_accepted(dataset)
     print(*(out / name for name in ("results.nc", "figure.png")), sep="\n")
+
+
+def _tell_few_accepted(dataset: xarray.Dataset) -> None:
+    """Warns of models that mostly write what the filter rejects."""
+    if "acceptance_rate" not in dataset:
+        return
+    rates = dataset["acceptance_rate"]
+    lowest = rates.isel(rates.argmin(...))
+    if lowest < FEW_ACCEPTED:
+        workflow, seed, generation = (
+            lowest[name].item() for name in ("workflow", "seed", "generation")
+        )
+        print(
+            f"only {lowest.item():.1%} of what was sampled is well-formed at worst ({workflow}, "
+            f"seed {seed}, generation {generation}): rejected.jsonl there shows what is not; "
+            "longer training (--epochs) or a larger model helps",
+            file=sys.stderr,
+        )
 
 
 def loss_of(dataset: xarray.Dataset) -> str:
@@ -156,6 +178,21 @@ def run_on_host(
     expected = tell_time(host.estimate(plan, programs))
     with lm_progress(expected) as report:
         return host.run(plan, corpus, out, programs, report, checkpoint_steps, keep_weights)
+
+
+def tell_left_out(corpus: Any, context: int | None = None) -> None:
+    """Says which documents of one's own are not used, and why; of a corpus cut at a context."""
+    reasons = []
+    if corpus.dropped:
+        reasons.append(f"{corpus.dropped} longer than {context} tokens")
+    if corpus.copies:
+        reasons.append(f"{corpus.copies} the same as one to test on")
+    if reasons:
+        print(
+            f"documents left out: {', '.join(reasons)}; left are {corpus.train.count} to train "
+            f"and {corpus.test.count} to test on",
+            file=sys.stderr,
+        )
 
 
 def tell_memory(programs: Any, what: str) -> None:
@@ -240,10 +277,10 @@ def show_texts(plan: Plan, folder: Path, count: int) -> None:
 
 def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
     """A table: the mean over seeds and its standard error, for each generation."""
-    attrs = dataset[metric].attrs
+    attrs, seeds = dataset[metric].attrs, dataset.sizes["seed"]
+    over = "one seed" if seeds == 1 else f"mean of {seeds} seeds (standard error)"
     table = checks.require("rich.table", "sweep").Table(
-        title=f"{attrs['long_name']}, {attrs['units']}, mean of "
-        f"{dataset.sizes['seed']} seeds (standard error)",
+        title=f"{attrs['long_name']}, {attrs['units']}, {over}",
         title_justify="left",
         box=checks.require("rich.box", "sweep").SIMPLE,
     )
@@ -267,11 +304,23 @@ def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
 # Generate and evaluate ----------------------------------------------------------------------
 
 
+def check_weights_kept(folder: Path) -> None:
+    """Refuses a generation of a run whose weights were not kept."""
+    if (folder / "metrics.json").exists() and not (folder / "config.json").exists():
+        raise checks.refuse(
+            "weights",
+            "a generation whose weights were kept: the last of its chain, unless asked otherwise",
+            f"{folder}, of which samples and metrics are left",
+            "take the last, or run with --keep-weights all in a new folder",
+        )
+
+
 def _load(folder: Path) -> tuple[Any, Any, Any]:
     """Configuration, parameters and tokenizer of a checkpoint."""
     from jaxcollapse.datasets import tokenizers
     from jaxcollapse.models import checkpoints
 
+    check_weights_kept(folder)
     config, params = checkpoints.load(folder)
     # A file of weights has its tokenizer beside it; one of llama2.c's does not hold it.
     tokenizer = tokenizers.load_tokenizer(folder.parent if folder.suffix == ".bin" else folder)

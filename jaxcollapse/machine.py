@@ -6,10 +6,49 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 
 import jax
+import jaxlib
+
+# JAX has up to so many programs in flight on a CPU.
+THREADS = 32
+
+
+def spare_threads() -> None:
+    """Gives XLA threads to wait in on a CPU, where jaxlib needs them; called at import.
+
+    jaxlib 0.10.0 to 0.11.0 share the matrices of a batched decomposition out among XLA's threads,
+    of which there are as many as cores, and wait for them in one of these threads. As many
+    decompositions at once as there are threads wait for each other for ever: on two cores, two
+    chains in flight, or two metrics of one. More threads than cores cost nothing that shows.
+
+    ``PJRT_NPROC``, which XLA reads when its CPU client starts, is left as it is where it is set.
+    """
+    if not (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1):
+        return
+    if "PJRT_NPROC" in os.environ or _cores() >= THREADS:
+        return
+    os.environ["PJRT_NPROC"] = str(THREADS)
+    from jax._src import xla_bridge  # private, and known in these versions
+
+    if xla_bridge.backends_are_initialized() and jax.default_backend() == "cpu":
+        warnings.warn(
+            "JAX started before jaxcollapse was imported, and jaxlib "
+            f"{jaxlib.version.__version__} can hang when several programs with decompositions run "
+            "at once on a CPU of few cores: import jaxcollapse first, or set PJRT_NPROC="
+            f"{THREADS} in the environment",
+            stacklevel=2,
+        )
+
+
+def _cores() -> int:
+    """How many cores this process may use, as XLA counts them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def free_memory() -> float:

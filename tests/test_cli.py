@@ -111,6 +111,7 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ([*RUN, "--pool", "bag"], "pool: expected one of auto, points, statistics, got 'bag'"),
         ([*RUN, "--preset", "mine"], "preset: expected one of corrected, authors, got 'mine'"),
         ([*RUN, "--seeds", "0"], "--seeds: expected a number of at least 1"),
+        ([*RUN, "--num-samples", "99999999999"], "num_samples: expected at most 2147483647"),
         ([*RUN, "--seeds", "8:5"], "--seeds: expected a number of at least 1"),
         ([*RUN, "--generations", "0"], "generations: expected at least 1, got 0"),
         ([*RUN, "--subsample-size", "11"], "subsample size: expected at most num_samples, 10"),

@@ -132,6 +132,7 @@ def test_longer_documents_are_dropped_or_cut(numbers):
     assert set(train) | set(test) == {f"user: {i:02d}\nassistant: yes" for i in range(50)}
     assert not set(train) & set(test)
     assert len(train) == 100 - sum(2 for _ in set(test))
+    assert corpus.copies == 80 - len(train) > 0
     assert set(corpus.train.prompts.tolist()) == set(corpus.test.prompts.tolist()) == {1 + 20}
     assert corpus.test_nll is None
     assert numbers(60, test_documents=20).dropped == 0
@@ -170,7 +171,7 @@ def test_a_seed_decides_and_the_cache_remembers(numbers, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(conversations, "_make", None)
         again = numbers()
-    assert (again.digest, again.dropped) == (first.digest, 2)
+    assert (again.digest, again.dropped, again.copies) == (first.digest, 2, first.copies)
     assert again.tokenizer is BYTES
     for one, other in ((again.train, first.train), (again.test, first.test)):
         for array, before in zip(one, other, strict=True):

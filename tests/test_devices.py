@@ -1,7 +1,6 @@
 """Seeds on several devices are the seeds on one."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -20,11 +19,7 @@ print(json.dumps([result.attrs["device"], result["wasserstein2"].values.tolist()
 
 
 def test_three_devices():
-    # Small decompositions wait for helpers in XLA's pool of threads, which must outnumber devices.
-    env = os.environ | {"PJRT_NPROC": "8"}
-    done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, env=env, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     device, values = json.loads(done.stdout)
     assert device.startswith("3 x")

@@ -11,6 +11,7 @@ from test_cli import refused
 
 from jaxcollapse import cli, results
 from jaxcollapse.datasets import text, tokenizers
+from jaxcollapse.host.folder import ChainFolder
 from jaxcollapse.models import checkpoints, configs, decoder
 
 OPTIONS = shlex.split(
@@ -77,6 +78,15 @@ def test_another_configuration_in_the_same_folder_is_refused(run, capsys):
     message = refused(capsys, "lm", "pretrain", *given)
     assert "expected a new one, or one of chains with the same options" in message
     assert "others are: recipe learning_rate; choose another folder" in message
+
+
+def test_weights_that_were_not_kept_are_named(tmp_path, capsys):
+    first = ChainFolder(tmp_path, "none").generation(1)
+    first.mkdir()
+    (first / "metrics.json").write_text("{}")
+    for command in (["generate"], ["evaluate", "--data", "a.txt"], ["finetune", "--out", "b"]):
+        message = refused(capsys, "lm", *command, "--weights", first)
+        assert "generation-01, of which samples and metrics are left; take the last" in message
 
 
 def test_generate(weights, capsys):

@@ -17,7 +17,7 @@ from jaxcollapse.datasets import tokenizers
 from jaxcollapse.datasets.context_free import Grammar
 from jaxcollapse.datasets.documents import Documents
 
-FORMAT = "jaxcollapse corpus 2"
+FORMAT = "jaxcollapse corpus 3"
 EMBEDDED, EMBEDDED_TEST = 21_000, 1_000  # documents of an embedded law, and those to test on
 
 
@@ -35,6 +35,7 @@ class Corpus(NamedTuple):
       entropy_rate: its expectation: the entropy of a document over the expected number of its
         predicted tokens, nats per token; None where it is not known.
       dropped: how many documents were left out because they are too long.
+      copies: how many were left out because they are among ``test`` too.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Corpus(NamedTuple):
     test_nll: float | None
     entropy_rate: float | None
     dropped: int = 0
+    copies: int = 0
 
 
 def corpus(
@@ -54,6 +56,7 @@ def corpus(
     tokenizer: tokenizers.Tokenizer,
     law: tuple[Grammar, np.ndarray] | None = None,
     dropped: int = 0,
+    copies: int = 0,
 ) -> Corpus:
     """A corpus and what its law says of it.
 
@@ -65,6 +68,7 @@ def corpus(
       law: the grammar whose texts they are, whole, and the logarithms of the probabilities of
         those of ``test``, nats ``[M]``; None if it is not known.
       dropped: how many documents were left out because they are too long.
+      copies: how many were left out because they are among ``test`` too.
     """
     test_nll = entropy_rate = None
     if law is not None:
@@ -73,7 +77,7 @@ def corpus(
         if rules.is_piecewise(tokenizer):
             entropy_rate = rules.entropy() / (rules.expected_tokens(tokenizer) + 1)
     digest = _digest(train, test, tokenizer)
-    return Corpus(name, train, test, tokenizer, digest, test_nll, entropy_rate, dropped)
+    return Corpus(name, train, test, tokenizer, digest, test_nll, entropy_rate, dropped, copies)
 
 
 def _digest(train: Documents, test: Documents, tokenizer: tokenizers.Tokenizer) -> str:
@@ -176,6 +180,7 @@ def write(path: Path, corpus: Corpus, trained: bool) -> None:
         "test_nll": corpus.test_nll,
         "entropy_rate": corpus.entropy_rate,
         "dropped": corpus.dropped,
+        "copies": corpus.copies,
         "tokenizer": [tokenizer.name, tokenizer.to_json(), tokenizer.bos, tokenizer.eos]
         if trained
         else None,
@@ -216,6 +221,7 @@ def read(path: Path, tokenizer: tokenizers.Tokenizer | None) -> Corpus | None:
             facts["test_nll"],
             facts["entropy_rate"],
             facts["dropped"],
+            facts["copies"],
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None

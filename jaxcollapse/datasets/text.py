@@ -216,6 +216,7 @@ def _make(
         tokenise(test_texts, ready),
         ready,
         None if log_probs is None else (grammar.story_grammar(), log_probs[held_out]),
+        copies=len(order) - num_test - len(rest),
     )
 
 

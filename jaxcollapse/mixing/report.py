@@ -171,7 +171,9 @@ def best_table(found: Analysis, name: str = "") -> Any:
     The interval of the gain is one of intervals that hold for all synthetic counts together.
     """
     table = _table(
-        _titled(name, f"best synthetic count by real count, {found.num_seeds} seeds"),
+        _titled(
+            name, f"best synthetic count by real count, {results.counted(found.num_seeds, 'seed')}"
+        ),
         "real",
         "best synthetic (95%)",
         "loss",
