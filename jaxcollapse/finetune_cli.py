@@ -253,7 +253,9 @@ def run_mixing(
     folder = out / host.point_folder(point) / kind
     mixing = host.Mixing(programs, counts, corpus, folder, point, checkpoint_steps=checkpoint_steps)
     lm_cli.tell_memory({point: programs}, f"{len(counts.mixtures)} mixtures for each seed")
-    expected = lm_cli.tell_time(host.estimate_mixing(mixing, teach=synthetic is None))
+    teach = synthetic is None
+    filtered = teach and programs.made.protocol.format == "conversation"
+    expected = lm_cli.tell_time(host.estimate_mixing(mixing, teach), filtered)
     start = time.perf_counter()
     with lm_cli.lm_progress(expected) as report, host.CompileClock() as clock:
         arrays = dataclasses.replace(mixing, tell=report).run(synthetic)

@@ -175,7 +175,8 @@ def run_on_host(
     chains = len(plan.cells) * plan.seeds.size
     together = 1 if mesh is not None else min(jax.local_device_count(), chains)
     tell_memory(programs, f"{chains} chains, {together} at a time")
-    expected = tell_time(host.estimate(plan, programs))
+    filtered = any(one.made.protocol.format == "conversation" for one in programs.values())
+    expected = tell_time(host.estimate(plan, programs), filtered)
     with lm_progress(expected) as report:
         return host.run(plan, corpus, out, programs, report, checkpoint_steps, keep_weights)
 
@@ -213,15 +214,16 @@ def tell_memory(programs: Any, what: str) -> None:
     )
 
 
-def tell_time(expected: Any) -> Any:
+def tell_time(expected: Any, filtered: bool = False) -> Any:
     """Says what there is to do and how long it takes; returns what it was given."""
+    more = "; longer where samples are rejected" if filtered else ""
     rates = ", ".join(
         f"{point[0][1]} {train:,.0f}/s and {sample:,.0f}/s"
         for point, (train, sample) in expected.rates.items()
     )
     print(
         f"about {_duration(expected.seconds)}: {expected.trained:,.0f} tokens to train on and "
-        f"{expected.sampled:,.0f} to sample ({rates})",
+        f"{expected.sampled:,.0f} to sample ({rates}){more}",
         file=sys.stderr,
     )
     return expected

@@ -205,6 +205,25 @@ def test_estimate_counts_what_there_is_to_do(made, corpus, programs, uninterrupt
     assert expected.seconds > 0
 
 
+def test_the_pace_of_chains_is_measured_side_by_side(made, programs, monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    monkeypatch.setattr(jax, "local_devices", lambda: [jax.devices()[0]] * 2)
+    expected = host.estimate(made, programs)
+    assert expected.seconds == expected.chain_seconds / 2
+    (program,) = programs.values()
+    advance, calls = program.advance, []
+
+    def fails_once(*arguments):
+        calls.append(None)
+        if len(calls) == 1:
+            raise MemoryError("no memory for a sampler")
+        return advance(*arguments)
+
+    monkeypatch.setattr(program, "advance", fails_once)
+    with pytest.raises(MemoryError, match="no memory for a sampler"):
+        host.estimate(made, programs)
+
+
 def test_host_rows_are_the_packed_rows():
     data = random_text()
     chosen = np.arange(30)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,6 +12,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxcollapse.host.devices import run_on_devices
+from jaxcollapse.host.fit import StoppedError
 from jaxcollapse.host.mix import Mixing
 from jaxcollapse.host.programs import Programs
 from jaxcollapse.models import sampling
@@ -24,7 +28,8 @@ class Estimate(NamedTuple):
     Attributes:
       trained: tokens, all chains together.
       sampled: tokens, likewise.
-      rates: tokens per second that one chain trains on and samples, by point of the grid.
+      rates: tokens per second that one chain trains on and samples beside the others, by point of
+        the grid.
       chain_seconds: of all chains, one after another, compiling apart.
       seconds: of the whole, on as many devices as there are.
     """
@@ -83,11 +88,15 @@ class _Pace(NamedTuple):
 
 
 def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
-    """Measures a few steps of training and sampling, compiled, and counts what there is to do."""
+    """Measures a few steps of training and sampling, compiled, and counts what there is to do.
+
+    Samples that a filter rejects are not counted: how many there will be is not known before.
+    """
     trained = sampled = seconds = 0.0
+    together = _together(programs, len(plan.cells) * plan.seeds.size)
     rates = {}
     for point, program in programs.items():
-        pace = _measure(program)
+        pace = _measure(program, together)
         rates[point] = pace.rates
         size = program.made.num_samples
         for cell in plan.cells:
@@ -102,21 +111,20 @@ def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
             tokens = plan.seeds.size * plan.generations * size * pace.length
             sampled += tokens
             seconds += tokens / pace.sample_rate
-    together = _together(programs, len(plan.cells) * plan.seeds.size)
     return Estimate(trained, sampled, rates, seconds, seconds / together)
 
 
 def estimate_mixing(mixing: Mixing, teach: bool) -> Estimate:
     """What a grid of mixtures will take, and with ``teach`` the model that makes documents."""
     programs, counts = mixing.programs, mixing.counts
-    pace = _measure(programs)
+    together = _together({mixing.point: programs}, counts.seeds.size)
+    pace = _measure(programs, together)
     steps = sum(pace.steps(sum(pair)) for pair in counts.mixtures) * counts.seeds.size
     sampled = 0.0
     if teach and max(counts.synthetic):
         steps += pace.steps(programs.made.num_samples)
         sampled = max(counts.synthetic) * pace.length
     seconds = steps * pace.step_seconds + sampled / pace.sample_rate
-    together = _together({mixing.point: programs}, counts.seeds.size)
     return Estimate(
         steps * pace.tokens_a_step,
         sampled,
@@ -132,21 +140,37 @@ def _together(programs: Mapping[tuple, Programs], chains: int) -> int:
     return 1 if sharded else min(jax.local_device_count(), chains)
 
 
-def _measure(program: Programs) -> _Pace:
-    """Runs each kind of step twice."""
-    batches = program.batches()
-    batches.segments[:] = 1
-    frozen, state = program.start(jax.random.key(0))
-    state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
-    start = time.perf_counter()
-    state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
-    step_seconds = time.perf_counter() - start
-    params = program.finished(state, frozen)
-    del state, frozen  # whose memory the sampler may need
-    key, first = jax.random.key(0), program.start_sampling(np.int32(0))
-    written, _, _ = jax.block_until_ready(program.advance(params, key, first))
-    start = time.perf_counter()
-    jax.block_until_ready(program.advance(params, key, written))
+def _measure(program: Programs, together: int) -> _Pace:
+    """The pace of one of so many chains side by side, which share cores and memory's bandwidth."""
+    start = threading.Barrier(together)
+    jobs = {number: functools.partial(_seconds, program, start) for number in range(together)}
+    found = run_on_devices(jobs, threading.Event(), sharded=program.mesh is not None)
+    step_seconds, sample_seconds = np.mean(list(found.values()), axis=0)
     slots = min(program.made.slots, program.documents_a_call)
-    sample_rate = slots * sampling.STEPS / (time.perf_counter() - start)
-    return _Pace(program.made, step_seconds, sample_rate)
+    return _Pace(program.made, step_seconds, slots * sampling.STEPS / sample_seconds)
+
+
+def _seconds(program: Programs, start: threading.Barrier) -> tuple[float, float]:
+    """Seconds of a step of training and of a call of sampling, each begun once all are ready."""
+    try:
+        batches = program.batches()
+        batches.segments[:] = 1
+        frozen, state = program.start(jax.random.key(0))
+        state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
+        start.wait()
+        begun = time.perf_counter()
+        state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
+        step_seconds = time.perf_counter() - begun
+        params = program.finished(state, frozen)
+        del state, frozen  # whose memory the sampler may need
+        key, first = jax.random.key(0), program.start_sampling(np.int32(0))
+        written, _, _ = jax.block_until_ready(program.advance(params, key, first))
+        start.wait()
+        begun = time.perf_counter()
+        jax.block_until_ready(program.advance(params, key, written))
+        return step_seconds, time.perf_counter() - begun
+    except threading.BrokenBarrierError:
+        raise StoppedError from None  # another failed, and tells why
+    except BaseException:
+        start.abort()  # or the others would wait for ever
+        raise
