@@ -363,9 +363,18 @@ def parse(arguments: list[str]) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-        # tyro draws a box of several lines; one line is easier to read in a log.
-        words_only = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", errors.getvalue())
-        raise ValueError(f"{name}: {words_only}") from None
+        raise ValueError(f"{name}: {_in_one_line(errors.getvalue(), name)}") from None
+
+
+def _in_one_line(box: str, name: str) -> str:
+    """What tyro draws as a box of several lines, as one, which is easier to read in a log."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()
+    inside = [line.strip("│ ") for line in lines if not line.startswith(("╭", "╰"))]
+    parts = [" ".join(part.split()) for part in re.split(r"\n(?:─+|-+)\n", "\n".join(inside))]
+    if "╭" not in box:  # plain letters, with the title on a line of its own
+        parts = parts[1:]
+    told = [part for part in parts if not part.startswith(("Argument helptext", "For full"))]
+    return "; ".join([*told, f"see jaxcollapse {name} --help"])
 
 
 def usage() -> str:

@@ -116,7 +116,11 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ([*RUN, "--generations", "0"], "generations: expected at least 1, got 0"),
         ([*RUN, "--subsample-size", "11"], "subsample size: expected at most num_samples, 10"),
         ([*RUN, "--metric", "nll"], "metric: expected one of squared_error_of_mean"),
-        ([*RUN, "--no-such-option"], "--no-such-option"),
+        (
+            [*RUN, "--dimm", "3"],
+            "jaxcollapse: run gaussian: Unrecognized options: --dimm, 3; Perhaps you meant: --dim ",
+        ),
+        ([*RUN, "--no-such-option"], "options: --no-such-option; see jaxcollapse run gaussian --"),
         (["run", "gaussian"], "--out"),
         ([*RUN, "--cov", "missing.npy"], "array file: expected a file that exists"),
     ],
