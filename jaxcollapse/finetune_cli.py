@@ -104,8 +104,9 @@ def weights_of(dialogue: Dialogue) -> tuple[Path, str]:
     model = dialogue.model
     if dialogue.weights is not None:
         lm_cli.check_weights_kept(Path(dialogue.weights))
-        name = model or Path(dialogue.weights).resolve().name
-        return hub_files.located(dialogue.weights), name
+        path = Path(dialogue.weights).resolve()
+        name = path.stem if path.suffix in (".gguf", ".bin") else path.name
+        return hub_files.located(dialogue.weights), model or name
     model = model or DEFAULT_MODEL
     if model in AT_THE_HUB:
         return hub_files.located(AT_THE_HUB[model]), model
