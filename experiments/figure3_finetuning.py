@@ -21,7 +21,7 @@ from pathlib import Path
 import common
 import language_models
 
-from jaxcollapse import cli, finetune_cli, lm_cli, plotting
+from jaxcollapse import cli, finetune_cli, lm_report, plotting
 from jaxcollapse.lm_options import Dialogue, Finetune, Training
 
 CONVERSATIONS = Path("helpsteer2") / "helpsteer_pref.jsonl"
@@ -94,7 +94,7 @@ def figures(datasets):
 
 
 def _figure(dataset):
-    metrics = [lm_cli.loss_of(dataset), "distinct_2", "acceptance_rate"]
+    metrics = [lm_report.loss_of(dataset), "distinct_2", "acceptance_rate"]
     return plotting.grid(dataset, [name for name in metrics if name in dataset], hue="model")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import common
 import language_models
 
-from jaxcollapse import cli, lm_cli, plotting
+from jaxcollapse import cli, lm_report, plotting
 
 SAMPLE = Path("tinystories") / "tinystories_sample_5M.txt"
 HUB = "roneneldan/TinyStories"
@@ -73,7 +73,7 @@ def figures(datasets):
     """A figure for each text: losses, and how diverse what is published is."""
     return {
         name: plotting.grid(
-            dataset, [lm_cli.loss_of(dataset), "distinct_2", "repetition"], hue="model"
+            dataset, [lm_report.loss_of(dataset), "distinct_2", "repetition"], hue="model"
         )
         for name, dataset in datasets.items()
     }

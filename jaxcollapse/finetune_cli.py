@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, cli, lm_cli, results
+from jaxcollapse import checks, cli, lm_cli, lm_report, results
 from jaxcollapse.lm_options import Dialogue, Finetune, Mix
 from jaxcollapse.sweep import Plan
 from jaxcollapse.sweep import plan as plan_sweep
@@ -43,8 +43,8 @@ def finetune(args: Finetune) -> None:
     )
     results.save(dataset, args.out / "results.nc", args.overwrite)
     if args.texts:
-        lm_cli.show_texts(plan, args.out, args.texts)
-    lm_cli.show_result(dataset, args.out)
+        lm_report.show_texts(plan, args.out, args.texts)
+    lm_report.show_result(dataset, args.out)
 
 
 def check(args: Finetune) -> None:
@@ -134,7 +134,7 @@ def corpus_of(dialogue: Dialogue, tokenizer: Any, most: int) -> tuple[Any, Any]:
         test_documents=dialogue.test_documents,
         max_documents=dialogue.max_documents,
     )
-    lm_cli.tell_left_out(corpus, context)
+    lm_report.tell_left_out(corpus, context)
     return corpus, language_model.text_data(corpus, context, dialogue.loss_on)
 
 
@@ -253,12 +253,12 @@ def run_mixing(
         kind = f"synthetic-{synthetic_data.stem}-{digest[:8]}"
     folder = out / host.point_folder(point) / kind
     mixing = host.Mixing(programs, counts, corpus, folder, point, checkpoint_steps=checkpoint_steps)
-    lm_cli.tell_memory({point: programs}, f"{len(counts.mixtures)} mixtures for each seed")
+    lm_report.tell_memory({point: programs}, f"{len(counts.mixtures)} mixtures for each seed")
     teach = synthetic is None
     filtered = teach and programs.made.protocol.format == "conversation"
-    expected = lm_cli.tell_time(host.estimate_mixing(mixing, teach), filtered)
+    expected = lm_report.tell_time(host.estimate_mixing(mixing, teach), filtered)
     start = time.perf_counter()
-    with lm_cli.lm_progress(expected) as report, host.CompileClock() as clock:
+    with lm_report.progress_bar(expected) as report, host.CompileClock() as clock:
         arrays = dataclasses.replace(mixing, tell=report).run(synthetic)
     seconds = time.perf_counter() - start
     values = {name: arrays[name] for name in plan.metrics}
