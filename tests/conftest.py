@@ -24,6 +24,8 @@ from jaxcollapse.tasks import language_model
 matplotlib.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# One CPU device from here on, whichever test comes first and however many a command asks for.
+jax.devices()
 
 
 @functools.cache
