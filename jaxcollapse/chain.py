@@ -86,9 +86,7 @@ def seed_keys(seeds: Iterable[int]) -> jax.Array:
 
 def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
     """Seeds as uint32 ``[S]``; raises ``ValueError`` as ``seed_keys`` does."""
-    numbers = [checks.whole_number("seed", seed, minimum=0) for seed in seeds]
-    if any(number >= 2**32 for number in numbers):
-        raise checks.refuse("seed", "below 2**32", max(numbers), "choose smaller seeds")
+    numbers = [checks.whole_number("seed", seed, 0, 2**32 - 1) for seed in seeds]
     return np.asarray(numbers, np.uint32)
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import jax
 
-LARGEST = 2**31 - 1
-
 
 def refuse(what: str, expected: str, got: Any, remedy: str) -> ValueError:
     """The one form of an input error: ``what: expected ..., got ...; remedy``.
@@ -26,7 +24,7 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, jax.core.Tracer)
 
 
-def whole_number(name: str, value: Any, minimum: int = 1) -> int:
+def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = 2**31 - 1) -> int:
     """Returns ``value`` as an ``int``, or raises ``ValueError`` if it is none or out of range."""
     remedy = f"give {name} as a whole number of at least {minimum}"
     try:
@@ -35,8 +33,8 @@ def whole_number(name: str, value: Any, minimum: int = 1) -> int:
         raise refuse(name, "a whole number", repr(value), remedy) from None
     if isinstance(value, bool) or number < minimum:
         raise refuse(name, f"at least {minimum}", repr(value), remedy)
-    if number > LARGEST:
-        raise refuse(name, f"at most {LARGEST}", number, "lower it: counts are int32")
+    if maximum is not None and number > maximum:
+        raise refuse(name, f"at most {maximum}", number, "lower it")
     return number
 
 

@@ -235,16 +235,16 @@ def enable_compilation_cache() -> None:
 
 
 def use_cores_as_devices(chains: int) -> None:
-    """One JAX device a core, but no more than there are chains to run side by side.
+    """One JAX device a core, but no more than there are chains of language models.
 
     A small model on one core is nearly as fast as on two, so two of them at a time are nearly
     twice as fast. Without effect on an accelerator, or once JAX has begun to compute.
     """
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine.no_spare_threads()
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", max(1, min(cores or 1, chains)))
+        jax.config.update("jax_num_cpu_devices", max(1, min(machine.cores(), chains)))
 
 
 def use_simulated_devices(count: int) -> None:
@@ -353,7 +353,7 @@ def parse(arguments: list[str]) -> Any:
         )
     errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(errors), _wide(rest):
             return tyro.cli(
                 known[name],
                 prog=f"jaxcollapse {name}",
@@ -364,6 +364,23 @@ def parse(arguments: list[str]) -> Any:
         if not stop.code:
             raise
         raise ValueError(f"{name}: {_in_one_line(errors.getvalue(), name)}") from None
+
+
+@contextlib.contextmanager
+def _wide(arguments: list[str]) -> Iterator[None]:
+    """Columns enough for an error, which tyro breaks at their end, in the middle of words too."""
+    if {"-h", "--help"} & set(arguments):
+        yield
+        return
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def _in_one_line(box: str, name: str) -> str:

@@ -254,9 +254,7 @@ def run_mixing(
     folder = out / host.point_folder(point) / kind
     mixing = host.Mixing(programs, counts, corpus, folder, point, checkpoint_steps=checkpoint_steps)
     lm_report.tell_memory({point: programs}, f"{len(counts.mixtures)} mixtures for each seed")
-    teach = synthetic is None
-    filtered = teach and programs.made.protocol.format == "conversation"
-    expected = lm_report.tell_time(host.estimate_mixing(mixing, teach), filtered)
+    expected = lm_report.tell_time(host.estimate_mixing(mixing, teach=synthetic is None))
     start = time.perf_counter()
     with lm_report.progress_bar(expected) as report, host.CompileClock() as clock:
         arrays = dataclasses.replace(mixing, tell=report).run(synthetic)

@@ -131,8 +131,7 @@ def run_on_host(
     chains = len(plan.cells) * plan.seeds.size
     together = 1 if mesh is not None else min(jax.local_device_count(), chains)
     lm_report.tell_memory(programs, f"{chains} chains, {together} at a time")
-    filtered = any(one.made.protocol.format == "conversation" for one in programs.values())
-    expected = lm_report.tell_time(host.estimate(plan, programs), filtered)
+    expected = lm_report.tell_time(host.estimate(plan, programs))
     with lm_report.progress_bar(expected) as report:
         return host.run(plan, corpus, out, programs, report, checkpoint_steps, keep_weights)
 
@@ -145,9 +144,9 @@ def check_weights_kept(folder: Path) -> None:
     if (folder / "metrics.json").exists() and not (folder / "config.json").exists():
         raise checks.refuse(
             "weights",
-            "a generation whose weights were kept: the last of its chain, unless asked otherwise",
-            f"{folder}, of which samples and metrics are left",
-            "take the last, or run with --keep-weights all in a new folder",
+            "a generation with weights (--keep-weights last keeps the last one's, all every one's)",
+            f"{folder}, of which metrics and documents are left",
+            "take another, or run with --keep-weights all in a new folder",
         )
 
 

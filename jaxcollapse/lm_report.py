@@ -24,7 +24,12 @@ FEW_ACCEPTED = 0.1  # of samples; below it a run says so
 
 
 def tell_left_out(corpus: Any, context: int | None = None) -> None:
-    """Says which documents of one's own are not used, and why; of a corpus cut at a context."""
+    """Says which documents of one's own are not used, and why.
+
+    Args:
+      corpus: of all documents.
+      context: tokens, beyond which documents were dropped.
+    """
     reasons = []
     if corpus.dropped:
         reasons.append(f"{corpus.dropped} longer than {context} tokens")
@@ -56,9 +61,9 @@ def tell_memory(programs: Any, what: str) -> None:
     )
 
 
-def tell_time(expected: Any, filtered: bool = False) -> Any:
+def tell_time(expected: Any) -> Any:
     """Says what there is to do and how long it takes; returns what it was given."""
-    more = "; longer where samples are rejected" if filtered else ""
+    more = "; longer where samples are rejected" if expected.filtered else ""
     rates = ", ".join(
         f"{point[0][1]} {train:,.0f}/s and {sample:,.0f}/s"
         for point, (train, sample) in expected.rates.items()
@@ -111,7 +116,7 @@ def show_result(dataset: xarray.Dataset, out: Path) -> None:
     with results.whole_file(out / "figure.png") as temporary:
         figure.savefig(temporary)
     _show_losses(dataset, shown)
-    _tell_few_accepted(dataset)
+    tell_few_accepted(dataset)
     print(*(out / name for name in ("results.nc", "figure.png")), sep="\n")
 
 
@@ -123,7 +128,7 @@ def loss_of(dataset: xarray.Dataset) -> str:
 def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
     """A table: the mean over seeds and its standard error, for each generation."""
     attrs, seeds = dataset[metric].attrs, dataset.sizes["seed"]
-    over = "one seed" if seeds == 1 else f"mean of {seeds} seeds (standard error)"
+    over = "1 seed" if seeds == 1 else f"mean of {seeds} seeds (standard error)"
     table = checks.require("rich.table", "sweep").Table(
         title=f"{attrs['long_name']}, {attrs['units']}, {over}",
         title_justify="left",
@@ -146,7 +151,7 @@ def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
     console.print(table)
 
 
-def _tell_few_accepted(dataset: xarray.Dataset) -> None:
+def tell_few_accepted(dataset: xarray.Dataset) -> None:
     """Warns of models that mostly write what the filter rejects."""
     if "acceptance_rate" not in dataset:
         return
@@ -157,9 +162,9 @@ def _tell_few_accepted(dataset: xarray.Dataset) -> None:
             lowest[name].item() for name in ("workflow", "seed", "generation")
         )
         print(
-            f"only {lowest.item():.1%} of what was sampled is well-formed at worst ({workflow}, "
-            f"seed {seed}, generation {generation}): rejected.jsonl there shows what is not; "
-            "longer training (--epochs) or a larger model helps",
+            f"at worst only {lowest.item():.1%} of the samples were published, by {workflow}, seed "
+            f"{seed}, generation {generation}: its rejected.jsonl shows some others; longer "
+            "training (--epochs) or a larger model helps",
             file=sys.stderr,
         )
 

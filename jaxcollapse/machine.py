@@ -13,38 +13,53 @@ from pathlib import Path
 import jax
 import jaxlib
 
-# JAX has up to so many programs in flight on a CPU.
-THREADS = 32
+# Enough for what was tried: forty programs of decompositions in flight, on two cores.
+THREADS = 4
+_spared = False
 
 
 def spare_threads() -> None:
-    """Gives XLA threads to wait in on a CPU, where jaxlib needs them; called at import.
+    """Gives XLA more threads than cores on a small CPU, where jaxlib waits in them; at import.
 
     jaxlib 0.10.0 to 0.11.0 share the matrices of a batched decomposition out among XLA's threads,
-    of which there are as many as cores, and wait for them in one of these threads. As many
-    decompositions at once as there are threads wait for each other for ever: on two cores, two
-    chains in flight, or two metrics of one. More threads than cores cost nothing that shows.
-
-    ``PJRT_NPROC``, which XLA reads when its CPU client starts, is left as it is where it is set.
+    as many as cores, and wait for them in one of these threads. When all of them wait so, they wait
+    for ever: on two cores two decompositions at once are enough, of two chains in flight or of two
+    metrics of one. ``PJRT_NPROC``, which XLA reads when it starts, is left as it is if it is set.
     """
+    global _spared
     if not (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1):
         return
-    if "PJRT_NPROC" in os.environ or _cores() >= THREADS:
+    given = os.environ.get("NPROC", "")  # which XLA reads next
+    threads = int(given) if given.isdecimal() else cores()
+    if "PJRT_NPROC" in os.environ or threads >= THREADS:
         return
-    os.environ["PJRT_NPROC"] = str(THREADS)
     from jax._src import xla_bridge  # private, and known in these versions
 
-    if xla_bridge.backends_are_initialized() and jax.default_backend() == "cpu":
+    if not xla_bridge.backends_are_initialized():
+        os.environ["PJRT_NPROC"] = str(THREADS)
+        _spared = True
+    elif jax.default_backend() == "cpu":
         warnings.warn(
             "JAX started before jaxcollapse was imported, and jaxlib "
-            f"{jaxlib.version.__version__} can hang when several programs with decompositions run "
-            "at once on a CPU of few cores: import jaxcollapse first, or set PJRT_NPROC="
-            f"{THREADS} in the environment",
-            stacklevel=2,
+            f"{jaxlib.version.__version__} can hang when decompositions run at once on a CPU of "
+            f"{threads} cores: import jaxcollapse first, or set PJRT_NPROC={THREADS} in the "
+            "environment",
+            stacklevel=3,
         )
 
 
-def _cores() -> int:
+def no_spare_threads() -> None:
+    """Takes back what ``spare_threads`` did; of effect only before JAX starts.
+
+    For language models, which decompose nothing: more threads than cores slow them by a fifth.
+    """
+    global _spared
+    if _spared:
+        os.environ.pop("PJRT_NPROC", None)
+        _spared = False
+
+
+def cores() -> int:
     """How many cores this process may use, as XLA counts them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -69,7 +69,7 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
     """
     table = checks.require("rich.table", "sweep").Table(
         title=f"{dataset[metric].attrs['long_name']}, generation "
-        f"{int(dataset['generation'][-1])}, {results.counted(dataset.sizes['seed'], 'seed')}",
+        f"{int(dataset['generation'][-1])}, {results.number_of(dataset.sizes['seed'], 'seed')}",
         title_justify="left",
         box=checks.require("rich.box", "sweep").SIMPLE,
         pad_edge=False,

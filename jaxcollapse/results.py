@@ -47,7 +47,7 @@ def _plain(value: Any) -> Any:
     return {"shape": array.shape, "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
 
 
-def counted(number: int, noun: str) -> str:
+def number_of(number: int, noun: str) -> str:
     """A number of things, in words: ``1 seed``, ``2 seeds``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -92,8 +92,8 @@ def dataset(
         variables[name] = (tuple(coords)[:-1], summary.values, {"long_name": summary.long_name})
     attrs = attributes(
         plan,
-        f"{plan.family.name}: {counted(plan.seeds.size, 'seed')}, "
-        f"{counted(plan.generations, 'generation')}",
+        f"{plan.family.name}: {number_of(plan.seeds.size, 'seed')}, "
+        f"{number_of(plan.generations, 'generation')}",
         [(cell.workflow, cell.point) for cell in plan.cells],
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,

@@ -1,7 +1,9 @@
 """The command line, as typed."""
 
 import json
+import os
 import shlex
+import subprocess
 import sys
 
 import numpy as np
@@ -34,6 +36,19 @@ def refused(capsys, *arguments):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     return lines[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_long_value_is_told_whole(encoding):
+    value = "x" * 300
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxcollapse", "run", "gaussian", "--dim", value, "--out", "a.nc"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert done.stderr.startswith("jaxcollapse: run gaussian: Error parsing --dim: ")
+    assert done.stderr.endswith(f"['{value}']; see jaxcollapse run gaussian --help\n")
 
 
 def test_run(file):

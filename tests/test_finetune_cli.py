@@ -11,8 +11,9 @@ import pytest
 from test_cli import refused
 from test_lm_cli import lm
 
-from jaxcollapse import results
+from jaxcollapse import finetune_cli, results
 from jaxcollapse.datasets import conversations, tokenizers
+from jaxcollapse.lm_options import Dialogue
 from jaxcollapse.models import checkpoints, configs, decoder
 
 TOKENIZER = tokenizers.byte_tokenizer()
@@ -105,6 +106,16 @@ def test_a_saved_generation_is_transformers_model(run):
     np.testing.assert_allclose(ours, expected, atol=1e-4, rtol=0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     assert tokenizer.encode("user: a", add_special_tokens=False) == TOKENIZER.encode("user: a")
+
+
+def test_a_model_is_called_as_its_weights_are(files, tmp_path):
+    path = tmp_path / "model.Q4_1.gguf"
+    path.touch()
+    assert finetune_cli.weights_of(Dialogue(weights=str(path))) == (path, "model.Q4_1")
+    folder = files["WEIGHTS"]
+    assert finetune_cli.weights_of(Dialogue(weights=str(folder))) == (folder, "gem")
+    named = Dialogue(weights=str(folder), model="gemma2-2b")
+    assert finetune_cli.weights_of(named) == (folder, "gemma2-2b")
 
 
 def test_mixtures(files, tmp_path, capsys):

@@ -86,7 +86,7 @@ def test_weights_that_were_not_kept_are_named(tmp_path, capsys):
     (first / "metrics.json").write_text("{}")
     for command in (["generate"], ["evaluate", "--data", "a.txt"], ["finetune", "--out", "b"]):
         message = refused(capsys, "lm", *command, "--weights", first)
-        assert "generation-01, of which samples and metrics are left; take the last" in message
+        assert "generation-01, of which metrics and documents are left; take another" in message
 
 
 def test_generate(weights, capsys):

@@ -4,21 +4,28 @@ import os
 import subprocess
 import sys
 
-# On a machine of two cores, whatever this one has.
+import jaxlib
+import pytest
+
+AFFECTED = (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1)
+
+# As on a machine of two cores, whatever this one has.
 TWO_CORES = """
 import os
+os.cpu_count = lambda: 2
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 """
 
 
-def python(code, **environment):
-    clean = {name: value for name, value in os.environ.items() if name != "PJRT_NPROC"}
+def run_python(code, **environment):
+    """Runs code in a Python of its own, where XLA is not told how many threads to have."""
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("NPROC")}
     done = subprocess.run(
-        [sys.executable, "-W", "always", "-c", code],
+        [sys.executable, "-c", TWO_CORES + code],
         capture_output=True,
         text=True,
-        env=clean | environment,
+        env=clean | {"JAX_PLATFORMS": "cpu"} | environment,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
@@ -26,30 +33,54 @@ def python(code, **environment):
 
 
 def test_programs_in_flight_do_not_wait_for_each_other():
-    """Two chains at once on two cores, whose decompositions jaxlib 0.10 shares out to threads."""
-    code = """
+    """Chains at once on two cores, whose decompositions jaxlib 0.10 shares out to threads."""
+    run_python(
+        """
 import jax, jaxcollapse as jc
 keys = jc.seed_keys(range(500))
 task = jc.gaussian.task(20, 60)
-runs = [jax.jit(jax.vmap(jc.make_chain(task, name, 5))) for name in ("replace", "accumulate")]
-jax.block_until_ready([run(keys) for run in runs])
+chains = [jax.vmap(jc.make_chain(task, name, 5)) for name in ("replace", "accumulate")]
+programs = [jax.jit(chain).lower(keys).compile() for chain in chains]
+for _ in range(8):
+    jax.block_until_ready([program(keys) for _ in range(3) for program in programs])
 """
-    python(TWO_CORES + code)
+    )
 
 
-def test_threads_that_the_user_chose_are_left():
-    code = "import os, jaxcollapse; print(os.environ['PJRT_NPROC'])"
-    assert python(code, PJRT_NPROC="3").stdout.split() == ["3"]
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({}, "4" if AFFECTED else "None"),
+        ({"PJRT_NPROC": "3"}, "3"),
+        ({"NPROC": "2"}, "4" if AFFECTED else "None"),
+        ({"NPROC": "9"}, "None"),
+    ],
+)
+def test_threads_that_xla_starts_with(given, threads):
+    code = "import os, jaxcollapse; print(os.environ.get('PJRT_NPROC'))"
+    assert run_python(code, **given).stdout.split() == [threads]
+
+
+def test_language_models_have_as_many_threads_as_cores():
+    code = """
+from jaxcollapse import cli
+cli.use_cores_as_devices(8)
+print(os.environ.get("PJRT_NPROC"))
+"""
+    assert run_python(code).stdout.split() == ["None"]
+    assert run_python(code, PJRT_NPROC="3").stdout.split() == ["3"]
 
 
 def test_an_import_that_comes_too_late_says_so():
     code = """
-import jax, jaxlib
-affected = (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1)
+import jax, warnings
 jax.devices()
-import jaxcollapse
-print(affected)
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    import jaxcollapse
+print(*(f"{warning.filename}: {warning.message}" for warning in told))
 """
-    done = python(TWO_CORES + code)
-    warned = "import jaxcollapse first, or set PJRT_NPROC=32" in done.stderr
-    assert warned == (done.stdout.split() == ["True"])
+    told = run_python(code).stdout
+    assert ("<string>: JAX started before jaxcollapse was imported" in told) == AFFECTED
+    assert ("on a CPU of 2 cores" in told) == AFFECTED
+    assert run_python(code, PJRT_NPROC="3").stdout.strip() == ""

@@ -269,7 +269,7 @@ GRID = {"task": "gaussian", "axes": {"dim": [3]}, "real": [8, 16], "synthetic": 
         ({"num_real": 12}, "real: expected at most the 12 real points.*16, more data than exist"),
         ({"real": [2.5]}, "real: expected a whole number"),
         ({"real": [-1]}, "real: expected at least 0, got -1"),
-        ({"synthetic": [0, 10**12]}, "synthetic: expected counts below 2\\*\\*31, got 10"),
+        ({"synthetic": [0, 10**12]}, "synthetic: expected at most 2147483647, got 10"),
         ({"synthetic": [0, -3]}, "synthetic: expected at least 0, got -3"),
         ({"real": []}, "real: expected at least one value"),
         ({"synthetic": [4, 4]}, "synthetic: expected at least one value, each once, got 4 twice"),

@@ -31,6 +31,11 @@ def current_umask():
     return umask
 
 
+def test_numbers_of_things():
+    told = [results.number_of(count, "seed") for count in (0, 1, 2)]
+    assert told == ["0 seeds", "1 seed", "2 seeds"]
+
+
 def test_an_existing_file_stays(dataset, tmp_path):
     path = tmp_path / "a.nc"
     path.write_text("precious")

@@ -243,6 +243,7 @@ def test_no_document_is_on_both_sides(numbered, tmp_path):
     assert len(test) == 20
     assert not set(train) & set(test)
     assert set(train) | set(test) == {f"number {i}" for i in range(50)}
+    assert corpus.copies == 80 - len(train) > 0
     assert corpus.test_nll is None
     assert corpus.entropy_rate is None
     other = text.load_corpus(numbered, tokenizer="bytes", test_fraction=0.2, cache=tmp_path, seed=1)

@@ -253,7 +253,7 @@ def _make(
         own = np.arange(len(rows)) >= len(rows) - len(source.test_rows)
         test = _some(usable & own, seed, test_documents, "test_documents", source.name)
         train = _some(usable & ~own, seed, max_documents, "max_documents", source.name)
-    others = len(train)
+    with_copies = len(train)
     if source.rows is not None:
         train = corpora.without(rows, train, test)
     corpora.check_split(
@@ -274,7 +274,7 @@ def _make(
         tokenizer,
         law,
         dropped=int((~usable).sum()),
-        copies=others - len(train),
+        copies=with_copies - len(train),
     )
 
 

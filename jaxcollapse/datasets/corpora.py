@@ -107,7 +107,7 @@ def check_options(test_fraction: float, max_documents: int | None, seed: int) ->
         )
     if max_documents is not None:
         checks.whole_number("max_documents", max_documents, 2)
-    checks.whole_number("seed", seed, 0)
+    checks.whole_number("seed", seed, 0, maximum=None)
 
 
 def random_order(count: int, seed: int) -> np.ndarray:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import math
-import threading
 import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxcollapse.host.devices import run_on_devices
-from jaxcollapse.host.fit import StoppedError
 from jaxcollapse.host.mix import Mixing
 from jaxcollapse.host.programs import Programs
 from jaxcollapse.models import sampling
@@ -21,21 +18,25 @@ from jaxcollapse.sweep import Plan
 from jaxcollapse.tasks import language_model
 from jaxcollapse.tasks.language_model_setup import Setup, training_bytes
 
+MOST_STEPS, ENOUGH_SECONDS = 5, 1.0  # of a measurement
+
 
 class Estimate(NamedTuple):
     """What chains will take.
 
     Attributes:
       trained: tokens, all chains together.
-      sampled: tokens, likewise.
+      sampled: tokens, likewise, without those that a filter rejects: how many is not known before.
+      filtered: whether there is such a filter.
       rates: tokens per second that one chain trains on and samples beside the others, by point of
         the grid.
-      chain_seconds: of all chains, one after another, compiling apart.
+      chain_seconds: of all chains, each beside the others, added up; compiling apart.
       seconds: of the whole, on as many devices as there are.
     """
 
     trained: float
     sampled: float
+    filtered: bool
     rates: dict[tuple, tuple[float, float]]
     chain_seconds: float
     seconds: float
@@ -88,10 +89,7 @@ class _Pace(NamedTuple):
 
 
 def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
-    """Measures a few steps of training and sampling, compiled, and counts what there is to do.
-
-    Samples that a filter rejects are not counted: how many there will be is not known before.
-    """
+    """Measures a few steps of training and sampling, compiled, and counts what there is to do."""
     trained = sampled = seconds = 0.0
     together = _together(programs, len(plan.cells) * plan.seeds.size)
     rates = {}
@@ -111,7 +109,8 @@ def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
             tokens = plan.seeds.size * plan.generations * size * pace.length
             sampled += tokens
             seconds += tokens / pace.sample_rate
-    return Estimate(trained, sampled, rates, seconds, seconds / together)
+    filtered = any(program.made.filters for program in programs.values())
+    return Estimate(trained, sampled, filtered, rates, seconds, seconds / together)
 
 
 def estimate_mixing(mixing: Mixing, teach: bool) -> Estimate:
@@ -128,6 +127,7 @@ def estimate_mixing(mixing: Mixing, teach: bool) -> Estimate:
     return Estimate(
         steps * pace.tokens_a_step,
         sampled,
+        teach and programs.made.filters,
         {mixing.point: pace.rates},
         seconds,
         seconds / together,
@@ -142,35 +142,45 @@ def _together(programs: Mapping[tuple, Programs], chains: int) -> int:
 
 def _measure(program: Programs, together: int) -> _Pace:
     """The pace of one of so many chains side by side, which share cores and memory's bandwidth."""
-    start = threading.Barrier(together)
-    jobs = {number: functools.partial(_seconds, program, start) for number in range(together)}
-    found = run_on_devices(jobs, threading.Event(), sharded=program.mesh is not None)
-    step_seconds, sample_seconds = np.mean(list(found.values()), axis=0)
-    slots = min(program.made.slots, program.documents_a_call)
-    return _Pace(program.made, step_seconds, slots * sampling.STEPS / sample_seconds)
+    # Of a model that is sharded over all devices there is one.
+    places = jax.local_devices()[:together] if program.mesh is None else [None]
 
+    def side_by_side(call: Callable[..., Any], *each: Sequence[Any]) -> tuple[Any, float]:
+        """What a call returns on each device, and the seconds that all of them take."""
+        begun = time.perf_counter()
+        returned = []
+        for device, *arguments in zip(places, *each, strict=True):
+            with contextlib.nullcontext() if device is None else jax.default_device(device):
+                returned.append(call(*arguments))
+        return jax.block_until_ready(returned), time.perf_counter() - begun
 
-def _seconds(program: Programs, start: threading.Barrier) -> tuple[float, float]:
-    """Seconds of a step of training and of a call of sampling, each begun once all are ready."""
-    try:
+    def repeated(step: Callable[[Any], tuple[Any, float]], states: Any) -> tuple[Any, float]:
+        """The last states, and the median of the seconds of some steps after one that compiles."""
+        states, _ = step(states)
+        seconds: list[float] = []
+        while len(seconds) < MOST_STEPS and sum(seconds) < ENOUGH_SECONDS:
+            states, one = step(states)
+            seconds.append(one)
+        return states, float(np.median(seconds))
+
+    def trained() -> tuple[Any, float]:
+        """Models after some steps, and the seconds of one; the memory of training is free again."""
         batches = program.batches()
         batches.segments[:] = 1
-        frozen, state = program.start(jax.random.key(0))
-        state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
-        start.wait()
-        begun = time.perf_counter()
-        state = jax.block_until_ready(program.train(state, frozen, batches, 1, 1))
-        step_seconds = time.perf_counter() - begun
-        params = program.finished(state, frozen)
-        del state, frozen  # whose memory the sampler may need
-        key, first = jax.random.key(0), program.start_sampling(np.int32(0))
-        written, _, _ = jax.block_until_ready(program.advance(params, key, first))
-        start.wait()
-        begun = time.perf_counter()
-        jax.block_until_ready(program.advance(params, key, written))
-        return step_seconds, time.perf_counter() - begun
-    except threading.BrokenBarrierError:
-        raise StoppedError from None  # another failed, and tells why
-    except BaseException:
-        start.abort()  # or the others would wait for ever
-        raise
+        started, _ = side_by_side(lambda: program.start(jax.random.key(0)))
+        frozen, states = zip(*started, strict=True)
+
+        def train(state, frozen):
+            return program.train(state, frozen, batches, 1, 1)
+
+        states, seconds = repeated(lambda states: side_by_side(train, states, frozen), states)
+        return side_by_side(program.finished, states, frozen)[0], seconds
+
+    def advance(params, state):
+        return program.advance(params, jax.random.key(0), state)[0]
+
+    params, step_seconds = trained()
+    first, _ = side_by_side(lambda: program.start_sampling(np.int32(0)))
+    _, sample_seconds = repeated(lambda states: side_by_side(advance, params, states), first)
+    slots = min(program.made.slots, program.documents_a_call)
+    return _Pace(program.made, step_seconds, slots * sampling.STEPS / sample_seconds)

@@ -185,7 +185,7 @@ class Programs:
 def _documents_a_call(made: Setup, most: int) -> int:
     """Documents that one call of the sampler writes: equal parts of N, or of what is rejected."""
     calls = -(-made.num_samples // most)
-    if made.protocol.format == "conversation":
+    if made.filters:
         calls = max(calls, min(REJECTING_CALLS, made.num_samples // made.slots))
     return -(-made.num_samples // max(calls, 1))
 

@@ -237,7 +237,7 @@ def dataset(
     attrs = results.attributes(
         plan,
         f"{plan.family.name}: mixtures of real and synthetic data, "
-        f"{results.counted(plan.seeds.size, 'seed')}",
+        f"{results.number_of(plan.seeds.size, 'seed')}",
         [(accumulate(), plan.point(cell)) for cell in plan.cells],
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,

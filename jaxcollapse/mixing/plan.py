@@ -155,9 +155,6 @@ def plan(
 
 
 def _check_counts(plan: MixPlan) -> None:
-    for name, counts in (("real", plan.real), ("synthetic", plan.synthetic)):
-        if max(counts) >= 2**31:
-            raise checks.refuse(name, "counts below 2**31", max(counts), "lower it")
     if max(plan.real) > plan.num_real:
         raise checks.refuse(
             "real",

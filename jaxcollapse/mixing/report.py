@@ -172,7 +172,8 @@ def best_table(found: Analysis, name: str = "") -> Any:
     """
     table = _table(
         _titled(
-            name, f"best synthetic count by real count, {results.counted(found.num_seeds, 'seed')}"
+            name,
+            f"best synthetic count by real count, {results.number_of(found.num_seeds, 'seed')}",
         ),
         "real",
         "best synthetic (95%)",

@@ -107,6 +107,11 @@ class Setup(NamedTuple):
         )
 
     @property
+    def filters(self) -> bool:
+        """Whether samples that are no conversations are rejected."""
+        return self.protocol.format == "conversation"
+
+    @property
     def real_rows(self) -> float:
         """Rows that N real documents make on average."""
         if self.protocol.rows == "single":
