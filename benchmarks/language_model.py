@@ -29,23 +29,22 @@ import dataclasses
 import datetime
 import itertools
 import json
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytorch_loops
 import tyro
 from jax.sharding import Mesh, PartitionSpec
 
 import jaxcollapse as jc
 from jaxcollapse import cli, machine, results
-from jaxcollapse.models import checkpoints, configs, decoder, sampling, training
+from jaxcollapse.models import configs, decoder, sampling, training
 from jaxcollapse.models.config import Config
 from jaxcollapse.models.packing import Rows
 from jaxcollapse.tasks import language_model
@@ -118,87 +117,6 @@ def rates(tokens: int, seconds: dict[str, float], seeds: int) -> Row:
     }
 
 
-# PyTorch ------------------------------------------------------------------------------------
-
-
-def pytorch_model(config: Config, params: decoder.Params) -> Any:
-    """The same model with the same weights, eager."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints.save(Path(folder) / "model", config, params)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            Path(folder) / "model", attn_implementation="eager", dtype="float32"
-        )
-    return model.eval()  # without dropout, as ours
-
-
-def on_threads(threads: int, run: Callable[[], Any]) -> Callable[[], Any]:
-    """A run with that many threads of PyTorch."""
-    import torch
-
-    def call():
-        torch.set_num_threads(threads)
-        return run()
-
-    return call
-
-
-def pytorch_training(model: Any, recipe: training.Recipe, tokens: np.ndarray) -> Callable:
-    """A run over batches ``[K, B, T]``, which goes on from the last and returns losses ``[K]``."""
-    import torch
-
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    vectors = [weight for weight in model.parameters() if weight.ndim < 2]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=recipe.learning_rate,
-        betas=(recipe.beta1, recipe.beta2),
-        eps=recipe.eps,
-        weight_decay=recipe.weight_decay,
-    )
-    batches = torch.tensor(tokens, dtype=torch.long)
-
-    def run():
-        losses = []
-        for batch in batches:
-            loss = model(input_ids=batch, labels=batch, use_cache=False).loss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
-
-    return run
-
-
-def pytorch_sampling(model: Any, sequences: int, length: int, end: int) -> Callable[[], Any]:
-    """A run that samples tokens ``[B, T]`` at temperature 1, with a cache."""
-    import torch
-
-    @torch.inference_mode()
-    def run():
-        token = torch.full((sequences, 1), BOS)
-        tokens, cache = [token], None
-        finished = torch.zeros(sequences, 1, dtype=torch.bool)
-        while len(tokens) < length and not finished.all():
-            made = model(input_ids=token, past_key_values=cache, use_cache=True)
-            cache = made.past_key_values
-            token = torch.multinomial(torch.softmax(made.logits[:, -1], dim=-1), 1)
-            finished |= token == end
-            tokens.append(token)
-        return torch.cat(tokens, dim=1)
-
-    return run
-
-
 # Rows ---------------------------------------------------------------------------------------
 
 
@@ -249,9 +167,9 @@ def training_row(
     train = trainer(config, recipe)
     ours, seconds = compiled(train, first(params), tokens[0])
     per_core, _ = compiled(a_seed_a_core(train), params, tokens)
-    theirs = pytorch_training(pytorch_model(config, first(params)), recipe, tokens[0])
+    theirs = pytorch_loops.train(pytorch_loops.load(config, first(params)), recipe, tokens[0])
     # Of the first steps: rounding grows with each.
-    losses = on_threads(seeds, theirs)()[:CHECKED]
+    losses = pytorch_loops.on_threads(seeds, theirs)()[:CHECKED]
     for each in (ours(), per_core()[0]):
         np.testing.assert_allclose(
             losses, each[:CHECKED], rtol=0, atol=1e-3, err_msg="losses, PyTorch's and ours"
@@ -259,8 +177,8 @@ def training_row(
     runs = {
         "ours": ours,
         "a seed a core": per_core,
-        "pytorch": on_threads(seeds, theirs),
-        "pytorch, one thread": on_threads(1, theirs),
+        "pytorch": pytorch_loops.on_threads(seeds, theirs),
+        "pytorch, one thread": pytorch_loops.on_threads(1, theirs),
     }
     return {
         "what": "training",
@@ -285,15 +203,17 @@ def sampling_row(model: str, config: Config, sequences: int, length: int, repeat
     write = sampler(config, sequences, length)
     ours, seconds = compiled(write, first(params), keys[0])
     per_core, _ = compiled(a_seed_a_core(write), params, keys)
-    theirs = pytorch_sampling(pytorch_model(config, first(params)), sequences, length, NO_END)
+    theirs = pytorch_loops.sample(
+        pytorch_loops.load(config, first(params)), sequences, length, BOS, NO_END
+    )
     for tokens in (ours(), per_core()[0], theirs()):
         if tokens.shape != (sequences, length):
             raise AssertionError(f"{tokens.shape} tokens were sampled")
     runs = {
         "ours": ours,
         "a seed a core": per_core,
-        "pytorch": on_threads(seeds, theirs),
-        "pytorch, one thread": on_threads(1, theirs),
+        "pytorch": pytorch_loops.on_threads(seeds, theirs),
+        "pytorch, one thread": pytorch_loops.on_threads(1, theirs),
     }
     return {
         "what": "sampling",
@@ -413,13 +333,6 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def main(
     model: str = "tiny-llama",
     out: Path = Path("benchmarks/results"),
@@ -471,8 +384,8 @@ def main(
     facts = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **machine.describe(),
-        "torch_version": version("torch"),
-        "transformers_version": version("transformers"),
+        "torch_version": machine.version("torch"),
+        "transformers_version": machine.version("transformers"),
         "threads": jax.local_device_count("cpu"),
         "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
         "steps": steps,

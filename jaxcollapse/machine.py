@@ -116,10 +116,11 @@ def describe() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Versions of the packages that decide a number."""
     packages = ("jaxcollapse", "jax", "jaxlib", "numpy")
-    return {f"{package}_version": _version(package) for package in packages}
+    return {f"{package}_version": version(package) for package in packages}
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The version of an installed package, or ``not installed``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

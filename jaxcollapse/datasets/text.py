@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcollapse import checks
+from jaxcollapse import checks, machine
 from jaxcollapse.datasets import corpora, grammar, reading, tokenizers
 from jaxcollapse.datasets.conversations import FIELDS, Conversation, formatted
 from jaxcollapse.datasets.corpora import Corpus
@@ -129,7 +128,7 @@ def load_corpus(
     parameters = [
         "texts",
         *source.key,
-        ready.digest if ready else [tokenizer, _version()],
+        ready.digest if ready else [tokenizer, machine.version("tokenizers")],
         vocab_size if tokenizer == "bpe" else None,
         float(test_fraction),
         max_documents,
@@ -218,10 +217,3 @@ def _make(
         None if log_probs is None else (grammar.story_grammar(), log_probs[held_out]),
         copies=len(order) - num_test - len(rest),
     )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("tokenizers")
-    except metadata.PackageNotFoundError:
-        return "not installed"
