@@ -86,6 +86,8 @@ def seed_keys(seeds: Iterable[int]) -> jax.Array:
 
 def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
     """Seeds as uint32 ``[S]``; raises ``ValueError`` as ``seed_keys`` does."""
+    if not isinstance(seeds, Iterable):
+        raise checks.refuse("seeds", "whole numbers", repr(seeds), "use range for that many")
     numbers = [checks.whole_number("seed", seed, 0, 2**32 - 1) for seed in seeds]
     return np.asarray(numbers, np.uint32)
 
@@ -123,7 +125,8 @@ def make_chain(
 
     Raises:
       ValueError: G is not a whole number of at least 1; or, when the chain is traced, the workflow
-        draws points and the task keeps only statistics, or draws more than a generation has.
+        draws points and the task keeps only statistics, or draws more than a generation has, or a
+        synthetic batch has other shapes or types than the real one.
     """
     num_generations = checks.whole_number("num_generations", num_generations)
     workflow = as_workflow(workflow)
@@ -143,12 +146,35 @@ def make_chain(
             view = workflow.select(select_key, pool, state)
             params = task.fit(fit_key, view)
             metrics = task.evaluate(truth, params)
+            if SHARE_OF_REAL_DATA in metrics:
+                raise checks.refuse(
+                    "metric of evaluate",
+                    "a name of its own",
+                    SHARE_OF_REAL_DATA,
+                    "rename it: every chain has that one",
+                )
             if hasattr(view, "share"):
                 metrics = {SHARE_OF_REAL_DATA: view.share, **metrics}
             batch = task.sample(noise, params)
+            _check_batch(batch, real_batch)
             return workflow.update(pool, state, batch), {**metrics, **task.describe(batch)}
 
         _, metrics = jax.lax.scan(generation, pool.start(real_batch, real=True), inputs)
         return metrics
 
     return chain
+
+
+def _check_batch(synthetic: Any, real: Any) -> None:
+    """Refuses a batch that a pool of real ones cannot take."""
+
+    def described(batch):
+        return jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", batch)
+
+    if described(synthetic) != described(real):
+        raise checks.refuse(
+            "batch of sample",
+            f"the shapes and types of init's, {described(real)}",
+            described(synthetic),
+            "make every generation's batch like the real one",
+        )

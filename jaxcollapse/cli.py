@@ -174,6 +174,13 @@ def plot(args: Plot) -> None:
     if results.is_mixing(dataset):
         from jaxcollapse.mixing import figure as mixtures
 
+        if args.hue is not None or args.statistic != "mean":
+            raise checks.refuse(
+                "options of a figure of mixtures",
+                "--metric and --select alone",
+                "--hue or --statistic",
+                "leave these out: it has means over seeds, a colour a real count",
+            )
         figure = mixtures.figure(dataset, *args.metric[:1])
     else:
         figure = plotting.grid(dataset, args.metric, args.hue, args.statistic)

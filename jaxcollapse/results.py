@@ -258,7 +258,8 @@ def load(path: Path | str) -> xarray.Dataset:
     xarray = checks.require("xarray", "sweep")
     checks.require("h5netcdf", "sweep")
     if not path.is_file():
-        raise checks.refuse("results file", "a file that exists", str(path), "check the path")
+        remedy = "give a file in it, such as results.nc" if path.is_dir() else "check the path"
+        raise checks.refuse("results file", "a file that exists", str(path), remedy)
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as opened:
             dataset = opened.load()

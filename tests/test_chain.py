@@ -174,3 +174,51 @@ def test_statistics_cannot_be_subsampled():
 def test_seeds_are_whole_numbers(seeds):
     with pytest.raises(ValueError, match="seed: expected"):
         jc.seed_keys(seeds)
+
+
+def own_task(sample=None, evaluate=None):
+    """The mean of 8 numbers, as a user's task."""
+
+    def draw(key, mean=0.0):
+        return mean + jax.random.normal(key, (8,))
+
+    def fit(key, view):
+        return jnp.sum(jnp.where(view.mask, view.data, 0.0)) / jnp.sum(view.mask, dtype=float)
+
+    return jc.points_task(
+        lambda key: (0.0, draw(key)),
+        fit,
+        sample or draw,
+        evaluate or (lambda truth, mean: {"mean": mean}),
+    )
+
+
+@pytest.mark.parametrize("workflow", ["replace", "accumulate", "accumulate-subsample"])
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        (
+            {"sample": lambda key, mean: mean + jax.random.normal(key, (5,))},
+            r"shapes and types of init's, float32\[8\], got float32\[5\]; make every",
+        ),
+        (
+            {"sample": lambda key, mean: jax.random.poisson(key, 4.0, (8,))},
+            r"shapes and types of init's, float32\[8\], got int32\[8\]; make every",
+        ),
+        (
+            {"evaluate": lambda truth, mean: {"share_of_real_data": mean}},
+            "expected a name of its own, got share_of_real_data; rename it",
+        ),
+    ],
+)
+def test_tasks_of_ones_own_that_do_not_fit_are_refused(workflow, functions, message):
+    task = own_task(**functions)
+    chain = jc.make_chain(task, workflow, 3)
+    with pytest.raises(ValueError, match=message):
+        jax.jit(chain)(jax.random.key(0))
+    assert jax.jit(jc.make_chain(own_task(), workflow, 3))(jax.random.key(0))["mean"].shape == (3,)
+
+
+def test_a_number_of_seeds_is_no_list_of_them():
+    with pytest.raises(ValueError, match="seeds: expected whole numbers, got 4; use range"):
+        jc.seed_keys(4)

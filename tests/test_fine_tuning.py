@@ -139,7 +139,7 @@ def test_a_model_that_makes_no_conversations_is_refused_in_the_end(corpus, base)
     found = publish.add(found, samples_of(["user: a\nassistant: b", "no"]), made, TOKENIZER)
     message = (
         "samples of generation 1: expected 3 of the form 'user: ... assistant: ...' among 6, "
-        r"got 1 among 7 \(one of the others: 'no form'\); train longer"
+        r"got 1 among 7 \(one of the others: 'no form'\); train on more documents"
     )
     with pytest.raises(ValueError, match=message):
         publish.check_attempts(found, made, "generation 1")

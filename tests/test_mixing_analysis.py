@@ -189,6 +189,9 @@ def test_answers_in_words():
     explained, compared = report.sentences(found)
     assert "alone, as n^-0.40 (fitted), explains 100% of" in explained
     assert "alone, linearly," in explained
+    table = " ".join(report.text(made_up(1.0 + 5 * N**-0.4, noise=1e-4)).split())
+    assert "n^-a, a = 0.40; 0.40 with share" in table
+    assert "\N{HORIZONTAL ELLIPSIS}" not in table
     assert compared.endswith(
         "(at 5% for each real count): none found; significantly worse: none found."
     )
@@ -240,3 +243,9 @@ def test_refused(change, message):
     dataset, metric = change(made_up(1.0 + N**-0.5, noise=0.1))
     with pytest.raises(ValueError, match=message):
         analysis.analyse(dataset, metric)
+
+
+def test_without_none_there_is_nothing_to_compare_with():
+    dataset = made_up(1.0 + 5 * N**-0.4, noise=1e-4)
+    *_, said = report.sentences(analysis.analyse(dataset.isel(synthetic=slice(1, None))))
+    assert said == "No synthetic count is 0, so there is nothing to compare the others with."

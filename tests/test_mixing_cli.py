@@ -30,6 +30,9 @@ def test_results_figure_and_tables(file, capsys):
     out = file.with_name("again.png")
     cli.main(["plot", str(file), "--out", str(out), "--metric", "trace_ratio"])
     assert out.stat().st_size > 10_000
+    for option in (["--hue", "real"], ["--statistic", "median"]):
+        message = refused(capsys, "plot", file, "--out", file.with_name("new.png"), *option)
+        assert "options of a figure of mixtures: expected --metric and --select alone" in message
 
 
 @pytest.mark.parametrize(

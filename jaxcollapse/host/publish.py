@@ -107,8 +107,8 @@ def check_attempts(published: Published, made: Setup, where: str) -> None:
             f"samples of {where}",
             f"{wanted} of the form 'user: ... assistant: ...' among {most}",
             f"{published.documents.count} among {published.drawn} (one of the others: '{example}')",
-            "train longer or from a better base, raise max_attempts, or let a chain publish all "
-            "samples, in the format text",
+            "train on more documents, for more epochs or from a better base, or publish all "
+            "samples, in the format text, each in another folder",
         )
 
 

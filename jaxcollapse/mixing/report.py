@@ -82,7 +82,10 @@ def _print(console: Any, dataset: xarray.Dataset, metric: str | None) -> None:
         if found.regressions:
             console.print(regression_table(found, name))
             console.print(CAVEAT, soft_wrap=True)
-            console.print()
+        else:
+            few = f"{found.num_cells} cells are too few, or too alike, for a regression."
+            console.print(_titled(name, few))
+        console.print()
         for table in (coefficient_table(found, name), best_table(found, name)):
             if table.row_count:
                 console.print(table)
@@ -117,7 +120,7 @@ def _table(title: str, *headings: str) -> Any:
 def regression_table(found: Analysis, name: str = "") -> Any:
     """R^2 of the real count n, of the share of real data and of both, and F-tests of each term.
 
-    A fitted exponent is named as it is with both terms; n alone has one of its own.
+    A fitted exponent differs between n alone and both terms, and both are told.
     """
     table = _table(
         _titled(
@@ -135,7 +138,7 @@ def regression_table(found: Analysis, name: str = "") -> Any:
     for one in found.regressions:
         squares = [f"{fit.r_squared:.3f}" for fit in one.fits]
         tests = [text for test in one.tests for text in (f"{test.f:.3g}", f"{test.p:.2g}")]
-        table.add_row(_transform(one, one.fits[-1]), *squares, *tests)
+        table.add_row(_transforms(one), *squares, *tests)
     return table
 
 
@@ -159,6 +162,13 @@ def coefficient_table(found: Analysis, name: str = "") -> Any:
         ]
         table.add_row(_transform(one, one.fits[-1]), *cells)
     return table
+
+
+def _transforms(one: Regression) -> str:
+    alone, _, both = (fit.exponent for fit in one.fits)
+    if alone is None or both is None:
+        return one.transform
+    return f"n^-a, a = {alone:.2f}; {both:.2f} with share"
 
 
 def _transform(one: Regression, fit: Fit) -> str:
@@ -225,6 +235,8 @@ def sentences(found: Analysis) -> list[str]:
             "Real counts where some synthetic count is significantly better than none (at 5% for "
             f"each real count): {_listed(helped)}; significantly worse: {_listed(harmed)}."
         )
+    elif found.best:
+        said.append("No synthetic count is 0, so there is nothing to compare the others with.")
     return said
 
 
