@@ -24,8 +24,9 @@ import loops
 import tyro
 
 import jaxcollapse as jc
-from jaxcollapse import machine, results
-from jaxcollapse.tasks import FAMILIES
+from jaxcollapse import machine
+from jaxcollapse.registry import FAMILIES
+from jaxcollapse.sweeps import results
 
 CELLS: dict[str, list[dict[str, Any]]] = {
     "gaussian": [

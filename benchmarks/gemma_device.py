@@ -25,9 +25,11 @@ import language_model
 import numpy as np
 import tyro
 
-from jaxcollapse import machine, results
-from jaxcollapse.models import configs, decoder, training
-from jaxcollapse.models.packing import Rows
+from jaxcollapse import machine
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder, training
+from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.sweeps import results
 
 CHUNKS, RANK = 16, 16
 Row = dict[str, Any]
@@ -53,7 +55,7 @@ def training_row(
     peak_tflops: float,
 ) -> Row:
     """Tokens per second of training, and the share of the peak that they need."""
-    config = configs.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
+    config = named.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
     recipe = training.Recipe(
         learning_rate=8e-6,
         schedule="constant",
@@ -104,7 +106,7 @@ def training_row(
 
 def sampling_row(model: str, sequences: int, length: int) -> Row:
     """Tokens per second of sampling that many documents at a time."""
-    config = configs.config(model, dtype="bfloat16", param_dtype="bfloat16")
+    config = named.config(model, dtype="bfloat16", param_dtype="bfloat16")
     params, key = random_weights(config), jax.random.key(1)
     write = jax.jit(language_model.sampler(config, sequences, length))
     start = time.perf_counter()
@@ -140,7 +142,7 @@ def main(
     """Measures Gemma 2 on one accelerator.
 
     Args:
-      model: a name of ``jaxcollapse.models.configs``.
+      model: a name of ``jaxcollapse.lm.architectures.named``.
       out: folder for the JSON file.
       rows: of a step.
       length: tokens of a row and of a document.

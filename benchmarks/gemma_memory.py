@@ -23,10 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxcollapse import machine, results
-from jaxcollapse.models import configs, decoder, loss, sharding, training
-from jaxcollapse.models.config import Config
-from jaxcollapse.models.packing import Rows
+from jaxcollapse import machine
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder, loss, sharding, training
+from jaxcollapse.lm.decoder.config import Config
+from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.sweeps import results
 
 DEVICES = 8
 MODELS = ("gemma2-2b", "gemma2-9b", "gemma2-27b")
@@ -79,7 +81,7 @@ def training_row(
 ) -> Row:
     """GiB per device of a step on ``rows`` of ``length`` tokens."""
     param_dtype, rank = PRECISIONS[precision]
-    config = configs.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
+    config = named.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
     recipe = training.Recipe(batch_size=rows, loss_chunks=CHUNKS, lora_rank=rank)
     mesh = sharding.make_mesh(*mesh_shape)
     sharding.check_mesh(config, recipe, mesh)
@@ -207,7 +209,7 @@ def main(
     small, length = models[0], 64 if quick else LENGTH
     for chunks in (1, CHUNKS):
         for param_dtype in ("bfloat16", "float32"):
-            config = configs.config(small, dtype="bfloat16", param_dtype=param_dtype)
+            config = named.config(small, dtype="bfloat16", param_dtype=param_dtype)
             add(loss_row(config, chunks, ROWS, length))
     add(training_row(small, f"LoRA {RANK} on bfloat16", (1, 1), 1, length))
     for model, precision, mesh_shape in itertools.product(models, PRECISIONS, meshes):

@@ -43,11 +43,14 @@ import tyro
 from jax.sharding import Mesh, PartitionSpec
 
 import jaxcollapse as jc
-from jaxcollapse import cli, machine, results
-from jaxcollapse.models import configs, decoder, sampling, training
-from jaxcollapse.models.config import Config
-from jaxcollapse.models.packing import Rows
-from jaxcollapse.tasks import language_model
+from jaxcollapse import machine
+from jaxcollapse.cli import main as cli
+from jaxcollapse.lm import language_model
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder, sampling, training
+from jaxcollapse.lm.decoder.config import Config
+from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.sweeps import results
 
 SHAPES = ((4, 128), (8, 64), (16, 128))  # rows and tokens of a step
 SEQUENCES = (16, 64)
@@ -139,7 +142,7 @@ def trainer(config: Config, recipe: training.Recipe) -> Callable[..., jax.Array]
 def steady(model: str, rows: int) -> training.Recipe:
     """The model's recipe with a learning rate that stays."""
     return training.Recipe(
-        **{**configs.recipe(model), "batch_size": rows, "schedule": "constant", "warmup": 0.0}
+        **{**named.recipe(model), "batch_size": rows, "schedule": "constant", "warmup": 0.0}
     )
 
 
@@ -280,7 +283,7 @@ def accelerator_rows(
     peak_tflops: float,
 ) -> list[Row]:
     """On one device in bfloat16, weights in float32: training a seed, sampling mapped seeds."""
-    config = configs.config(model, dtype="bfloat16")
+    config = named.config(model, dtype="bfloat16")
     made: list[Row] = []
     for rows, tokens in shapes:
         batches = random_tokens(config, steps, rows, tokens)
@@ -344,7 +347,7 @@ def main(
     """Benchmarks language models against PyTorch.
 
     Args:
-      model: a name of ``jaxcollapse.models.configs``.
+      model: a name of ``jaxcollapse.lm.architectures.named``.
       out: folder for the JSON file.
       steps: of training in a run.
       repeats: runs of which the median counts.
@@ -358,7 +361,7 @@ def main(
     backend = jax.default_backend()
     name = "language-model.json" if backend == "cpu" else f"language-model-{backend}.json"
     results.check_output(out / name, (".json",), overwrite)
-    config = dataclasses.replace(configs.config(model), dtype="float32")
+    config = dataclasses.replace(named.config(model), dtype="float32")
     rows: list[Row] = []
 
     def add(row):

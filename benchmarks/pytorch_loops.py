@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxcollapse.models import checkpoints, decoder, training
-from jaxcollapse.models.config import Config
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.decoder import decoder, training
+from jaxcollapse.lm.decoder.config import Config
 
 
 def load(config: Config, params: decoder.Params) -> Any:

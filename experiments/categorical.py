@@ -13,7 +13,8 @@ from __future__ import annotations
 import common
 import numpy as np
 
-from jaxcollapse import checks, plotting, theory
+from jaxcollapse import checks, theory
+from jaxcollapse.show import figures as plotting
 
 GENERATIONS = {10: 200, 100: 1000, 1000: 10_000, 10_000: 1000, 100_000: 200}
 OUTCOMES = [10, 100, 1000, 10_000, 100_000]

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see jaxcollapse/cli.py
 
-from jaxcollapse import checks, cli, results
-from jaxcollapse.sweep import Plan, plan
+from jaxcollapse import checks
+from jaxcollapse.cli import main as cli
+from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.chains import Plan, plan
 
 if TYPE_CHECKING:
     import xarray
@@ -147,7 +149,7 @@ def _existing(path: Path, wanted: Plan, overwrite: bool) -> xarray.Dataset | Non
     dataset = results.load(path)
     configuration = json.loads(json.dumps(wanted.configuration))
     if json.loads(dataset.attrs["configuration"]) != configuration:
-        raise checks.refuse(
+        raise checks.refusal(
             "results file",
             "none, or one of this very sweep",
             f"{path}, which is another",
@@ -175,7 +177,7 @@ def report(folder: Path) -> Path:
             f"on {text['device']}</p>{notes}{images}</section>"
         )
     if not sections:
-        raise checks.refuse("report", "results of experiments", f"none in {folder}", "run some")
+        raise checks.refusal("report", "results of experiments", f"none in {folder}", "run some")
     page = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Model collapse</title>"
         "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 import jaxcollapse as jc
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 METRICS = ("squared_error_of_mean", "squared_error_of_cov", "trace_ratio", "log_det_ratio")
 DENSITY_GENERATIONS = (1, 3, 10, 32, 100)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import common
 
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 BANDWIDTHS = [0.1, 0.5, 1.0]
 

@@ -21,8 +21,10 @@ from pathlib import Path
 import common
 import language_models
 
-from jaxcollapse import cli, finetune_cli, lm_report, plotting
-from jaxcollapse.lm_options import Dialogue, Finetune, Training
+from jaxcollapse.cli import finetune, lm_report
+from jaxcollapse.cli import main as cli
+from jaxcollapse.cli.lm_options import Dialogue, Finetune, Training
+from jaxcollapse.show import figures as plotting
 
 CONVERSATIONS = Path("helpsteer2") / "helpsteer_pref.jsonl"
 # How far the paper's chains go; accumulate-subsample is of the smallest model alone.
@@ -41,7 +43,7 @@ def finetune_plan(dialogue, workflows, generations, seeds, documents, format, **
         dialogue=dialogue,
         format=format,
     )
-    return language_models.keep(*finetune_cli.plan_of(args))
+    return language_models.keep(*finetune.plan_of(args))
 
 
 def sweeps(quick, preset):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import common
 
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 SHOWN = {
     "gaussian": ("squared_error_of_cov", "Gaussian, D = 10"),

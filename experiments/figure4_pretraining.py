@@ -18,7 +18,9 @@ from pathlib import Path
 import common
 import language_models
 
-from jaxcollapse import cli, lm_report, plotting
+from jaxcollapse.cli import lm_report
+from jaxcollapse.cli import main as cli
+from jaxcollapse.show import figures as plotting
 
 SAMPLE = Path("tinystories") / "tinystories_sample_5M.txt"
 HUB = "roneneldan/TinyStories"
@@ -29,12 +31,12 @@ GENERATIONS = {"replace": 50, "accumulate": 16, "accumulate-subsample": 45}
 
 def lm_plan(preset, vocab_size, context, models, workflows, generations, seeds, **options):
     """A plan of language models, whose corpus is kept for its chains."""
-    from jaxcollapse.datasets import text
-    from jaxcollapse.sweep import plan
-    from jaxcollapse.tasks import language_model
+    from jaxcollapse.lm import language_model
+    from jaxcollapse.lm.text import texts
+    from jaxcollapse.sweeps.chains import plan
 
     data, documents = options.pop("data"), options.pop("documents")
-    corpus = text.load_corpus(data, vocab_size=vocab_size)
+    corpus = texts.load_corpus(data, vocab_size=vocab_size)
     arrays = language_model.text_data(corpus, context)
     axes = {"model": models, "num_samples": [documents or arrays.available]}
     planned = plan(

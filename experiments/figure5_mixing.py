@@ -18,9 +18,9 @@ from typing import Any
 
 import common
 
-from jaxcollapse import cli
-from jaxcollapse.mixing import command, figure
-from jaxcollapse.mixing.grid import plan
+from jaxcollapse.cli import main as cli
+from jaxcollapse.show import mixture_figures, mixture_files
+from jaxcollapse.sweeps.mixtures import plan
 
 REAL = [16, 32, 64, 128, 256, 512, 1024]
 SYNTHETIC = [0, 16, 64, 256, 1024, 4096]
@@ -71,8 +71,8 @@ def run(plan, out, overwrite):
     """A grid of mixtures, with its tables beside the results."""
     cli.enable_compilation_cache()
     with cli.bar() as update:
-        dataset = command.run_and_save(plan, out, overwrite, update)
-    command.write_tables(dataset, out)
+        dataset = mixture_files.run_and_save(plan, out, overwrite, update)
+    mixture_files.write_tables(dataset, out)
     return dataset
 
 
@@ -83,7 +83,7 @@ STUDY = common.Study(
     "about half of these, the more the better, and harm where it holds all; of a model of the "
     "mixture's own real data they never help, and the real count alone decides.",
     sweeps=sweeps,
-    figures=lambda datasets: {name: figure.figure(d) for name, d in datasets.items()},
+    figures=lambda datasets: {name: mixture_figures.figure(d) for name, d in datasets.items()},
     run=run,
 )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import common
 
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 BANDWIDTHS = [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0, 31.6, 100.0]
 GENERATIONS = 1000

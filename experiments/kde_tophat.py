@@ -12,7 +12,7 @@ from __future__ import annotations
 import common
 import figure2_kde
 
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 
 def figures(datasets):

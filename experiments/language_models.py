@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import lm_cli, results
+from jaxcollapse.cli import lm
+from jaxcollapse.sweeps import results
 
 CORPORA: dict[str, Any] = {}
 
@@ -27,6 +28,6 @@ def keep(plan, corpus):
 def run(plan, out, overwrite):
     """Chains on the host, resumed where they were interrupted; their folder is beside ``out``."""
     corpus = CORPORA[plan.options["data"].digest]
-    dataset = lm_cli.run_on_host(plan, corpus, out.with_suffix(""), 500, "last")
+    dataset = lm.run_on_host(plan, corpus, out.with_suffix(""), 500, "last")
     results.save(dataset, out, overwrite)
     return dataset

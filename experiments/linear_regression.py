@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import common
 
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 
 def axes(quick):

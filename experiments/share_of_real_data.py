@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import common
 
-from jaxcollapse import plotting
+from jaxcollapse.show import figures as plotting
 
 
 def sweeps(quick, preset):

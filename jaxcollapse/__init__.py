@@ -13,9 +13,9 @@ from typing import Any
 
 from jaxcollapse import machine, theory
 from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
-from jaxcollapse.mixing.grid import mix
-from jaxcollapse.mixing.mixture import make_mixture
-from jaxcollapse.sweep import sweep
+from jaxcollapse.mixture import make_mixture
+from jaxcollapse.sweeps.chains import sweep
+from jaxcollapse.sweeps.mixtures import mix
 from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
 from jaxcollapse.workflows import Workflow, accumulate, accumulate_subsample, replace
 
@@ -44,5 +44,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """``language_model``, imported when it is asked for: it needs the extra ``lm``."""
     if name == "language_model":
-        return importlib.import_module("jaxcollapse.tasks.language_model")
+        return importlib.import_module("jaxcollapse.lm.language_model")
     raise AttributeError(f"module 'jaxcollapse' has no attribute {name!r}")

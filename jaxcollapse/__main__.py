@@ -1,5 +1,5 @@
 """``python -m jaxcollapse`` is the command ``jaxcollapse``."""
 
-from jaxcollapse.cli import main
+from jaxcollapse.cli.main import main
 
 main()

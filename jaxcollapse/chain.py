@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, random
+from jaxcollapse import checks, draws
 from jaxcollapse.pools import Pool, points_pool
 from jaxcollapse.workflows import Workflow, as_workflow
 
@@ -87,7 +87,7 @@ def seed_keys(seeds: Iterable[int]) -> jax.Array:
 def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
     """Seeds as uint32 ``[S]``; raises ``ValueError`` as ``seed_keys`` does."""
     if not isinstance(seeds, Iterable):
-        raise checks.refuse("seeds", "whole numbers", repr(seeds), "use range for that many")
+        raise checks.refusal("seeds", "whole numbers", repr(seeds), "use range for that many")
     numbers = [checks.whole_number("seed", seed, 0, 2**32 - 1) for seed in seeds]
     return np.asarray(numbers, np.uint32)
 
@@ -103,7 +103,7 @@ def generation_keys(key: jax.Array, num_generations: int) -> jax.Array:
     Row 0 is the real data's, of which only the first is used.
     """
     numbers = jnp.arange(3 * (num_generations + 1), dtype=jnp.uint32).reshape(-1, 3)
-    return random.fold_in(key, numbers)
+    return draws.fold_in(key, numbers)
 
 
 def make_chain(
@@ -147,7 +147,7 @@ def make_chain(
             params = task.fit(fit_key, view)
             metrics = task.evaluate(truth, params)
             if SHARE_OF_REAL_DATA in metrics:
-                raise checks.refuse(
+                raise checks.refusal(
                     "metric of evaluate",
                     "a name of its own",
                     SHARE_OF_REAL_DATA,
@@ -172,7 +172,7 @@ def _check_batch(synthetic: Any, real: Any) -> None:
         return jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", batch)
 
     if described(synthetic) != described(real):
-        raise checks.refuse(
+        raise checks.refusal(
             "batch of sample",
             f"the shapes and types of init's, {described(real)}",
             described(synthetic),

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 
-def refuse(what: str, expected: str, got: Any, remedy: str) -> ValueError:
+def refusal(what: str, expected: str, got: Any, remedy: str) -> ValueError:
     """The one form of an input error: ``what: expected ..., got ...; remedy``.
 
     Returns:
@@ -30,18 +30,18 @@ def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = 
     try:
         number = operator.index(value)
     except TypeError:
-        raise refuse(name, "a whole number", repr(value), remedy) from None
+        raise refusal(name, "a whole number", repr(value), remedy) from None
     if isinstance(value, bool) or number < minimum:
-        raise refuse(name, f"at least {minimum}", repr(value), remedy)
+        raise refusal(name, f"at least {minimum}", repr(value), remedy)
     if maximum is not None and number > maximum:
-        raise refuse(name, f"at most {maximum}", number, "lower it")
+        raise refusal(name, f"at most {maximum}", number, "lower it")
     return number
 
 
 def known_size(name: str, value: Any) -> int:
     """Returns ``value``, or raises ``ValueError`` if it is traced where shapes depend on it."""
     if is_traced(value):
-        raise refuse(
+        raise refusal(
             name,
             "a number known before tracing, for the points pool",
             "a traced one",
@@ -54,7 +54,7 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
     """Returns ``value`` if it is among ``allowed``, or raises ``ValueError``."""
     if value not in allowed:
         names = ", ".join(str(item) for item in allowed)
-        raise refuse(name, f"one of {names}", repr(value), "choose one of those")
+        raise refusal(name, f"one of {names}", repr(value), "choose one of those")
     return value
 
 

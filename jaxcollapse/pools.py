@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, random
+from jaxcollapse import checks, draws
 
 # What a task's option ``pool`` may be: "auto" is statistics where the workflow allows.
 POOLS = ("auto", "points", "statistics")
@@ -20,7 +20,7 @@ View = Any
 
 
 def _no_rows(key: jax.Array, state: State, *counts: Any) -> View:
-    raise checks.refuse(
+    raise checks.refusal(
         "pool to draw from",
         "one that keeps points",
         "one that keeps only statistics",
@@ -129,7 +129,7 @@ def points_pool(capacity: int) -> Pool:
         n = batch_size(state)
         size = n if size is None else size
         if size > n:
-            raise checks.refuse(
+            raise checks.refusal(
                 "subsample size",
                 f"at most the {n} points of a generation, all that the first pool holds",
                 size,
@@ -141,7 +141,7 @@ def points_pool(capacity: int) -> Pool:
             return everything if size == n else jax.random.permutation(key, everything)[:size]
 
         def from_many(key):
-            return random.distinct(key, state.batches * n, size, capacity * n)
+            return draws.distinct(key, state.batches * n, size, capacity * n)
 
         if capacity == 1:
             chosen = from_one_batch(key)
@@ -179,7 +179,7 @@ class Statistics(NamedTuple):
     @property
     def share(self) -> jax.Array:
         """The share of real data."""
-        dtype = random.float_dtype()
+        dtype = draws.float_dtype()
         return self.real.astype(dtype) / self.batches.astype(dtype)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
-from jaxcollapse.datasets.documents import Documents
-from jaxcollapse.datasets.text import Corpus
-from jaxcollapse.models import configs
-from jaxcollapse.tasks import language_model
+from jaxcollapse.lm import language_model
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.text.documents import Documents
+from jaxcollapse.lm.text.texts import Corpus
 
 matplotlib.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,8 +43,8 @@ def run_gaussian(workflow, pool, dim, num_samples, generations, seeds, first_see
 
 
 # A decoder of some 2,000 parameters, for tests of what does not depend on its size.
-MICRO = configs.llama(8, 1, 2, 16, vocab_size=16, context=12)
-configs.CONFIGS["micro"] = MICRO
+MICRO = named.llama(8, 1, 2, 16, vocab_size=16, context=12)
+named.CONFIGS["micro"] = MICRO
 
 
 @functools.cache

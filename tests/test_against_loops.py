@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import jaxcollapse as jc
-from jaxcollapse.tasks import FAMILIES
+from jaxcollapse.registry import FAMILIES
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import loops

@@ -8,7 +8,7 @@ from scipy import stats
 
 import jaxcollapse as jc
 from jaxcollapse import theory
-from jaxcollapse.tasks import categorical
+from jaxcollapse.tasks.categorical import family
 
 WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
 
@@ -20,14 +20,14 @@ def chains(task, workflow, generations, seeds=20_000):
 
 def test_fit_counts_what_counts():
     outcomes = np.asarray([0, 2, 2, 3, 0, 2], np.int32)
-    np.testing.assert_array_equal(categorical.fit(outcomes, 5), [2, 0, 3, 1, 0])
+    np.testing.assert_array_equal(family.fit(outcomes, 5), [2, 0, 3, 1, 0])
     mask = np.asarray([1, 1, 0, 1, 0, 1], bool)
-    np.testing.assert_array_equal(categorical.fit(outcomes, 5, mask), [1, 0, 2, 1, 0])
+    np.testing.assert_array_equal(family.fit(outcomes, 5, mask), [1, 0, 2, 1, 0])
 
 
 def test_sample_follows_the_counts():
     counts = np.asarray([5, 0, 1, 0, 14, 0], np.int32)
-    drawn = categorical.sample(jax.random.key(0), counts, 50_000)
+    drawn = family.sample(jax.random.key(0), counts, 50_000)
     seen = np.bincount(drawn, minlength=6)
     assert seen[counts == 0].sum() == 0
     expected = counts[counts > 0] / counts.sum() * 50_000
@@ -41,7 +41,7 @@ def test_means(workflow, pool, num_outcomes, num_samples):
     task = jc.categorical.task(num_outcomes, num_samples, pool=pool)
     metrics = chains(task, workflow, 40)
     known = 0
-    for name in categorical.METRICS:
+    for name in family.METRICS:
         for t in (1, 2, 10, 40):
             arguments = (name, workflow, t, num_outcomes, num_samples)
             expected = theory.categorical_metric(*arguments)
@@ -52,7 +52,7 @@ def test_means(workflow, pool, num_outcomes, num_samples):
 
 
 def test_real_distribution_that_is_not_uniform():
-    p = categorical.real_probabilities(6, 1.0)
+    p = family.real_probabilities(6, 1.0)
     np.testing.assert_allclose(p, (1 / np.arange(1, 7)) / np.sum(1 / np.arange(1, 7)))
     task = jc.categorical.task(6, 12, exponent=1.0)
     ratio = chains(task, "replace", 5)["heterozygosity_ratio"]
@@ -121,7 +121,7 @@ def test_rare_outcomes_are_drawn():
     """Zipf's law over 1e5 outcomes, a million draws: the expected number of different ones."""
     task = jc.categorical.task(100_000, 1_000_000, exponent=2.0)
     left = chains(task, "replace", 1, seeds=60)["outcomes_left"][:, 0]
-    p = categorical.real_probabilities(100_000, 2.0)
+    p = family.real_probabilities(100_000, 2.0)
     assert standard_errors(left, np.sum(-np.expm1(1_000_000 * np.log1p(-p)))) < 5
 
 

@@ -12,8 +12,10 @@ import pytest
 from checkpoint_cases import CONFIGS, assert_same, random_params, refused
 from safetensors.numpy import load_file, save_file
 
-from jaxcollapse.models import checkpoints, configs, decoder
-from jaxcollapse.models.checkpoints import hub_config, hub_names
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.checkpoints import hub_config, hub_names
+from jaxcollapse.lm.decoder import decoder
 
 FAMILIES = ("gpt2", "llama", "gemma2")
 TOKENS = np.random.default_rng(0).integers(0, 61, (2, 12)).astype(np.int32)
@@ -85,9 +87,9 @@ def test_transformers_computes_the_same(saved):
     np.testing.assert_allclose(ours, logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", configs.CONFIGS)
+@pytest.mark.parametrize("name", named.CONFIGS)
 def test_every_named_decoder_can_be_said(name):
-    config = configs.CONFIGS[name]
+    config = named.CONFIGS[name]
     content = json.loads(json.dumps(hub_config.from_config(config, None, None)))
     assert hub_config.to_config(content) == config
 
@@ -204,7 +206,7 @@ def test_older_fields_and_those_left_out(tmp_path):
     of = hub_config.to_config
     gpt2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
     sizes = {"vocab_size": 50257, "context": 1024}
-    assert of({**gpt2, "n_positions": 1024, "n_ctx": 1024}) == configs.gpt2(768, 12, 12, **sizes)
+    assert of({**gpt2, "n_positions": 1024, "n_ctx": 1024}) == named.gpt2(768, 12, 12, **sizes)
     llama = {
         "model_type": "llama",
         "hidden_size": 64,
@@ -216,7 +218,7 @@ def test_older_fields_and_those_left_out(tmp_path):
         "rms_norm_eps": 1e-5,
         "rope_scaling": None,
     }
-    tiny = configs.config("tiny-llama")
+    tiny = named.config("tiny-llama")
     assert of(llama) == tiny
     assert of({**llama, "rope_theta": 5e5}) == dataclasses.replace(tiny, rope_base=5e5)
     newer = {"rope_type": "default", "rope_theta": 5e5}
@@ -235,7 +237,7 @@ def test_older_fields_and_those_left_out(tmp_path):
         "hidden_act": "gelu_pytorch_tanh",
         "sliding_window": 4096,
     }
-    assert of(gemma) == configs.config("gemma2-2b")
+    assert of(gemma) == named.config("gemma2-2b")
 
 
 # Refusals -----------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcollapse import cli, results
+from jaxcollapse.cli import main as cli
+from jaxcollapse.sweeps import results
 
 RUN = shlex.split(
     "run gaussian --workflow replace accumulate accumulate-subsample --dim 1 3 "
@@ -173,7 +174,7 @@ def test_interrupted_run_resumes(tmp_path, capsys, monkeypatch):
     out = tmp_path / "a.nc"
     command = ["run", "gaussian", "--workflow", "replace", "--dim", "1", "2", "--num-samples", "5"]
     command += ["--seeds", "2", "--generations", "2", "--out", str(out)]
-    sweep = sys.modules["jaxcollapse.sweep"]
+    sweep = sys.modules["jaxcollapse.sweeps.chains"]
     original = sweep._call
 
     def interrupt(program, seeds, traced):

@@ -11,7 +11,7 @@ import pytest
 from conftest import MICRO, random_text, standard_errors
 
 import jaxcollapse as jc
-from jaxcollapse.tasks import as_family
+from jaxcollapse.registry import as_family
 from jaxcollapse.workflows import WORKFLOWS
 
 POINTS = {

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import standard_errors
 
-from jaxcollapse.datasets import conversations, corpora, instructions, tokenizers
-from jaxcollapse.datasets.conversations import Conversation, formatted, load, parsed, tokenise
-from jaxcollapse.datasets.text_arrays import text_data
+from jaxcollapse.lm.arrays import text_data
+from jaxcollapse.lm.text import conversations, corpora, instructions, tokenizers
+from jaxcollapse.lm.text.conversations import Conversation, formatted, load, parsed, tokenise
 
 BYTES = tokenizers.byte_tokenizer()
 # Characters of one to four bytes, on both sides of where the response begins.

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import datasets as sklearn_datasets
 
 import jaxcollapse as jc
-from jaxcollapse import random
+from jaxcollapse import draws
 from jaxcollapse.datasets import points
 
 SEEDS, N = 300, 41
@@ -131,11 +131,11 @@ def test_too_few_rows_are_refused():
 
 
 def test_whole_numbers_below_a_count():
-    drawn = random.integers(jax.random.key(0), (70_000,), 7)
+    drawn = draws.integers(jax.random.key(0), (70_000,), 7)
     assert stats.chisquare(np.bincount(drawn, minlength=7)).pvalue > 1e-3
     big = 2**31 - 1
-    assert int(random.integers(jax.random.key(1), (1000,), big).min()) >= 0
+    assert int(draws.integers(jax.random.key(1), (1000,), big).min()) >= 0
     a = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint64)
     exact = (a * np.uint64(big)) >> np.uint64(32)
-    high = random._high_word(a.astype(np.uint32), np.uint32(big))
+    high = draws._high_word(a.astype(np.uint32), np.uint32(big))
     np.testing.assert_array_equal(high, exact)

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcollapse.models import checkpoints, configs, decoder
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder
 
 FAMILIES = ("gpt2", "llama", "gemma2")
 TOLERANCE = 5e-5  # of logits whose spread is about 3
@@ -292,7 +294,7 @@ def some_tokens(config, batch, length, seed=0):
 
 @pytest.mark.parametrize("name", TINY)
 def test_documents_side_by_side_are_as_alone(name):
-    config = configs.config(name, context=32, vocab_size=64)
+    config = named.config(name, context=32, vocab_size=64)
     params = random_params(config)
     alone = some_tokens(config, 3, 9)
     tokens = alone.reshape(1, 27)
@@ -311,7 +313,7 @@ def test_documents_side_by_side_are_as_alone(name):
 
 @pytest.mark.parametrize("name", TINY)
 def test_bfloat16_is_near(name):
-    config = configs.config(name, context=32, vocab_size=64)
+    config = named.config(name, context=32, vocab_size=64)
     params = random_params(config)
     tokens = some_tokens(config, 2, 32)
     exact = forward(config, params, tokens)
@@ -331,7 +333,7 @@ def test_bfloat16_is_near(name):
 
 
 def test_remat_changes_no_gradient():
-    config = configs.config("tiny-llama", context=16, vocab_size=64, layers=3)
+    config = named.config("tiny-llama", context=16, vocab_size=64, layers=3)
     params = random_params(config)
     tokens = some_tokens(config, 2, 16)
 
@@ -351,7 +353,7 @@ def test_remat_changes_no_gradient():
 
 def test_each_head_of_a_group_has_the_groups_keys():
     """Four heads over two keys and values are those of which each is there twice."""
-    config = configs.config("tiny-llama", layers=1, kv_heads=2, context=16, vocab_size=64)
+    config = named.config("tiny-llama", layers=1, kv_heads=2, context=16, vocab_size=64)
     params = random_params(config)
     tokens = some_tokens(config, 2, 16)
     many = dataclasses.replace(config, kv_heads=4)
@@ -380,7 +382,7 @@ def test_each_head_of_a_group_has_the_groups_keys():
     ],
 )
 def test_number_of_parameters(name, count):
-    assert decoder.num_parameters(configs.config(name)) == count
+    assert decoder.num_parameters(named.config(name)) == count
 
 
 @pytest.mark.parametrize(
@@ -394,6 +396,6 @@ def test_number_of_parameters(name, count):
 )
 def test_refusals(changes, message):
     with pytest.raises(ValueError, match=message):
-        configs.config("tiny-llama", **changes)
+        named.config("tiny-llama", **changes)
     with pytest.raises(ValueError, match="model: expected one of gpt2-9m"):
-        configs.config("gpt5")
+        named.config("gpt5")

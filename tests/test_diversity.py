@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcollapse.models import diversity
+from jaxcollapse.lm import diversity
 
 COUNT, WIDTH = 40, 12
 DISTINCT = jax.jit(diversity.distinct, static_argnums=2)

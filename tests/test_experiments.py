@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from jaxcollapse import plotting, results
+from jaxcollapse.show import figures
+from jaxcollapse.sweeps import results
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))
@@ -127,7 +128,7 @@ def test_densities_of_the_authors_are_centred_and_use_the_variance():
     mean, std = np.full((1, 1, 1), 2.0), np.full((1, 1, 1), 0.5)
     peaks = {}
     for preset in ("corrected", "authors"):
-        axis = plotting.densities(mean, std, [1], ["replace"], preset).axes[0]
+        axis = figures.densities(mean, std, [1], ["replace"], preset).axes[0]
         x, y = axis.lines[0].get_data()
         peaks[preset] = (x[np.argmax(y)], y.max())
     height = 1 / np.sqrt(2 * np.pi)

@@ -10,17 +10,16 @@ import pytest
 from conftest import MICRO, random_text
 
 import jaxcollapse as jc
-from jaxcollapse import host
-from jaxcollapse.datasets import conversations, text, tokenizers
-from jaxcollapse.datasets.conversations import Conversation
-from jaxcollapse.datasets.rows import HostRows
-from jaxcollapse.host import folder as folders
-from jaxcollapse.host import publish
-from jaxcollapse.models import base as bases
-from jaxcollapse.models import configs, decoder
-from jaxcollapse.sweep import plan
-from jaxcollapse.tasks import language_model
-from jaxcollapse.tasks.language_model_setup import setup
+from jaxcollapse.lm import base as bases
+from jaxcollapse.lm import host, language_model
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder
+from jaxcollapse.lm.host import folders, publisher
+from jaxcollapse.lm.host_rows import HostRows
+from jaxcollapse.lm.setup import setup
+from jaxcollapse.lm.text import conversations, texts, tokenizers
+from jaxcollapse.lm.text.conversations import Conversation
+from jaxcollapse.sweeps.chains import plan
 
 TOKENIZER = tokenizers.byte_tokenizer()
 CONTEXT = 40
@@ -35,7 +34,7 @@ def conversation(index):
 @pytest.fixture(scope="module")
 def corpus():
     documents = conversations.tokenise(map(conversation, range(60)), TOKENIZER)
-    return text.Corpus(
+    return texts.Corpus(
         "letters",
         documents.take(range(48)),
         documents.take(range(48, 60)),
@@ -48,7 +47,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def base():
-    config = configs.config("tiny-gemma2", width=32, layers=1, vocab_size=258, context=64)
+    config = named.config("tiny-gemma2", width=32, layers=1, vocab_size=258, context=64)
     return bases.base_of("gem", config, decoder.init(config, jax.random.key(0)))
 
 
@@ -108,7 +107,7 @@ def test_what_is_published_is_well_formed_and_counted(result, made, corpus, fold
             assert rejected.exists() == (rate < 1)
             if rejected.exists():
                 shown = _lines(rejected)
-                assert len(shown) == min(round(drawn) - 24, publish.REJECTED_KEPT)
+                assert len(shown) == min(round(drawn) - 24, publisher.REJECTED_KEPT)
 
 
 def _lines(path):
@@ -120,7 +119,7 @@ def test_every_generation_begins_from_the_base(made, corpus, base, folder):
     one = plan_of(corpus, base, steps=1, learning_rate=1e-3, format="text")
     path = folder / "near"
     host.run(one, corpus, path, keep_weights="all")
-    from jaxcollapse.models import checkpoints
+    from jaxcollapse.lm import checkpoints
 
     for cell in one.cells:
         for generation in (1, 2):
@@ -134,15 +133,15 @@ def test_every_generation_begins_from_the_base(made, corpus, base, folder):
 def test_a_model_that_makes_no_conversations_is_refused_in_the_end(corpus, base):
     data = language_model.text_data(corpus, CONTEXT)
     made = setup("gem", 3, data, base, format="conversation", max_attempts=2)
-    found = publish.add(publish.NOTHING, samples_of(["no form"] * 5), made, TOKENIZER)
-    publish.check_attempts(found, made, "generation 1")
-    found = publish.add(found, samples_of(["user: a\nassistant: b", "no"]), made, TOKENIZER)
+    found = publisher.add(publisher.NOTHING, samples_of(["no form"] * 5), made, TOKENIZER)
+    publisher.check_attempts(found, made, "generation 1")
+    found = publisher.add(found, samples_of(["user: a\nassistant: b", "no"]), made, TOKENIZER)
     message = (
         "samples of generation 1: expected 3 of the form 'user: ... assistant: ...' among 6, "
         r"got 1 among 7 \(one of the others: 'no form'\); train on more documents"
     )
     with pytest.raises(ValueError, match=message):
-        publish.check_attempts(found, made, "generation 1")
+        publisher.check_attempts(found, made, "generation 1")
 
 
 def samples_of(texts):
@@ -159,20 +158,20 @@ def test_which_samples_are_published(corpus, base):
     made = setup("gem", 3, data, base, format="conversation")
     good, bad = "user: a\nassistant: b", "assistant: user: "
     samples = samples_of([bad, good, good + " " * 60, good, bad, good, good])
-    found = publish.add(publish.NOTHING, samples, made, TOKENIZER)
+    found = publisher.add(publisher.NOTHING, samples, made, TOKENIZER)
     # The third is not finished within the context; nothing behind the sixth was needed.
     assert (found.documents.count, found.drawn) == (3, 6)
     assert found.acceptance_rate == 0.5
     assert [text[:9] for text in found.rejected] == ["assistant", "user: a\na", "assistant"]
-    in_parts = publish.NOTHING
+    in_parts = publisher.NOTHING
     for first in range(0, 6, 2):
         part = {name: array[first : first + 2] for name, array in samples.items()}
-        in_parts = publish.add(in_parts, part, made, TOKENIZER)
+        in_parts = publisher.add(in_parts, part, made, TOKENIZER)
     assert in_parts.drawn == 6
     np.testing.assert_array_equal(in_parts.documents.tokens, found.documents.tokens)
     eaten = samples_of(["user: sure\nassistant: b"] * 3)
     published = made._replace(protocol=made.protocol._replace(strip="characters"))
-    found = publish.add(publish.NOTHING, eaten, published, TOKENIZER)
+    found = publisher.add(publisher.NOTHING, eaten, published, TOKENIZER)
     tokens = found.documents.document(0).tolist()
     assert TOKENIZER.decode(tokens).splitlines() == ["user: ", "assistant: b"]
 
@@ -209,7 +208,7 @@ def test_single_rows_hold_a_document_each():
     made = language_model.setup(MICRO, 10, data, rows="single", batch_size=2)
     assert made.real_rows == 10
     assert int(language_model.steps_of(made, np.int32(10))[1]) == 5 * made.recipe.epochs
-    documents = text.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
+    documents = texts.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
     assert HostRows(documents, data.context, "single").used == documents.count
 
 
@@ -235,13 +234,13 @@ def test_presets_differ_as_published():
         "rows": "single",
         "strip": "characters",
     }
-    paper = configs.fine_tuning_recipe(2_600_000_000)
+    paper = named.fine_tuning_recipe(2_600_000_000)
     assert paper["learning_rate"] == 8e-6
     assert paper["batch_size"] == 128
     assert paper["schedule"] == "constant"
 
 
-class Scripted(publish.Publisher):
+class Scripted(publisher.Publisher):
     """Writes conversations that say their number, some at a time."""
 
     def _write(self, key, params, first, tell):

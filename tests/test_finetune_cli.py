@@ -11,10 +11,13 @@ import pytest
 from test_cli import refused
 from test_lm_cli import lm
 
-from jaxcollapse import finetune_cli, results
-from jaxcollapse.datasets import conversations, tokenizers
-from jaxcollapse.lm_options import Dialogue
-from jaxcollapse.models import checkpoints, configs, decoder
+from jaxcollapse.cli import finetune
+from jaxcollapse.cli.lm_options import Dialogue
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder
+from jaxcollapse.lm.text import conversations, tokenizers
+from jaxcollapse.sweeps import results
 
 TOKENIZER = tokenizers.byte_tokenizer()
 OPTIONS = shlex.split(
@@ -26,7 +29,7 @@ OPTIONS = shlex.split(
 def checkpoint(folder, tokenizer, **changes):
     """A random Gemma 2 as it is at the hub, its weights in several files."""
     changes = {"vocab_size": tokenizer.vocab_size, "context": 256, "layers": 1, **changes}
-    config = configs.config("tiny-gemma2", width=32, **changes)
+    config = named.config("tiny-gemma2", width=32, **changes)
     params = decoder.init(config, jax.random.key(0))
     ends = (tokenizer.bos, tokenizer.eos)
     checkpoints.save(folder, config, params, *ends, shard_bytes=20_000)
@@ -53,7 +56,7 @@ def files(tmp_path_factory):
 
 
 def _llama(folder):
-    config = configs.config("tiny-llama", vocab_size=258, layers=1)
+    config = named.config("tiny-llama", vocab_size=258, layers=1)
     checkpoints.save(folder, config, decoder.init(config, jax.random.key(0)))
     TOKENIZER.save(folder)
     return folder
@@ -111,11 +114,11 @@ def test_a_saved_generation_is_transformers_model(run):
 def test_a_model_is_called_as_its_weights_are(files, tmp_path):
     path = tmp_path / "model.Q4_1.gguf"
     path.touch()
-    assert finetune_cli.weights_of(Dialogue(weights=str(path))) == (path, "model.Q4_1")
+    assert finetune.weights_of(Dialogue(weights=str(path))) == (path, "model.Q4_1")
     folder = files["WEIGHTS"]
-    assert finetune_cli.weights_of(Dialogue(weights=str(folder))) == (folder, "gem")
+    assert finetune.weights_of(Dialogue(weights=str(folder))) == (folder, "gem")
     named = Dialogue(weights=str(folder), model="gemma2-2b")
-    assert finetune_cli.weights_of(named) == (folder, "gemma2-2b")
+    assert finetune.weights_of(named) == (folder, "gemma2-2b")
 
 
 def test_mixtures(files, tmp_path, capsys):

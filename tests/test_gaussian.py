@@ -7,8 +7,8 @@ from scipy import linalg, special, stats
 
 import jaxcollapse as jc
 from jaxcollapse import metrics, theory
-from jaxcollapse.affine import Gaussian, compose, from_factor
-from jaxcollapse.tasks import gaussian
+from jaxcollapse.tasks.gaussian import family
+from jaxcollapse.tasks.gaussian.affine import Gaussian, compose, from_factor
 
 
 def chains(task, workflow, generations, seeds=2000, first_seed=0):
@@ -98,8 +98,8 @@ def test_evaluate_against_numpy():
     shift = rng.standard_normal(4)
     cov = real_factor @ factor @ factor.T @ real_factor.T
     model = from_factor(shift.astype(np.float32), factor.astype(np.float32))
-    truth = gaussian.Truth(np.zeros(4, np.float32), real_factor.astype(np.float32))
-    ours = gaussian.evaluate(truth, model, rank=4)
+    truth = family.Truth(np.zeros(4, np.float32), real_factor.astype(np.float32))
+    ours = family.evaluate(truth, model, rank=4)
     error = float(np.sum((real_factor @ shift) ** 2))
     root = linalg.sqrtm(linalg.sqrtm(real_cov) @ cov @ linalg.sqrtm(real_cov)).real
     wasserstein = np.sqrt(error + np.trace(cov) + np.trace(real_cov) - 2 * np.trace(root))

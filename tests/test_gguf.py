@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from checkpoint_cases import CONFIGS, SMALL, assert_same, greedy, random_params, refused
 
-from jaxcollapse.datasets import tokenizers
-from jaxcollapse.models import checkpoints, configs, decoder
-from jaxcollapse.models.checkpoints import gguf as gguf_files
-from jaxcollapse.models.checkpoints import hub_names
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.checkpoints import gguf as gguf_files
+from jaxcollapse.lm.checkpoints import hub_names
+from jaxcollapse.lm.decoder import decoder
+from jaxcollapse.lm.text import tokenizers
 
 
 def write_gguf(path, config, params, **changes):
@@ -65,7 +67,7 @@ def write_gguf(path, config, params, **changes):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_gguf(tied, tmp_path):
-    config = configs.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, tied=tied)
+    config = named.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, tied=tied)
     params = random_params(config)
     path = tmp_path / "model.gguf"
     write_gguf(path, config, params)

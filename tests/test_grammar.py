@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from conftest import standard_errors
 
-from jaxcollapse.datasets import grammar, tokenizers
-from jaxcollapse.datasets.context_free import PIECE, Grammar
+from jaxcollapse.lm.text import stories, tokenizers
+from jaxcollapse.lm.text.context_free import PIECE, Grammar
 
 COUNT = 20_000
-LAW = grammar.story_grammar()
+LAW = stories.story_grammar()
 
 
 @pytest.fixture(scope="module")
 def many():
-    return grammar.stories(COUNT, 0)
+    return stories.stories(COUNT, 0)
 
 
 LEXICON = {"who": "Ann Bo", "pet": "cat owl ox"}
@@ -135,7 +135,7 @@ def test_stories_are_short_and_their_words_few(many):
 
 
 def test_names_come_back_and_pronouns_agree(many):
-    girls, boys = (grammar.LEXICON[kind].split() for kind in ("girl", "boy"))
+    girls, boys = (stories.LEXICON[kind].split() for kind in ("girl", "boy"))
     for text in many[0][:2000]:
         words = [piece.strip() for piece in PIECE.findall(text)]
         names = {word for word in words if word in girls + boys}
@@ -171,14 +171,14 @@ def test_another_text_has_no_probability(many):
 
 
 def test_stories_are_those_of_their_seed():
-    texts, log_probs = grammar.stories(5, 3)
-    more, _ = grammar.stories(8, 3)
+    texts, log_probs = stories.stories(5, 3)
+    more, _ = stories.stories(8, 3)
     assert more[:5] == texts
-    assert grammar.stories(5, 4)[0] != texts
+    assert stories.stories(5, 4)[0] != texts
     assert LAW.sample(np.random.default_rng(3)) == (texts[0], log_probs[0])
-    assert grammar.stories(0, 0)[0] == []
+    assert stories.stories(0, 0)[0] == []
     with pytest.raises(ValueError, match="count"):
-        grammar.stories(-1, 0)
+        stories.stories(-1, 0)
 
 
 def test_the_digest_is_of_the_law():

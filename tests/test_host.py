@@ -13,13 +13,13 @@ import pytest
 from conftest import random_text
 
 import jaxcollapse as jc
-from jaxcollapse import host, results
-from jaxcollapse.datasets import text, tokenizers
-from jaxcollapse.datasets.rows import HostRows
-from jaxcollapse.host.estimate import MOST_STEPS
-from jaxcollapse.models import packing
-from jaxcollapse.sweep import plan
-from jaxcollapse.tasks import language_model
+from jaxcollapse.lm import host, language_model
+from jaxcollapse.lm.decoder import packing
+from jaxcollapse.lm.host.estimate import MOST_STEPS
+from jaxcollapse.lm.host_rows import HostRows
+from jaxcollapse.lm.text import texts, tokenizers
+from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.chains import plan
 
 WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
 
@@ -30,9 +30,9 @@ def corpus():
     rng = np.random.default_rng(1)
     documents = ["".join(rng.choice(list("abc"), rng.integers(2, 9))) for _ in range(40)]
     tokenizer = tokenizers.byte_tokenizer()
-    some = text.tokenise(documents, tokenizer)
+    some = texts.tokenise(documents, tokenizer)
     train, test = some.take(range(30)), some.take(range(30, 40))
-    return text.Corpus("letters", train, test, tokenizer, "digest", None, None)
+    return texts.Corpus("letters", train, test, tokenizer, "digest", None, None)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_what_is_kept_of_a_generation(made, corpus, folder, uninterrupted):
     lines = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
     assert [line["document"] for line in lines] == list(range(12))
     with np.load(path / "documents.npz") as arrays:
-        documents = text.Documents(arrays["tokens"], arrays["offsets"])
+        documents = texts.Documents(arrays["tokens"], arrays["offsets"])
     assert documents.count == 12
     for index, line in enumerate(lines):
         tokens = documents.document(index).tolist()
@@ -149,7 +149,7 @@ def test_what_is_kept_of_a_generation(made, corpus, folder, uninterrupted):
     assert metrics["nll"] == uninterrupted["nll"].sel(workflow="replace", seed=0, generation=2)
     # Trained on the 12 documents of generation 1, twice.
     with np.load(path.with_name("generation-01") / "documents.npz") as arrays:
-        before = text.Documents(arrays["tokens"], arrays["offsets"])
+        before = texts.Documents(arrays["tokens"], arrays["offsets"])
     assert metrics["trained_tokens"] == 2 * (len(before.tokens) - 12)
     assert {p.name for p in path.iterdir()} >= {"model.safetensors", "config.json"}
     assert not list(path.parent.glob("training*"))
@@ -230,7 +230,7 @@ def test_host_rows_are_the_packed_rows():
     chosen = np.arange(30)
     tokens, lengths = language_model.gather(data, chosen)
     rows, used = packing.pack(tokens, lengths, data.context)
-    documents = text.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
+    documents = texts.Documents(np.asarray(data.tokens), np.asarray(data.offsets, np.int64))
     ours = HostRows(documents, data.context)
     assert ours.used == int(used)
     written = ours.all(data.context)

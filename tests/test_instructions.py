@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import standard_errors
 
-from jaxcollapse.datasets import grammar, instructions
-from jaxcollapse.datasets.context_free import PIECE
-from jaxcollapse.datasets.conversations import formatted, parsed
+from jaxcollapse.lm.text import instructions, stories
+from jaxcollapse.lm.text.context_free import PIECE
+from jaxcollapse.lm.text.conversations import formatted, parsed
 
 COUNT = 20_000
 LAW = instructions.instruction_grammar()
@@ -107,7 +107,7 @@ def test_the_tokenizer_is_one_for_stories_and_instructions(many):
     lengths = [len(ids) for ids in tokenizer.encode_many(many[0])]
     assert 20 <= low <= min(lengths)
     assert max(lengths) <= high <= 62  # with their two ends they fit a context of 64
-    for law, texts in ((LAW, many[0]), (grammar.story_grammar(), grammar.stories(5000, 0)[0])):
+    for law, texts in ((LAW, many[0]), (stories.story_grammar(), stories.stories(5000, 0)[0])):
         assert law.is_piecewise(tokenizer)
         tokens = [len(ids) for ids in tokenizer.encode_many(texts)]
         assert standard_errors(tokens, law.expected_tokens(tokenizer)) < 5
@@ -116,6 +116,6 @@ def test_the_tokenizer_is_one_for_stories_and_instructions(many):
 
 
 def test_words_are_few_and_most_are_those_of_stories():
-    ours, theirs = set(LAW.vocabulary()), set(grammar.story_grammar().vocabulary())
+    ours, theirs = set(LAW.vocabulary()), set(stories.story_grammar().vocabulary())
     assert len(ours) < 230
     assert len(ours & theirs) > 0.7 * len(ours)

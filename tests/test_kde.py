@@ -11,13 +11,13 @@ from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 
 import jaxcollapse as jc
-from jaxcollapse import kernels, theory
-from jaxcollapse.bandwidths import bandwidth_at, bandwidth_rule
+from jaxcollapse import theory
 from jaxcollapse.datasets.points import DATASETS, real_data
 from jaxcollapse.pools import Points
-from jaxcollapse.tasks import kde
+from jaxcollapse.tasks.kde import family, kernels
+from jaxcollapse.tasks.kde.bandwidths import bandwidth_at, bandwidth_rule
 
-sweep = __import__("sys").modules["jaxcollapse.sweep"]
+sweep = __import__("sys").modules["jaxcollapse.sweeps.chains"]
 
 
 def chains(task, workflow, generations, seeds=50):
@@ -38,7 +38,7 @@ def arrays(dim):
 @pytest.mark.parametrize("kernel", ["gaussian", "tophat"])
 def test_log_density_is_that_of_scikit_learn(kernel, dim, bandwidth):
     points, test = arrays(dim)
-    ours = kde.log_density(test, points, bandwidth, kernel)
+    ours = family.log_density(test, points, bandwidth, kernel)
     # In one leaf: the bounds of its tree lose the tails (scikit-learn issues 7492, 25799, 27186).
     model = KernelDensity(bandwidth=bandwidth, kernel=kernel, leaf_size=len(points))
     theirs = model.fit(points).score_samples(test)
@@ -54,7 +54,7 @@ def test_log_density_far_from_all_points(bandwidth):
     squares = ((test[:, None] - points[None]) ** 2).sum(-1)
     exact = logsumexp(-squares / (2 * bandwidth**2), axis=1)
     exact -= np.log(len(points) * 2 * np.pi * bandwidth**2)
-    ours = kde.log_density(test, points, bandwidth)
+    ours = family.log_density(test, points, bandwidth)
     np.testing.assert_allclose(ours, exact, rtol=1e-6, atol=1e-4)
 
 
@@ -134,7 +134,7 @@ def test_interpolation_error_at_every_density():
             for where in (0.0, 0.2, 0.5, 0.8, 1.0):
                 h = (0.5 / (low * kernels.WINDOW**where)) ** 0.5
                 between = kernels.interpolated_log_density(sums, low, jnp.asarray(h), 800.0, 2)
-                error = np.abs(between - kde.log_density(test, points, h)).max()
+                error = np.abs(between - family.log_density(test, points, h)).max()
                 assert error < kernels.INTERPOLATION_ERROR
                 if where in (0.0, 1.0):
                     assert error < 1e-9
@@ -158,7 +158,7 @@ def test_interpolation_error_at_its_worst(others):
             for where in (0.3, 0.5, 0.7):
                 h = jnp.asarray((0.5 / (low * kernels.WINDOW**where)) ** 0.5)
                 between = kernels.interpolated_log_density(sums, low, h, others + 1.0, 1)
-                error = between - kde.log_density(test, points, h)
+                error = between - family.log_density(test, points, h)
                 largest = max(largest, float(abs(error)[0]))
     assert 1e-6 < largest < kernels.INTERPOLATION_ERROR
 
@@ -190,12 +190,12 @@ def test_many_dimensions():
 
 def test_figures_of_own_data(tmp_path):
     """The file knows the data by their digest alone: no closed form is drawn."""
-    from jaxcollapse import plotting
+    from jaxcollapse.show import figures
 
     array = np.random.default_rng(0).normal(size=(600, 2))
     axes = {"dataset": ["mine"], "bandwidth": [0.5], "num_samples": [20]}
     result = jc.sweep("kde", ["replace"], axes, 3, 3, data=array)
-    plotting.grid(result, list(kde.METRICS)).savefig(tmp_path / "a.png")
+    figures.grid(result, list(family.METRICS)).savefig(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_second_moment(workflow, bandwidth, kernel):
     t = np.arange(1, 21)
     options = {"kernel": kernel}
     for metric in ("second_moment", "pool_variance"):
-        expected = kde.FAMILY.theory(metric, workflow, t, options, "moons", bandwidth, 8)
+        expected = family.FAMILY.theory(metric, workflow, t, options, "moons", bandwidth, 8)
         assert (expected is None) == (metric == "pool_variance" and workflow != "replace")
         for g in (1, 2, 7, 20):
             if expected is not None:
@@ -250,18 +250,18 @@ def test_published_first_fits_to_blobs(centres):
 
 
 def test_presets():
-    presets = kde.FAMILY.presets
+    presets = family.FAMILY.presets
     assert presets["corrected"]["test_centres"] == "shared"
     assert presets["authors"]["test_centres"] == "redrawn"
 
 
 def test_sample_is_a_point_and_noise():
     points = np.asarray([[0.0, 0.0], [100.0, 0.0]], np.float32)
-    drawn = kde.sample(jax.random.key(0), points, 0.5, 20_000)
+    drawn = family.sample(jax.random.key(0), points, 0.5, 20_000)
     left = drawn[drawn[:, 0] < 50]
     assert abs(len(left) - 10_000) < 5 * 20_000**0.5 / 2
     assert standard_errors(left[:, 1] ** 2, 0.25) < 5
-    ball = kde.sample(jax.random.key(1), points[:1], 0.5, 20_000, "tophat")
+    ball = family.sample(jax.random.key(1), points[:1], 0.5, 20_000, "tophat")
     radius = np.linalg.norm(ball, axis=1)
     assert radius.max() <= 0.5
     assert standard_errors(radius**2, 0.5**2 / 2) < 5
@@ -272,8 +272,8 @@ def test_only_points_that_count_are_sampled():
     points = Points(
         jnp.arange(6.0)[:, None], jnp.asarray([0, 1, 0, 1, 1, 0], bool), jnp.ones(6, bool)
     )
-    model = kde.fit(points, 1e-6, jnp.float32(1))
-    batch = kde._sample_model(jax.random.key(0), model, kernels.GAUSSIAN, 3000)
+    model = family.fit(points, 1e-6, jnp.float32(1))
+    batch = family._sample_model(jax.random.key(0), model, kernels.GAUSSIAN, 3000)
     values, counts = np.unique(np.round(batch.points[:, 0]), return_counts=True)
     assert values.tolist() == [1, 3, 4]
     assert (abs(counts - 1000) < 5 * 26).all()

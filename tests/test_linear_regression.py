@@ -9,8 +9,8 @@ from scipy import stats
 
 import jaxcollapse as jc
 from jaxcollapse import theory
-from jaxcollapse.least_squares import pseudo_inverse, repeated_rows
-from jaxcollapse.tasks import linear_regression
+from jaxcollapse.tasks.linear_regression import family
+from jaxcollapse.tasks.linear_regression.least_squares import pseudo_inverse, repeated_rows
 
 WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
 
@@ -35,7 +35,7 @@ def examples(rows, dim, kind):
 @pytest.mark.parametrize(("rows", "dim"), [(20, 5), (5, 20), (7, 7), (100, 32), (30, 40)])
 def test_weights_are_those_of_numpy(rows, dim, kind):
     inputs, targets = examples(rows, dim, kind)
-    ours = linear_regression.fit(inputs, targets)
+    ours = family.fit(inputs, targets)
     cut_off = max(rows, dim) * np.finfo(np.float32).eps
     inverse = np.linalg.pinv(inputs.astype(np.float64), rcond=cut_off)
     theirs = inverse @ targets
@@ -113,10 +113,10 @@ def test_deficient_subsamples_are_rank_deficient_least_squares():
     rows = rng.integers(num_samples, size=num_samples).astype(np.int32)
     targets = rng.normal(size=num_samples).astype(np.float32)
     task = jc.linear_regression.task(dim, num_samples, 1.0, pool="points")
-    view = linear_regression.FixedView(
+    view = family.FixedView(
         design,
         jc.pools.Points(
-            linear_regression.Batch(rows, targets),
+            family.Batch(rows, targets),
             np.ones(num_samples, bool),
             np.zeros(num_samples, bool),
         ),

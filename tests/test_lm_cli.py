@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from test_cli import refused
 
-from jaxcollapse import cli, results
-from jaxcollapse.datasets import text, tokenizers
-from jaxcollapse.host.folder import ChainFolder
-from jaxcollapse.models import checkpoints, configs, decoder
+from jaxcollapse.cli import main as cli
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder
+from jaxcollapse.lm.host.folders import ChainFolder
+from jaxcollapse.lm.text import texts, tokenizers
+from jaxcollapse.sweeps import results
 
 OPTIONS = shlex.split(
     "--model micro --num-samples 40 --seeds 2 --epochs 1 --workflow replace accumulate "
@@ -55,7 +58,7 @@ def test_pretrain(run):
     assert details["recipe"]["learning_rate"] == 1e-3
     assert details == json.loads((run / "micro-40" / "setup.json").read_text())
     reference = (dataset["nll"] - dataset["excess_nll"]).values
-    np.testing.assert_allclose(reference, text.load_corpus().test_nll, rtol=1e-5)
+    np.testing.assert_allclose(reference, texts.load_corpus().test_nll, rtol=1e-5)
     assert (run / "figure.png").stat().st_size > 10_000
 
 
@@ -105,7 +108,7 @@ def test_generate(weights, capsys):
 
 
 def test_evaluate_is_what_the_chain_measured(run, weights, tmp_path, capsys):
-    corpus = text.load_corpus()
+    corpus = texts.load_corpus()
     decode = corpus.tokenizer.decode
     documents = [decode(corpus.test.document(i).tolist()) for i in range(corpus.test.count)]
     (tmp_path / "a.txt").write_text("<|endoftext|>\n".join(documents))
@@ -225,7 +228,7 @@ def files(tmp_path_factory):
     (folder / "binary.txt").write_bytes(b"ab\xff\xfe")
     (folder / "text.txt").write_text("one")
     for name, vocab_size in (("model", 258), ("wrong", 100), ("cut", 258)):
-        config = configs.config("tiny-llama", vocab_size=vocab_size, context=32, layers=1)
+        config = named.config("tiny-llama", vocab_size=vocab_size, context=32, layers=1)
         checkpoints.save(folder / name, config, decoder.init(config, jax.random.key(0)))
         tokenizers.byte_tokenizer().save(folder / name)
     path = folder / "cut" / "model.safetensors"

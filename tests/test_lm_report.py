@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray
 
-from jaxcollapse import lm_report
+from jaxcollapse.cli import lm_report
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from training_cases import (
     tiny_gemma2,
 )
 
-from jaxcollapse.models import configs, decoder, loss, training
-from jaxcollapse.models.packing import Rows
-from jaxcollapse.models.training import Recipe
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder, loss, training
+from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.lm.decoder.training import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_chunks_give_the_same_loss_and_gradient(config):
 
 
 def test_chunks_save_the_memory_of_the_logits():
-    config = configs.llama(16, 1, 2, 16, vocab_size=8192, context=128)
+    config = named.llama(16, 1, 2, 16, vocab_size=8192, context=128)
     tokens = jax.ShapeDtypeStruct((8, 128), np.int32)
     hidden = jax.ShapeDtypeStruct((8, 128, 16), np.float32)
     counted = jax.ShapeDtypeStruct((8, 128), bool)

@@ -8,9 +8,9 @@ from conftest import standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
-from jaxcollapse import results, theory
-from jaxcollapse.mixing import grid
+from jaxcollapse import theory
 from jaxcollapse.pools import points_pool
+from jaxcollapse.sweeps import mixtures, results
 
 FAST_TO_COMPILE = {"xla_backend_optimization_level": 0}
 TASKS = {
@@ -102,14 +102,14 @@ def test_mean_of_a_gaussian_mixture(source):
         metrics=["squared_error_of_mean", *(["kl"] if source == "all" else [])],
     )
     dataset = dataset.isel(dim=0)
-    known = grid.theory(dataset, "squared_error_of_mean")
+    known = mixtures.theory(dataset, "squared_error_of_mean")
     for i in range(4):
         for j in range(3):
             error = dataset["squared_error_of_mean"].values[i, j]
             assert standard_errors(error, known[i, j]) < 5, (real[i], synthetic[j])
     # Of real data alone; of few points its law has too heavy a tail.
     for i in (2, 3) if source == "all" else ():
-        known = grid.theory(dataset, "kl")[i, 0]
+        known = mixtures.theory(dataset, "kl")[i, 0]
         assert standard_errors(dataset["kl"].values[i, 0], known) < 5
 
 
@@ -125,7 +125,7 @@ def test_frequencies_of_a_mixture(exponent):
         metrics=["squared_error"],
         exponent=exponent,
     )
-    known = grid.theory(dataset.isel(num_outcomes=0), "squared_error")
+    known = mixtures.theory(dataset.isel(num_outcomes=0), "squared_error")
     for i in range(3):
         for j in range(3):
             values = dataset["squared_error"].values[0, i, j]
@@ -213,7 +213,7 @@ def test_the_source_matters_only_for_synthetic_data():
 
 
 def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
-    monkeypatch.setattr(grid, "MOST_SEEDS_A_CALL", 2)
+    monkeypatch.setattr(mixtures, "MOST_SEEDS_A_CALL", 2)
     dataset = jc.mix(
         "categorical",
         {"num_outcomes": [3, 4]},
@@ -238,10 +238,10 @@ def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_grid_goes_on(tmp_path, monkeypatch):
-    plan = grid.plan(
+    plan = mixtures.plan(
         "categorical", {"num_outcomes": [3, 4]}, [2, 5], [0, 3], seeds=4, metrics=["squared_error"]
     )
-    programs = [grid._compile(plan, cell) for cell in plan.cells]
+    programs = [mixtures._compile(plan, cell) for cell in plan.cells]
     asked, interrupted = [], []
 
     def program(plan, cell):
@@ -250,12 +250,12 @@ def test_an_interrupted_grid_goes_on(tmp_path, monkeypatch):
         asked.append(cell["num_outcomes"])
         return programs[plan.cells.index(cell)]
 
-    monkeypatch.setattr(grid, "_compile", program)
-    whole = grid.run(plan)
+    monkeypatch.setattr(mixtures, "_compile", program)
+    whole = mixtures.run(plan)
     interrupted.append(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        grid.run(plan, tmp_path / "cells")
-    resumed = grid.run(plan, tmp_path / "cells")
+        mixtures.run(plan, tmp_path / "cells")
+    resumed = mixtures.run(plan, tmp_path / "cells")
     assert asked == [3, 4, 3, 4]
     np.testing.assert_array_equal(resumed["squared_error"], whole["squared_error"])
 
@@ -291,7 +291,7 @@ GRID = {"task": "gaussian", "axes": {"dim": [3]}, "real": [8, 16], "synthetic": 
 )
 def test_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        grid.plan(**(GRID | change))
+        mixtures.plan(**(GRID | change))
 
 
 def test_counts_that_there_are_not():

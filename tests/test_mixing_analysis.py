@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from jaxcollapse.mixing import analysis, report
-from jaxcollapse.mixing import figure as figures
+from jaxcollapse.analysis import mixtures
+from jaxcollapse.show import mixture_figures as figures
+from jaxcollapse.show import mixture_tables
 
 xarray = pytest.importorskip("xarray")
 
@@ -30,7 +31,7 @@ def made_up(mean, noise=0.0, seeds=20, rng=0, **attrs):
 
 def test_planted_exponent_and_coefficients_are_found():
     loss = 2.0 + 5.0 * N**-0.4 - 0.1 * SHARE
-    found = analysis.analyse(made_up(loss, noise=1e-3, seeds=50))
+    found = mixtures.analyse(made_up(loss, noise=1e-3, seeds=50))
     one = found.regressions[-1]
     both = one.fits[-1]
     assert both.exponent == pytest.approx(0.4, abs=0.03)
@@ -46,7 +47,7 @@ def test_planted_exponent_and_coefficients_are_found():
 @pytest.mark.parametrize("exponent", [0.05, 0.77, 3.0])
 def test_a_fitted_exponent_is_the_best_one(exponent):
     loss = N**-exponent + 0.3 * SHARE + np.random.default_rng(4).normal(0, 1e-3, N.shape)
-    *_, one = analysis.regress(REAL, SYNTHETIC, loss[..., None])
+    *_, one = mixtures.regress(REAL, SYNTHETIC, loss[..., None])
     assert one.intervals is None
     for fit, shares in ((one.fits[0], []), (one.fits[-1], [SHARE.ravel()])):
 
@@ -54,14 +55,14 @@ def test_a_fitted_exponent_is_the_best_one(exponent):
             design = np.column_stack([np.ones(N.size), N.ravel() ** -a, *shares])
             return np.linalg.lstsq(design, loss.ravel(), rcond=None)[1][0]
 
-        bounds = analysis.EXPONENTS
+        bounds = mixtures.EXPONENTS
         best = optimize.minimize_scalar(residual, bounds=bounds, method="bounded")
         assert fit.residual < best.fun * (1 + 1e-4)
 
 
 def test_intervals_hold_where_cells_of_a_seed_share_data(monkeypatch):
     """Cells of a seed share the error of their real count: F-tests of it then reject too often."""
-    monkeypatch.setattr(analysis, "RESAMPLES", 400)
+    monkeypatch.setattr(mixtures, "RESAMPLES", 400)
     real, synthetic, seeds, trials = REAL[:3], SYNTHETIC[:4], 30, 200
     n, m = np.meshgrid(real, synthetic, indexing="ij")
     rng = np.random.default_rng(6)
@@ -70,7 +71,7 @@ def test_intervals_hold_where_cells_of_a_seed_share_data(monkeypatch):
         shared = rng.standard_normal((3, 1, seeds))
         noise = shared + 0.3 * rng.standard_normal((3, 4, seeds))
         losses = 0.5 * (n / (n + m))[..., None] + noise
-        logarithm = analysis.regress(real, synthetic, losses)[0]
+        logarithm = mixtures.regress(real, synthetic, losses)[0]
         rejected.append(logarithm.tests[0].p < 0.05)
         low, high = logarithm.intervals.T
         planted = np.asarray([0, 0.5])
@@ -84,7 +85,7 @@ def test_intervals_hold_where_cells_of_a_seed_share_data(monkeypatch):
 
 def test_regressions_against_scipy():
     loss = 2.0 + 0.3 * np.log(N) + 0.2 * SHARE + np.random.default_rng(1).normal(0, 0.2, N.shape)
-    logarithm = analysis.regress(REAL, SYNTHETIC, loss[..., None])[0]
+    logarithm = mixtures.regress(REAL, SYNTHETIC, loss[..., None])[0]
     assert logarithm.transform == "log n"
     y = loss.ravel()
     alone = [stats.linregress(x.ravel(), y) for x in (np.log(N), SHARE)]
@@ -105,12 +106,12 @@ def test_regressions_against_scipy():
 
 def test_p_values_are_uniform_where_a_term_has_no_effect_and_cells_are_independent():
     rng = np.random.default_rng(2)
-    p = {analysis.REAL: [], analysis.SHARE: []}
+    p = {mixtures.REAL: [], mixtures.SHARE: []}
     for _ in range(200):
         noise = rng.standard_normal(N.shape)
-        for term, effect in ((analysis.REAL, SHARE), (analysis.SHARE, np.log(N))):
+        for term, effect in ((mixtures.REAL, SHARE), (mixtures.SHARE, np.log(N))):
             losses = (effect + noise)[..., None]
-            tests = analysis.regress(REAL, SYNTHETIC, losses)[0].tests
+            tests = mixtures.regress(REAL, SYNTHETIC, losses)[0].tests
             p[term] += [test.p for test in tests if test.term == term]
     for values in p.values():
         assert len(values) == 200
@@ -124,7 +125,7 @@ def test_best_synthetic_count_is_covered_and_verdicts_are_right():
     covered, wrong = [], 0
     for trial in range(60):
         losses = made_up(mean, noise=0.05, seeds=40, rng=trial)["nll"].values
-        for best in analysis.best_counts(REAL, SYNTHETIC, losses):
+        for best in mixtures.best_counts(REAL, SYNTHETIC, losses):
             low, high = best.interval
             covered.append(low <= 1024 <= high)
             assert {1024, 4096} <= set(best.helps)
@@ -141,7 +142,7 @@ def test_differences_are_paired():
     dataset = made_up(np.where(M == 256, 0.99, 1.0), noise=1e-3, seeds=10)
     shared = np.random.default_rng(3).standard_normal(10)
     dataset = dataset.assign(nll=dataset["nll"] + xarray.DataArray(shared, dims="seed"))
-    (first, *_) = analysis.analyse(dataset).best
+    (first, *_) = mixtures.analyse(dataset).best
     assert (first.synthetic, first.interval) == (256, (256, 256))
     assert first.helps == (256,)
     values = dataset["nll"].values[0]
@@ -155,41 +156,41 @@ def test_differences_are_paired():
 def test_cells_that_are_not_finite_are_left_out_in_words():
     loss = 1.0 + N**-0.5 + 0.1 * SHARE
     loss[0, 0] = np.inf
-    found = analysis.analyse(made_up(loss, noise=1e-3))
+    found = mixtures.analyse(made_up(loss, noise=1e-3))
     assert found.num_cells == 35
     assert "left out: 1 of 36 cells" in found.left_out
     assert "128 real and 0 synthetic" in found.left_out
     assert found.best[0].comparisons == ()
-    assert "left out: 1 of 36" in report.text(made_up(loss, noise=1e-3))
+    assert "left out: 1 of 36" in mixture_tables.text(made_up(loss, noise=1e-3))
 
 
 def test_one_seed_has_no_intervals_and_few_cells_no_regression():
     dataset = made_up(1.0 + N**-0.5, noise=0.1, seeds=1)
-    found = analysis.analyse(dataset.isel(real=[0], synthetic=[0, 1]))
+    found = mixtures.analyse(dataset.isel(real=[0], synthetic=[0, 1]))
     assert found.regressions == ()
     assert found.best[0].comparisons == ()
-    assert "Best synthetic count" in report.text(dataset)
+    assert "Best synthetic count" in mixture_tables.text(dataset)
 
 
 def test_a_bootstrap_takes_ten_seeds():
     mean = 1.0 + N**-0.5 - 0.1 * SHARE
     for seeds, enough in ((9, False), (10, True)):
         dataset = made_up(mean, noise=0.01, seeds=seeds)
-        found = analysis.analyse(dataset)
+        found = mixtures.analyse(dataset)
         assert all((best.interval is not None) == enough for best in found.best)
         assert all((one.intervals is not None) == enough for one in found.regressions)
-        shown = report.text(dataset)
+        shown = mixture_tables.text(dataset)
         assert ("bootstrap over seeds" in shown) == enough
         assert ("(-)" in shown) != enough
         assert "F-tests are descriptive" in shown
 
 
 def test_answers_in_words():
-    found = analysis.analyse(made_up(1.0 + 5 * N**-0.4, noise=1e-4))
-    explained, compared = report.sentences(found)
+    found = mixtures.analyse(made_up(1.0 + 5 * N**-0.4, noise=1e-4))
+    explained, compared = mixture_tables.sentences(found)
     assert "alone, as n^-0.40 (fitted), explains 100% of" in explained
     assert "alone, linearly," in explained
-    table = " ".join(report.text(made_up(1.0 + 5 * N**-0.4, noise=1e-4)).split())
+    table = " ".join(mixture_tables.text(made_up(1.0 + 5 * N**-0.4, noise=1e-4)).split())
     assert "n^-a, a = 0.40; 0.40 with share" in table
     assert "\N{HORIZONTAL ELLIPSIS}" not in table
     assert compared.endswith(
@@ -204,7 +205,9 @@ def test_where_synthetic_data_are_from():
         "rows[1].jsonl (sha256 ab)": "synthetic data: rows[1].jsonl (sha256 ab)",
     }
     for source, words in sources.items():
-        assert words in report.text(made_up(1.0 + N**-0.5, noise=0.1, source=source, num_real=9))
+        assert words in mixture_tables.text(
+            made_up(1.0 + N**-0.5, noise=0.1, source=source, num_real=9)
+        )
 
 
 def test_tables_cells_and_figure_of_any_labelled_result(tmp_path):
@@ -212,10 +215,10 @@ def test_tables_cells_and_figure_of_any_labelled_result(tmp_path):
     dataset = xarray.concat([dataset, dataset + 1], dim="model", combine_attrs="override")
     dataset = dataset.assign_coords(model=["a", "b"])
     dataset = dataset.transpose("seed", "synthetic", "model", "real")
-    shown = report.text(dataset)
+    shown = mixture_tables.text(dataset)
     for text in ("model = a", "model = b", "fitted", "F of share", "4096", "nats"):
         assert text in shown
-    report.write_csv(dataset, tmp_path / "cells.csv")
+    mixture_tables.write_csv(dataset, tmp_path / "cells.csv")
     with (tmp_path / "cells.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 36
@@ -242,10 +245,10 @@ def test_tables_cells_and_figure_of_any_labelled_result(tmp_path):
 def test_refused(change, message):
     dataset, metric = change(made_up(1.0 + N**-0.5, noise=0.1))
     with pytest.raises(ValueError, match=message):
-        analysis.analyse(dataset, metric)
+        mixtures.analyse(dataset, metric)
 
 
 def test_without_none_there_is_nothing_to_compare_with():
     dataset = made_up(1.0 + 5 * N**-0.4, noise=1e-4)
-    *_, said = report.sentences(analysis.analyse(dataset.isel(synthetic=slice(1, None))))
+    *_, said = mixture_tables.sentences(mixtures.analyse(dataset.isel(synthetic=slice(1, None))))
     assert said == "No synthetic count is 0, so there is nothing to compare the others with."

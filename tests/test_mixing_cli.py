@@ -5,7 +5,8 @@ import shlex
 import pytest
 from test_cli import refused
 
-from jaxcollapse import cli, results
+from jaxcollapse.cli import main as cli
+from jaxcollapse.sweeps import results
 
 MIX = shlex.split("mix gaussian --dim 1 --real 4 16 --synthetic 0 8 --seeds 20")
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import jaxcollapse as jc
-from jaxcollapse.models import packing
+from jaxcollapse.lm.decoder import packing
 
 WIDTH = 12
 PLACE = jax.jit(packing.place, static_argnums=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxcollapse import cli
+from jaxcollapse.cli import main as cli
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)

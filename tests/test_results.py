@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
-from jaxcollapse import results
+from jaxcollapse.sweeps import results
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from conftest import MICRO, random_text
 from scipy import stats
 
 import jaxcollapse as jc
-from jaxcollapse.models import decoder, sampling
-from jaxcollapse.models.sampling import Settings
-from jaxcollapse.tasks import language_model
+from jaxcollapse.lm import language_model
+from jaxcollapse.lm.decoder import decoder, sampling
+from jaxcollapse.lm.decoder.sampling import Settings
 
 LENGTH = MICRO.context
 VOCAB = MICRO.vocab_size

@@ -19,10 +19,10 @@ from training_cases import (
     rows_of,
 )
 
-from jaxcollapse.models import decoder, packing, training
-from jaxcollapse.models.packing import Rows
-from jaxcollapse.models.training import Recipe
-from jaxcollapse.tasks import language_model
+from jaxcollapse.lm import language_model
+from jaxcollapse.lm.decoder import decoder, packing, training
+from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.lm.decoder.training import Recipe
 
 # Learning rate ------------------------------------------------------------------------------
 

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcollapse.models import configs, decoder, sharding
-from jaxcollapse.models.training import Recipe
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import decoder, sharding
+from jaxcollapse.lm.decoder.training import Recipe
 
-CONFIG = configs.config("tiny-gemma2")
+CONFIG = named.config("tiny-gemma2")
 MESHES = [(1, 1), (4, 1), (2, 4)]
 
 # Parameters after two steps on each mesh, and the bytes that each device holds.
@@ -22,11 +23,12 @@ import json, sys
 from functools import partial
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
-from jaxcollapse.models import configs, decoder, sharding, training
-from jaxcollapse.models.packing import Rows
+from jaxcollapse.lm.architectures import named as configs
+from jaxcollapse.lm.decoder import decoder, sharding, training
+from jaxcollapse.lm.decoder.packing import Rows
 
 folder, meshes, recipe = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-config = configs.config("tiny-gemma2", remat=True)
+config = named.config("tiny-gemma2", remat=True)
 recipe = training.Recipe(batch_size=8, accumulation=2, loss_chunks=4, eps=1e-4, **recipe)
 rng = np.random.default_rng(0)
 abstract = decoder.abstract_params(config)
@@ -134,7 +136,7 @@ def test_more_devices_than_there_are_are_refused():
 def test_every_matrix_of_every_decoder_is_divided_by_both_axes():
     one = sharding.make_mesh(1, 1)
     for name in ("gpt2-9m", "llama2-12m", "gemma2-27b"):
-        params = decoder.abstract_params(configs.config(name))
+        params = decoder.abstract_params(named.config(name))
         places = sharding.shardings(one, params)
         for (path, leaf), place in zip(
             jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(places), strict=True

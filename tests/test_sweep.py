@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
+from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import Metric
-from jaxcollapse.tasks import gaussian
-from jaxcollapse.tasks.family import TaskFamily
+from jaxcollapse.tasks.gaussian import family
 
-sweep = sys.modules["jaxcollapse.sweep"]
+sweep = sys.modules["jaxcollapse.sweeps.chains"]
 AXES = {"dim": [1, 3], "num_samples": [5, 20]}
 
 
@@ -61,13 +61,13 @@ def test_chunks_of_seven(dataset, monkeypatch):
     monkeypatch.setattr(sweep, "_chunk", lambda *_: 7)
     chunked = jc.sweep("gaussian", ["replace"], {"dim": [3], "num_samples": [5]}, 100, 10)
     whole = dataset.sel(workflow=["replace"], dim=[3], num_samples=[5])
-    for name in gaussian.METRICS:
+    for name in family.METRICS:
         np.testing.assert_allclose(chunked[name], whole[name], rtol=1e-5, atol=1e-6)
 
 
 def test_the_same_again_is_the_same_bit_for_bit(dataset):
     again = jc.sweep("gaussian", ["replace", "accumulate"], AXES, seeds=100, generations=10)
-    for name in gaussian.METRICS:
+    for name in family.METRICS:
         np.testing.assert_array_equal(again[name], dataset[name])
 
 
@@ -126,7 +126,7 @@ def test_interrupted_sweep_resumes(tmp_path, monkeypatch):
     )
     resumed = sweep.run(plan, tmp_path / "cells")
     assert len(compiled) == 1  # the program of dim=3 alone
-    for name in gaussian.METRICS:
+    for name in family.METRICS:
         np.testing.assert_array_equal(resumed[name], whole[name])
 
 
@@ -179,9 +179,9 @@ def fragile_family(bad_seed):
 
 
 def test_a_chain_that_turns_non_finite_is_reported():
-    from jaxcollapse import random
+    from jaxcollapse import draws
 
-    words = jax.random.key_data(random.fold_in(jax.random.key(2), 0))
+    words = jax.random.key_data(draws.fold_in(jax.random.key(2), 0))
     family = fragile_family(np.uint32(words[0]))
     result = jc.sweep(family, ["replace"], {"num_samples": [2]}, seeds=4, generations=5)
     first = result["first_nonfinite_generation"].values.ravel()

@@ -10,14 +10,15 @@ import pytest
 from conftest import standard_errors
 
 from jaxcollapse import machine
-from jaxcollapse.datasets import corpora, grammar, text, tokenizers
+from jaxcollapse.lm.text import corpora, texts, tokenizers
+from jaxcollapse.lm.text import stories as grammar
 
 LISTS = [[1, 5, 6, 2], [1, 2], [1, 7, 8, 9, 2]]
 
 
 @pytest.fixture
 def documents():
-    return text.Documents.from_lists(LISTS)
+    return texts.Documents.from_lists(LISTS)
 
 
 def as_lists(documents):
@@ -52,11 +53,11 @@ def test_take_and_concatenate(documents):
     assert as_lists(documents.take([2, 0, 2])) == [LISTS[2], LISTS[0], LISTS[2]]
     assert as_lists(documents.take(np.asarray([-1]))) == [LISTS[2]]
     assert documents.take([]).count == 0
-    both = text.Documents.concatenate([documents, documents.take([1])])
+    both = texts.Documents.concatenate([documents, documents.take([1])])
     assert as_lists(both) == [*LISTS, LISTS[1]]
     assert both.tokens.dtype == np.int32
     assert both.offsets.dtype == np.int64
-    for empty in (text.Documents.concatenate([]), text.Documents.from_lists([])):
+    for empty in (texts.Documents.concatenate([]), texts.Documents.from_lists([])):
         assert empty.count == 0
         assert empty.padded(3)[0].shape == (0, 3)
 
@@ -65,23 +66,23 @@ def test_prompts_go_with_their_documents(documents):
     told = documents._replace(prompts=np.asarray([3, 1, 2], np.int32))
     taken = told.take([2, 0, 2])
     assert taken.prompts.tolist() == [2, 3, 2]
-    both = text.Documents.concatenate([text.Documents.from_lists([]), taken, told])
+    both = texts.Documents.concatenate([texts.Documents.from_lists([]), taken, told])
     assert both.prompts.tolist() == [2, 3, 2, 3, 1, 2]
     cut = told.cut(2)
     assert as_lists(cut) == [[1, 5], [1, 2], [1, 7]]
     assert cut.prompts.tolist() == [2, 1, 2]
     assert taken.prompts.dtype == both.prompts.dtype == cut.prompts.dtype == np.int32
     assert as_lists(documents.cut(9)) == LISTS
-    for untold in (documents.take([0]), documents.cut(2), text.Documents.from_lists([])):
+    for untold in (documents.take([0]), documents.cut(2), texts.Documents.from_lists([])):
         assert untold.prompts is None
-    assert text.Documents.concatenate([told, documents]).prompts is None
+    assert texts.Documents.concatenate([told, documents]).prompts is None
     with pytest.raises(ValueError, match="context"):
         documents.cut(0)
 
 
 def test_tokenise_puts_ends_around_texts():
     tokenizer = tokenizers.byte_tokenizer()
-    assert as_lists(text.tokenise(["ab", ""], tokenizer)) == [[256, 97, 98, 257], [256, 257]]
+    assert as_lists(texts.tokenise(["ab", ""], tokenizer)) == [[256, 97, 98, 257], [256, 257]]
 
 
 # Files -----------------------------------------------------------------------------------------
@@ -90,23 +91,23 @@ def test_tokenise_puts_ends_around_texts():
 def test_read_text(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("\ufeff one é\n<|endoftext|>\n\n<|endoftext|>two\nlines", encoding="utf-8")
-    assert text.read_text(path) == ["one é", "two\nlines"]
-    assert text.read_text(path, separator="\n") == [
+    assert texts.read_text(path) == ["one é", "two\nlines"]
+    assert texts.read_text(path, separator="\n") == [
         "one é",
         "<|endoftext|>",
         "<|endoftext|>two",
         "lines",
     ]
     with pytest.raises(ValueError, match="separator"):
-        text.read_text(path, separator="")
+        texts.read_text(path, separator="")
     path.write_bytes(b"caf\xe9 and more")
     with pytest.raises(ValueError, match="expected UTF-8, got another byte at offset 3 of"):
-        text.read_text(path)
+        texts.read_text(path)
     path.write_text(" \n<|endoftext|>\n")
     with pytest.raises(ValueError, match="expected one document or more, got none"):
-        text.read_text(path)
+        texts.read_text(path)
     with pytest.raises(ValueError, match="expected a file that exists"):
-        text.read_text(tmp_path / "b.txt")
+        texts.read_text(tmp_path / "b.txt")
 
 
 def test_read_json_lines(tmp_path):
@@ -118,21 +119,21 @@ def test_read_json_lines(tmp_path):
         {"text": ""},
     ]
     path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n\n")
-    assert text.read_json_lines(path) == [
+    assert texts.read_json_lines(path) == [
         "one",
         "user: hi\nassistant: hello",
         "user: hi\nassistant: good day",
     ]
     with pytest.raises(ValueError, match=r"line 2 of .*expected the field 'text', got 'prompt'"):
-        text.read_json_lines(path, ("text",))
+        texts.read_json_lines(path, ("text",))
     path.write_text('{"a": "x", "b": "y"}\n{"a": "z", "b": ""}')
-    assert text.read_json_lines(path, ("b", "a")) == [
+    assert texts.read_json_lines(path, ("b", "a")) == [
         "user: y\nassistant: x",
         "user: \nassistant: z",
     ]
-    assert text.read_json_lines(path, ("a",)) == ["x", "z"]
+    assert texts.read_json_lines(path, ("a",)) == ["x", "z"]
     with pytest.raises(ValueError, match="fields: expected one, or two"):
-        text.read_json_lines(path, ("a", "b", "c"))
+        texts.read_json_lines(path, ("a", "b", "c"))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_a_bad_line_is_named(tmp_path, line, message):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "fine"}\n' + line)
     with pytest.raises(ValueError, match=r"line 2 of .*a\.jsonl: " + message):
-        text.read_json_lines(path)
+        texts.read_json_lines(path)
 
 
 def test_the_hub(monkeypatch, tmp_path):
@@ -166,24 +167,24 @@ def test_the_hub(monkeypatch, tmp_path):
         return {"train": rows, "test": Columns(text=["four"], title=["a"])}
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    assert text.read_hub("owner/name") == ["one", "two", "three"]
-    assert text.read_hub("owner/name", split="test") == ["four"]
+    assert texts.read_hub("owner/name") == ["one", "two", "three"]
+    assert texts.read_hub("owner/name", split="test") == ["four"]
     assert asked == ["owner/name"] * 2
-    corpus = text.load_corpus("owner/name", tokenizer="bytes", cache=tmp_path)
+    corpus = texts.load_corpus("owner/name", tokenizer="bytes", cache=tmp_path)
     assert (corpus.name, corpus.train.count, corpus.test.count) == ("owner/name", 2, 1)
     with pytest.raises(ValueError, match=r"got 'other' \(no way there\); check the name") as raised:
-        text.load_corpus("other", cache=tmp_path)
+        texts.load_corpus("other", cache=tmp_path)
     assert "\n" not in str(raised.value)
     with pytest.raises(ValueError, match="the field 'body' in 'owner/name', got 'text', 'title'"):
-        text.read_hub("owner/name", field="body")
+        texts.read_hub("owner/name", field="body")
     with pytest.raises(ValueError, match="a split 'dev' in 'owner/name', got 'train', 'test'"):
-        text.read_hub("owner/name", split="dev")
+        texts.read_hub("owner/name", split="dev")
     rows["text"][2] = 3
     with pytest.raises(ValueError, match="expected texts in 'text' of 'owner/name', got int"):
-        text.read_hub("owner/name")
+        texts.read_hub("owner/name")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"jaxcollapse\[hub\]"):
-        text.read_hub("owner/name")
+        texts.read_hub("owner/name")
 
 
 # Corpora ---------------------------------------------------------------------------------------
@@ -195,16 +196,16 @@ def decoded(corpus, documents):
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory):
-    return text.load_corpus(max_documents=3000, cache=tmp_path_factory.mktemp("cache"))
+    return texts.load_corpus(max_documents=3000, cache=tmp_path_factory.mktemp("cache"))
 
 
 def test_the_embedded_corpus(stories):
     assert stories.name == "stories"
     assert (stories.train.count, stories.test.count) == (2700, 300)
     assert stories.tokenizer.vocab_size == 512
-    whole = text.Documents.concatenate([stories.train, stories.test])
-    texts = decoded(stories, whole)
-    assert sorted(texts) == sorted(grammar.stories(3000, 0)[0])
+    whole = texts.Documents.concatenate([stories.train, stories.test])
+    found = decoded(stories, whole)
+    assert sorted(found) == sorted(grammar.stories(3000, 0)[0])
     ends = whole.tokens[whole.offsets[:-1]], whole.tokens[whole.offsets[1:] - 1]
     assert set(ends[0].tolist()) == {stories.tokenizer.bos}
     assert set(ends[1].tolist()) == {stories.tokenizer.eos}
@@ -224,9 +225,9 @@ def test_how_many_stories(monkeypatch, tmp_path):
     assert (corpora.EMBEDDED, corpora.EMBEDDED_TEST) == (21_000, 1_000)
     monkeypatch.setattr(corpora, "EMBEDDED", 45)
     monkeypatch.setattr(corpora, "EMBEDDED_TEST", 5)
-    corpus = text.load_corpus(tokenizer="bytes", test_fraction=0.5, cache=tmp_path)
+    corpus = texts.load_corpus(tokenizer="bytes", test_fraction=0.5, cache=tmp_path)
     assert (corpus.train.count, corpus.test.count) == (40, 5)
-    corpus = text.load_corpus(tokenizer="bytes", max_documents=100, cache=tmp_path)
+    corpus = texts.load_corpus(tokenizer="bytes", max_documents=100, cache=tmp_path)
     assert (corpus.train.count, corpus.test.count) == (95, 5)
 
 
@@ -238,7 +239,7 @@ def numbered(tmp_path):
 
 
 def test_no_document_is_on_both_sides(numbered, tmp_path):
-    corpus = text.load_corpus(numbered, tokenizer="bytes", test_fraction=0.2, cache=tmp_path)
+    corpus = texts.load_corpus(numbered, tokenizer="bytes", test_fraction=0.2, cache=tmp_path)
     train, test = (decoded(corpus, part) for part in (corpus.train, corpus.test))
     assert len(test) == 20
     assert not set(train) & set(test)
@@ -246,15 +247,17 @@ def test_no_document_is_on_both_sides(numbered, tmp_path):
     assert corpus.copies == 80 - len(train) > 0
     assert corpus.test_nll is None
     assert corpus.entropy_rate is None
-    other = text.load_corpus(numbered, tokenizer="bytes", test_fraction=0.2, cache=tmp_path, seed=1)
+    other = texts.load_corpus(
+        numbered, tokenizer="bytes", test_fraction=0.2, cache=tmp_path, seed=1
+    )
     assert decoded(other, other.test) != test
-    few = text.load_corpus(numbered, tokenizer="bytes", max_documents=10, cache=tmp_path)
+    few = texts.load_corpus(numbered, tokenizer="bytes", max_documents=10, cache=tmp_path)
     assert few.train.count + few.test.count <= 10
     assert few.test.count == 1
 
 
 def test_bpe_is_trained_on_the_training_documents_alone(numbered, tmp_path):
-    corpus = text.load_corpus(numbered, vocab_size=300, cache=tmp_path)
+    corpus = texts.load_corpus(numbered, vocab_size=300, cache=tmp_path)
     trained = tokenizers.train_bpe(decoded(corpus, corpus.train), 300)
     assert corpus.tokenizer.digest == trained.digest
 
@@ -262,19 +265,19 @@ def test_bpe_is_trained_on_the_training_documents_alone(numbered, tmp_path):
 def test_a_tokenizer_of_ones_own(numbered, stories, tmp_path):
     stories.tokenizer.save(tmp_path / "tokenizer")
     for _ in range(2):  # made, and from the cache
-        corpus = text.load_corpus(numbered, tokenizer=str(tmp_path / "tokenizer"), cache=tmp_path)
+        corpus = texts.load_corpus(numbered, tokenizer=str(tmp_path / "tokenizer"), cache=tmp_path)
         assert corpus.tokenizer.digest == stories.tokenizer.digest
 
 
 def test_the_cache(numbered, tmp_path, monkeypatch):
     def load(**options):
-        return text.load_corpus(numbered, cache=tmp_path / "new", **options)
+        return texts.load_corpus(numbered, cache=tmp_path / "new", **options)
 
     first = load(vocab_size=300)
     files = list((tmp_path / "new").iterdir())
     assert len(files) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(text, "_make", None)
+        patch.setattr(texts, "_make", None)
         again = load(vocab_size=300)
     assert again.digest == first.digest
     assert again.tokenizer.digest == first.tokenizer.digest
@@ -301,14 +304,14 @@ def test_the_cache(numbered, tmp_path, monkeypatch):
 
 def test_a_cache_that_cannot_be_written_is_none(numbered, tmp_path):
     (tmp_path / "file").write_text("")
-    corpus = text.load_corpus(numbered, tokenizer="bytes", cache=tmp_path / "file")
+    corpus = texts.load_corpus(numbered, tokenizer="bytes", cache=tmp_path / "file")
     assert corpus.test.count == 10
 
 
 def test_the_cache_is_the_users(numbered, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert machine.cache_folder("corpora") == tmp_path / "xdg/jaxcollapse/corpora"
-    text.load_corpus(numbered, tokenizer="bytes")
+    texts.load_corpus(numbered, tokenizer="bytes")
     assert len(list((tmp_path / "xdg/jaxcollapse/corpora").iterdir())) == 1
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -318,7 +321,7 @@ def test_the_cache_is_the_users(numbered, tmp_path, monkeypatch):
 def test_what_is_refused(numbered, tmp_path):
     def refused(message, data=numbered, **options):
         with pytest.raises(ValueError, match=message):
-            text.load_corpus(data, cache=tmp_path, **options)
+            texts.load_corpus(data, cache=tmp_path, **options)
 
     refused("vocab_size: expected at least 258", vocab_size=257)
     for fraction in (0, 1, -0.5, float("nan")):
@@ -338,9 +341,9 @@ def test_what_is_refused(numbered, tmp_path):
 def test_five_megabytes_are_seconds_at_first_and_less_from_the_cache(shared_data, tmp_path):
     path = shared_data / "tinystories/tinystories_sample_5M.txt"
     start = time.perf_counter()
-    corpus = text.load_corpus(path, cache=tmp_path)
+    corpus = texts.load_corpus(path, cache=tmp_path)
     made = time.perf_counter()
-    again = text.load_corpus(path, cache=tmp_path)
+    again = texts.load_corpus(path, cache=tmp_path)
     read = time.perf_counter()
     assert made - start < 15  # 2.3 s on two cores
     assert read - made < 1  # 0.02 s
@@ -352,8 +355,8 @@ def test_five_megabytes_are_seconds_at_first_and_less_from_the_cache(shared_data
 
 def test_preferences(shared_data, tmp_path):
     path = shared_data / "helpsteer2/helpsteer_pref.jsonl"
-    assert len(text.read_json_lines(path)) == 849
-    corpus = text.load_corpus(path, tokenizer="bytes", cache=tmp_path)
+    assert len(texts.read_json_lines(path)) == 849
+    corpus = texts.load_corpus(path, tokenizer="bytes", cache=tmp_path)
     story = corpus.tokenizer.decode(corpus.test.document(0))
     assert story.startswith("user: ")
     assert "\nassistant: " in story

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from jaxcollapse.datasets import grammar, tokenizers
+from jaxcollapse.lm.text import stories, tokenizers
 
 TEXTS = [
     "",
@@ -22,7 +22,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def bpe():
-    return tokenizers.train_bpe(grammar.stories(2000, 0)[0], 400)
+    return tokenizers.train_bpe(stories.stories(2000, 0)[0], 400)
 
 
 def made(kind, bpe):
@@ -71,9 +71,9 @@ def test_what_is_saved_is_read_back(kind, bpe, tmp_path):
 def test_training_is_deterministic_and_as_large_as_the_texts_allow(bpe):
     assert bpe.vocab_size == 400
     assert bpe.bos != bpe.eos
-    again = tokenizers.train_bpe(iter(grammar.stories(2000, 0)[0]), 400)
+    again = tokenizers.train_bpe(iter(stories.stories(2000, 0)[0]), 400)
     assert again.digest == bpe.digest
-    assert tokenizers.train_bpe(grammar.stories(2000, 1)[0], 400).digest != bpe.digest
+    assert tokenizers.train_bpe(stories.stories(2000, 1)[0], 400).digest != bpe.digest
     small = tokenizers.train_bpe(["aa aa"], 400)
     assert 258 < small.vocab_size < 270
     assert small.decode(small.encode("zebra")) == "zebra"
@@ -148,7 +148,7 @@ def test_gpt2(shared_data):
     for text in TEXTS:
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert 50256 not in tokenizer.encode("<|endoftext|>")
-    assert grammar.story_grammar().is_piecewise(tokenizer)
+    assert stories.story_grammar().is_piecewise(tokenizer)
 
 
 def test_gemma(shared_data):
@@ -168,7 +168,7 @@ def test_llama2c(shared_data, tmp_path):
     for text in TEXTS:
         assert tokenizer.decode([1, *tokenizer.encode(text), 2]) == text
     assert tokenizer.encode("ł\x00") == [410, *(3 + byte for byte in "ł\x00".encode())]
-    assert not grammar.story_grammar().is_piecewise(tokenizer)
+    assert not stories.story_grammar().is_piecewise(tokenizer)
     shutil.copy(shared_data / "stories260K/tok512.bin", tmp_path)
     tokenizer.save(tmp_path / "saved")
     for other in (tmp_path, tmp_path / "saved"):
@@ -207,7 +207,7 @@ def run_c(path):
 def test_llama2c_joins_as_run_c_does(shared_data):
     path = shared_data / "stories260K/tok512.bin"
     tokenizer, encode = tokenizers.load_tokenizer(path), run_c(path)
-    for text in (*TEXTS, "aaaaaaa    ....!!!!! ssss", *grammar.stories(40, 0)[0]):
+    for text in (*TEXTS, "aaaaaaa    ....!!!!! ssss", *stories.stories(40, 0)[0]):
         assert tokenizer.encode(text) == encode(text)
 
 

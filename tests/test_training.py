@@ -25,9 +25,11 @@ from training_cases import (
     tiny_gemma2,
 )
 
-from jaxcollapse.models import checkpoints, configs, training
-from jaxcollapse.models.packing import Rows
-from jaxcollapse.models.training import Recipe
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.decoder import training
+from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.lm.decoder.training import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +214,7 @@ def assert_decayed(start, end, rate):
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])
 def test_weight_decay_leaves_norms_and_biases_alone(family):
-    config = configs.config(f"tiny-{family}", vocab_size=VOCAB, context=WIDTH)
+    config = named.config(f"tiny-{family}", vocab_size=VOCAB, context=WIDTH)
     start = random_params(config)
     nothing = jax.tree.map(np.zeros_like, start)
 

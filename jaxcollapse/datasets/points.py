@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, random
+from jaxcollapse import checks, draws
 
 CENTRE_BOX = 10.0  # centres of blobs are uniform on [-10, 10] in each coordinate
 
 
 def blob_centres(key: jax.Array, num_clusters: int = 3, dim: int = 2) -> jax.Array:
     """Centres ``[K, D]`` of blobs, uniform on ``[-10, 10]^D``."""
-    return CENTRE_BOX * (2.0 * random.uniform(key, (num_clusters, dim)) - 1.0)
+    return CENTRE_BOX * (2.0 * draws.uniform(key, (num_clusters, dim)) - 1.0)
 
 
 def blobs(key: jax.Array, num_samples: int, centres: jax.Array, std: float = 1.0) -> jax.Array:
@@ -32,7 +32,7 @@ def blobs(key: jax.Array, num_samples: int, centres: jax.Array, std: float = 1.0
     """
     num_clusters, dim = centres.shape
     cluster = np.sort(np.arange(num_samples) % num_clusters)
-    return centres[cluster] + std * random.normal_points(key, num_samples, dim)
+    return centres[cluster] + std * draws.normal_points(key, num_samples, dim)
 
 
 def circles(
@@ -52,7 +52,7 @@ def swiss_roll(key: jax.Array, num_samples: int, noise: float = 0.05) -> jax.Arr
 
     t is uniform on ``[1.5 pi, 4.5 pi]`` and y on ``[0, 21]``.
     """
-    along, across = random.uniform(random.fold_in(key, 1), (2, num_samples))
+    along, across = draws.uniform(draws.fold_in(key, 1), (2, num_samples))
     t = 1.5 * np.pi * (1.0 + 2.0 * along)
     positions = jnp.stack([t * jnp.cos(t), 21.0 * across, t * jnp.sin(t)], axis=-1)
     return _noisy(key, positions, noise)
@@ -83,8 +83,8 @@ def moon_positions(num_samples: int) -> np.ndarray:
 
 
 def _noisy(key: jax.Array, positions: Any, noise: float) -> jax.Array:
-    positions = jnp.asarray(positions, random.float_dtype())
-    return positions + noise * random.normal_points(key, *positions.shape)
+    positions = jnp.asarray(positions, draws.float_dtype())
+    return positions + noise * draws.normal_points(key, *positions.shape)
 
 
 # Real data for a task --------------------------------------------------------------------------
@@ -142,8 +142,8 @@ def real_data(
 
     def draw(key, num_samples, num_test):
         return (
-            sampler(random.fold_in(key, 0), num_samples),
-            sampler(random.fold_in(key, 1), num_test),
+            sampler(draws.fold_in(key, 0), num_samples),
+            sampler(draws.fold_in(key, 1), num_test),
         )
 
     positions = {"circles": circle_positions, "moons": moon_positions}.get(name)
@@ -163,12 +163,12 @@ def _blobs(num_clusters: int, dim: int, test_centres: str) -> PointDataset:
     checks.one_of("test_centres", test_centres, ("shared", "redrawn"))
 
     def draw(key, num_samples, num_test):
-        centres = blob_centres(random.fold_in(key, 2), num_clusters, dim)
+        centres = blob_centres(draws.fold_in(key, 2), num_clusters, dim)
         others = centres
         if test_centres == "redrawn":
-            others = blob_centres(random.fold_in(key, 3), num_clusters, dim)
-        train = blobs(random.fold_in(key, 0), num_samples, centres)
-        return train, blobs(random.fold_in(key, 1), num_test, others)
+            others = blob_centres(draws.fold_in(key, 3), num_clusters, dim)
+        train = blobs(draws.fold_in(key, 0), num_samples, centres)
+        return train, blobs(draws.fold_in(key, 1), num_test, others)
 
     def variance(num_samples):
         sizes = np.bincount(np.arange(num_samples) % num_clusters, minlength=num_clusters)
@@ -190,18 +190,18 @@ def _of_array(array: Any) -> PointDataset:
     if data.ndim == 1:
         data = data[:, None]
     if data.ndim != 2 or data.shape[0] < 2:
-        raise checks.refuse(
+        raise checks.refusal(
             "data", "points [R, D], two or more", f"shape {data.shape}", "give a row a point"
         )
     if not np.isfinite(data).all():
-        raise checks.refuse("data", "finite numbers", "others", "remove infinities and NaN")
+        raise checks.refusal("data", "finite numbers", "others", "remove infinities and NaN")
     # Centred while precise: a float32 far from 0 has lost what is near it. No metric minds.
-    data = (data - data.mean(axis=0)).astype(random.float_dtype())
+    data = (data - data.mean(axis=0)).astype(draws.float_dtype())
 
     def check(num_samples, num_test):
         wanted = num_samples + num_test
         if wanted > len(data):
-            raise checks.refuse(
+            raise checks.refusal(
                 "data",
                 f"at least {wanted} rows, {num_samples} to train on and {num_test} to test on",
                 len(data),
@@ -210,7 +210,7 @@ def _of_array(array: Any) -> PointDataset:
 
     def draw(key, num_samples, num_test):
         wanted = num_samples + num_test
-        order = jax.random.permutation(random.fold_in(key, 0), len(data))[:wanted]
+        order = jax.random.permutation(draws.fold_in(key, 0), len(data))[:wanted]
         chosen = jnp.asarray(data)[order]
         return chosen[:num_samples], chosen[num_samples:]
 

@@ -26,20 +26,10 @@ from jaxcollapse.theory.gaussian import (
     gaussian_replace_variance,
     gaussian_replace_wasserstein2_squared,
 )
-from jaxcollapse.theory.kde import (
-    kde_metric,
-    kde_replace_pool_variance,
-    kde_second_moment,
-)
-from jaxcollapse.theory.linear_regression import (
-    regression_error,
-)
-from jaxcollapse.theory.mixing import (
-    mixture_mean_error,
-)
-from jaxcollapse.theory.workflows import (
-    share_of_real_data,
-)
+from jaxcollapse.theory.kde import kde_metric, kde_replace_pool_variance, kde_second_moment
+from jaxcollapse.theory.linear_regression import regression_error
+from jaxcollapse.theory.mixtures import mixture_mean_error
+from jaxcollapse.theory.workflows import share_of_real_data
 
 __all__ = [
     "GAUSSIAN_MEAN_ERROR",

@@ -1,0 +1,1 @@
+"""Families of decoders, by name."""

@@ -1,0 +1,1 @@
+"""The decoder, its training and its samples."""

@@ -1,0 +1,55 @@
+"""Fine-tuning: a language model that every generation begins from, and documents to follow.
+
+The task is ``language_model``'s; what differs are the presets and one more metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxcollapse.families import TaskFamily
+from jaxcollapse.lm import language_model
+from jaxcollapse.lm.setup import setup, training_bytes
+from jaxcollapse.metrics import Metric
+
+__all__ = ["ACCEPTANCE_RATE", "FAMILY"]
+
+ACCEPTANCE_RATE = "acceptance_rate"
+METRICS = {
+    **language_model.METRICS,
+    ACCEPTANCE_RATE: Metric("Samples that are published, share of all", "1"),
+}
+
+
+def _computed(options: Mapping) -> list[str]:
+    names = [name for name in language_model.FAMILY.known(options) if name in METRICS]
+    return [*names, ACCEPTANCE_RATE] if options.get("format") == "conversation" else names
+
+
+FAMILY = TaskFamily(
+    name="fine-tuning",
+    make=language_model.task,
+    axes=("model", "num_samples"),
+    metrics=METRICS,
+    work=lambda model, num_samples: float(num_samples),
+    presets={
+        # What the published experiments did: parameters, gradients and moments in bfloat16, which
+        # rounds most steps to nothing; one order of the data for all seeds; rows padded, not
+        # packed; and prompts stripped of characters, not of the prefix.
+        "authors": {
+            "format": "conversation",
+            "dtype": "bfloat16",
+            "param_dtype": "bfloat16",
+            "data_order": "shared",
+            "rows": "single",
+            "strip": "characters",
+        },
+        "corrected": {"format": "conversation"},
+    },
+    traced=language_model.FAMILY.traced,
+    computed=_computed,
+    details=lambda point, options: setup(**point, **options).describe(),
+    fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
+    sequential_on=("cpu",),
+    mixing=language_model.MIXING,
+)

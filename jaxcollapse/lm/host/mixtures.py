@@ -1,0 +1,220 @@
+"""Models fine-tuned on every count of real and of synthetic documents, driven from the host.
+
+teacher/    the model of all real documents, and the synthetic ones that it made
+seed-0/     metrics of each mixture, real-64-synthetic-256.json, and training/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcollapse.chain import SHARE_OF_REAL_DATA, generation_keys
+from jaxcollapse.lm.host import publisher
+from jaxcollapse.lm.host.chain import Progress
+from jaxcollapse.lm.host.devices import run_on_devices
+from jaxcollapse.lm.host.folders import ChainFolder, StateFolder
+from jaxcollapse.lm.host.programs import Programs
+from jaxcollapse.lm.host.trainer import Trainer
+from jaxcollapse.lm.host_rows import predicted
+from jaxcollapse.lm.text.documents import Documents
+from jaxcollapse.lm.text.texts import Corpus
+from jaxcollapse.sweeps import results
+
+TEACHER_SEED = 2**32 - 1  # no seed that one would mix with
+
+
+class Counts(NamedTuple):
+    """A grid of mixtures.
+
+    Attributes:
+      real: counts of real documents.
+      synthetic: counts of synthetic ones.
+      seeds: uint32 ``[S]``.
+    """
+
+    real: list[int]
+    synthetic: list[int]
+    seeds: np.ndarray
+
+    @property
+    def mixtures(self) -> list[tuple[int, int]]:
+        """Pairs of a real and a synthetic count, in the order of a result."""
+        return list(itertools.product(self.real, self.synthetic))
+
+    @property
+    def documents(self) -> int:
+        """The most that a mixture holds."""
+        return max(self.real) + max(self.synthetic)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    """A grid of mixtures that goes on from what is in its folder.
+
+    Attributes:
+      programs: compiled steps, for all real documents.
+      counts: the grid.
+      corpus: real documents and their tokenizer.
+      folder: what is kept.
+      point: of the grid of the task, as a key of ``programs_of``.
+      tell: called with a ``Progress`` after every call.
+      checkpoint_steps: training steps between two checkpoints.
+      stop: ends it when it is set.
+    """
+
+    programs: Programs
+    counts: Counts
+    corpus: Corpus
+    folder: Path
+    point: tuple
+    tell: Callable[[Progress], None] = lambda progress: None
+    checkpoint_steps: int = 500
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def run(self, synthetic: Documents | None = None) -> dict[str, np.ndarray]:
+        """Metrics of all mixtures, float32 ``[S, R, M]``.
+
+        Args:
+          synthetic: documents to mix with; those of the teacher by default.
+
+        Raises:
+          ValueError: the teacher makes too few documents that are fit to be published.
+        """
+        if synthetic is None:
+            synthetic = self._synthetic()
+        jobs = {
+            int(seed): functools.partial(self._seed, int(seed), synthetic)
+            for seed in self.counts.seeds
+        }
+        finished = run_on_devices(jobs, self.stop, self.programs.mesh is not None)
+        shape = (len(self.counts.real), len(self.counts.synthetic))
+        names = finished[int(self.counts.seeds[0])][0].keys()
+        return {
+            name: np.asarray(
+                [[metrics[name] for metrics in finished[int(s)]] for s in self.counts.seeds],
+                np.float32,
+            ).reshape(-1, *shape)
+            for name in names
+        }
+
+    def _real(self) -> Documents:
+        """All real documents that there are: the teacher's, of which mixtures hold some."""
+        key = generation_keys(jax.random.key(TEACHER_SEED), 1)[0, 0]
+        chosen = np.asarray(self.programs.real_documents(key))
+        return self.corpus.train.take(chosen).cut(self.programs.made.data.context)
+
+    def _synthetic(self) -> Documents:
+        """As many documents as are mixed at most, of a model of all real ones."""
+        wanted = max(self.counts.synthetic)
+        if not wanted:
+            return Documents.from_lists([])
+        kept = ChainFolder(self.folder / "teacher")
+        if kept.finished(1) is None:
+            teach = functools.partial(self._teach, kept, wanted)
+            run_on_devices({"teacher": teach}, self.stop, self.programs.mesh is not None)
+        return kept.documents(1)
+
+    def _teach(self, kept: ChainFolder, wanted: int) -> None:
+        """Trains on all real documents, writes synthetic ones, and keeps both."""
+        programs, made = self.programs, self.programs.made
+        keys = generation_keys(jax.random.key(TEACHER_SEED), 1)
+        real = self._real()
+        trainer = Trainer(programs, kept.states, self.stop, self.checkpoint_steps)
+
+        params, _ = trainer.fit(
+            kept.name(1),
+            keys[1, 1],
+            np.ones(real.count, bool),
+            real.take,
+            lambda loss, rate, trained: self._say("teacher", "training", loss, rate, trained),
+        )
+        metrics = jax.tree.map(float, dict(programs.evaluate(made.data, params)))
+        writers = Programs(made._replace(num_samples=wanted), programs.mesh)
+        writer = publisher.Publisher(writers, kept.samples, self.corpus.tokenizer, self.stop)
+        published = writer.publish(
+            kept.name(1),
+            keys[1, 0],
+            params,
+            lambda rate, sampled: self._say("teacher", "sampling", rate=rate, sampled=sampled),
+            "the model of all real documents",
+        )
+        metrics["acceptance_rate"] = published.acceptance_rate
+        kept.finish(
+            1,
+            metrics,
+            published.documents,
+            self.corpus.tokenizer,
+            (made.config, params),
+            published.rejected,
+        )
+
+    def _seed(self, seed: int, synthetic: Documents) -> list[dict[str, float]]:
+        """Metrics of all mixtures of one seed, which share its order of documents."""
+        keys = generation_keys(jax.random.key(seed), 2)
+        folder = self.folder / f"seed-{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        states = StateFolder(folder / "training")
+        trainer = Trainer(self.programs, states, self.stop, self.checkpoint_steps)
+        # The first ones of a seed's order, so that larger mixtures hold the smaller ones.
+        real_key, synthetic_key = jax.random.split(keys[2, 2])
+        real = self._real()
+        real = real.take(_order(real_key, real.count))
+        synthetic = synthetic.take(_order(synthetic_key, synthetic.count))
+        found = []
+        for real_count, synthetic_count in self.counts.mixtures:
+            name = f"real-{real_count}-synthetic-{synthetic_count}"
+            path = folder / f"{name}.json"
+            documents = Documents.concatenate(
+                [real.take(range(real_count)), synthetic.take(range(synthetic_count))]
+            )
+            if path.exists():
+                trained = self.programs.made.recipe.epochs * predicted(documents)
+                self._say(f"seed {seed} {name}", "done", trained=trained)
+            else:
+                metrics = self._mixture(trainer, name, keys[2, 1], documents, seed)
+                metrics[SHARE_OF_REAL_DATA] = real_count / documents.count
+                with results.whole_file(path) as temporary:
+                    temporary.write_text(json.dumps(metrics, indent=1) + "\n")
+                states.forget(name)
+            found.append(json.loads(path.read_text()))
+        return found
+
+    def _mixture(
+        self, trainer: Trainer, name: str, key: jax.Array, documents: Documents, seed: int
+    ) -> dict[str, float]:
+        """Trains on a mixture, and evaluates."""
+        label = f"seed {seed} {name}"
+
+        def tell(loss, rate, trained):
+            self._say(label, "training", loss, rate, trained)
+
+        # As many places as the largest mixture needs, so that all share their programs.
+        mask = np.arange(self.counts.documents) < documents.count
+        params, _ = trainer.fit(name, key, mask, documents.take, tell)
+        arrays: Any = self.programs.evaluate(self.programs.made.data, params)
+        return {metric: float(value) for metric, value in arrays.items()}
+
+    def _say(
+        self,
+        name: str,
+        phase: str,
+        loss: float | None = None,
+        rate: float = 0.0,
+        trained: int = 0,
+        sampled: int = 0,
+    ) -> None:
+        self.tell(Progress(name, self.point, 1, phase, loss, rate, trained, sampled))
+
+
+def _order(key: jax.Array, count: int) -> np.ndarray:
+    return np.asarray(jax.random.permutation(key, count))

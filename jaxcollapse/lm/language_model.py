@@ -1,0 +1,289 @@
+"""Language models: trained on text from fresh weights or from a base, sampled, trained again.
+
+A batch is N documents, ``Batch``; a model trains on those in its view, packed in rows, and
+publishes as many documents as there were real ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxcollapse import checks
+from jaxcollapse.chain import Task
+from jaxcollapse.families import Mixing, TaskFamily
+from jaxcollapse.lm import diversity
+from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.arrays import TextData, embedded, text_data
+from jaxcollapse.lm.decoder import decoder, packing, training
+from jaxcollapse.lm.setup import Setup, setup, training_bytes
+from jaxcollapse.metrics import Metric
+from jaxcollapse.pools import points_pool
+
+__all__ = ["FAMILY", "Setup", "TextData", "embedded", "fit", "sample", "setup", "task", "text_data"]
+
+# Parameters ---------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """Documents in rows of their own.
+
+    Attributes:
+      tokens: int32 ``[N, C]``: beginning of sequence, text, end of sequence; then anything.
+      lengths: int32 ``[N]``, how many tokens count.
+    """
+
+    tokens: jax.Array
+    lengths: jax.Array
+
+
+def real_documents(key: jax.Array, made: Setup) -> jax.Array:
+    """Which documents a seed's real batch is: N of A without replacement, int32 ``[N]``."""
+    available = made.data.available
+    chosen = packing.shuffled(key, available, jnp.ones(available, bool))[: made.num_samples]
+    # In an order of no seed, if the order is to be shared.
+    return jnp.sort(chosen) if made.protocol.data_order == "shared" else chosen
+
+
+def gather(data: TextData, chosen: jax.Array) -> Batch:
+    """The documents of some numbers ``[N]``, cut at the context."""
+    first = jnp.asarray(data.offsets)[chosen]
+    lengths = jnp.minimum(jnp.asarray(data.offsets)[chosen + 1] - first, data.context)
+    column = jnp.arange(data.context, dtype=np.int32)[None]
+    tokens = jnp.asarray(data.tokens).at[first[:, None] + column].get(mode="clip")
+    return Batch(jnp.where(column < lengths[:, None], tokens, 0), lengths)
+
+
+# Sample -------------------------------------------------------------------------------------
+
+
+def sample(key: jax.Array, params: decoder.Params, made: Setup) -> Batch:
+    """N documents of a model, each with chances of its own.
+
+    Raises:
+      ValueError: samples are to be filtered, which needs their text.
+    """
+    if made.protocol.format != "text":
+        raise checks.refusal(
+            "format",
+            "'text' in a compiled chain",
+            repr(made.protocol.format),
+            "use jaxcollapse.lm.host",
+        )
+    return Batch(*made.sampler.documents(params, key))
+
+
+# Fit ----------------------------------------------------------------------------------------
+
+
+def fit_keys(key: jax.Array, made: Setup) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Keys of a fit: for fresh weights, for the order of documents, for the order of rows."""
+    first, second, third = jax.random.split(key, 3)
+    if made.protocol.data_order == "shared":
+        _, second, third = jax.random.split(jax.random.key(0), 3)
+    return first, second, third
+
+
+def steps_of(made: Setup, rows: Any) -> tuple[Any, Any]:
+    """Steps of an epoch, and of the whole training; both may be traced.
+
+    Matched compute gives every generation the steps that N real documents need on average.
+
+    Args:
+      made: all that decides a chain.
+      rows: int32, packed rows in use.
+    """
+    recipe = made.recipe
+    epoch = -(-rows // recipe.batch_size)
+    if recipe.steps is not None:
+        return epoch, jnp.int32(recipe.steps)
+    if recipe.matched_compute:
+        rows = math.ceil(made.real_rows)
+    return epoch, jnp.asarray(recipe.epochs * -(-rows // recipe.batch_size), np.int32)
+
+
+def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decoder.Params:
+    """A model trained on those documents whose mask is True.
+
+    The documents are placed in rows once, in random order; each epoch visits the rows in an order
+    of its own. The last batch of an epoch may have empty rows.
+    """
+    config, recipe = made.config, made.recipe
+    if made.data.loss_on != "all":
+        given = repr(made.data.loss_on)
+        raise checks.refusal(
+            "loss_on", "'all' in a compiled chain", given, "use jaxcollapse.lm.host"
+        )
+    init_key, document_key, row_key = fit_keys(key, made)
+    base, state = start(init_key, made)
+    count = mask.shape[0]
+    order = packing.shuffled(document_key, count, mask)
+    lengths = jnp.where(mask, documents.lengths, 0)[order]
+    if made.protocol.rows == "packed":
+        rows, used = packing.pack(documents.tokens[order], lengths, made.data.context)
+    else:
+        rows, used = packing.single(documents.tokens[order], lengths)
+    epoch_steps, total = steps_of(made, used)
+    size = recipe.batch_size
+
+    def epoch(number, state):
+        order = row_order(row_key, number, count, used)
+        # Beyond the last row are empty ones.
+        order = jnp.pad(order, (0, size), constant_values=count)
+
+        def step(index, state):
+            chosen = jax.lax.dynamic_slice_in_dim(order, index * size, size)
+            batch = jax.tree.map(lambda x: x.at[chosen].get(mode="fill", fill_value=0), rows)
+            return training.train_step(config, recipe, state, batch, total, base)
+
+        left = total - number * epoch_steps
+        return jax.lax.fori_loop(0, jnp.minimum(epoch_steps, left), step, state)
+
+    epochs = -(-total // epoch_steps)
+    return training.finished(config, recipe, jax.lax.fori_loop(0, epochs, epoch, state), base)
+
+
+def start(key: jax.Array, made: Setup) -> tuple[decoder.Params | None, training.State]:
+    """What is frozen in training, None if nothing is, and the state before the first step."""
+    config, recipe = made.config, made.recipe
+    if made.base is None:
+        return None, training.start(config, recipe, decoder.init(config, key))
+    dtype = jnp.dtype(config.param_dtype)
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), made.base.params)
+    frozen = None if recipe.lora_rank is None else params
+    return frozen, training.start(config, recipe, params, key)
+
+
+def row_order(key: jax.Array, epoch: Any, count: int, used: Any) -> jax.Array:
+    """The order of an epoch's rows, int32 ``[count]``; those beyond ``used`` come last."""
+    key = jax.random.fold_in(key, epoch)
+    return packing.shuffled(key, count, jnp.arange(count, dtype=np.int32) < used)
+
+
+# Evaluate -----------------------------------------------------------------------------------
+
+
+def evaluate(
+    data: TextData, params: decoder.Params, made: Setup, mesh: Mesh | None = None
+) -> dict[str, jax.Array]:
+    """How well a model knows real text; ``mesh`` is what it is sharded over, if it is.
+
+    Returns:
+      ``nll``: cross-entropy on held-out documents, nats per token.
+      ``excess_nll``: how far it is above that of the law that made them, where this is known: an
+        estimate of the Kullback-Leibler divergence per token.
+    """
+    recipe = made.recipe
+    rows = recipe.batch_size // recipe.accumulation  # as many at a time as in training
+    nll = training.evaluate(made.config, params, data.test, rows, recipe.loss_chunks, mesh)
+    if not data.has_reference:
+        return {"nll": nll}
+    return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}
+
+
+def describe(documents: Batch) -> dict[str, jax.Array]:
+    """How diverse the published documents are; see ``models.diversity``."""
+    tokens, lengths = documents
+    return {
+        "distinct_2": diversity.distinct(tokens, lengths, 2),
+        "distinct_3": diversity.distinct(tokens, lengths, 3),
+        "repetition": diversity.repetition(tokens, lengths, 4),
+        "mean_length": jnp.mean((lengths - 1).astype(np.float32)),
+    }
+
+
+METRICS = {
+    "nll": Metric("Cross-entropy on real held-out text", "nats/token"),
+    "excess_nll": Metric("Cross-entropy in excess of the text's own", "nats/token"),
+    "distinct_2": Metric("Distinct pairs of tokens, share of all", "1"),
+    "distinct_3": Metric("Distinct triples of tokens, share of all", "1"),
+    "repetition": Metric("Runs of 4 tokens that repeat one of their document", "1"),
+    "mean_length": Metric("Tokens of a document", "tokens"),
+}
+
+
+# Task ---------------------------------------------------------------------------------------
+
+
+def task(
+    model: str | decoder.Config = "tiny-llama",
+    num_samples: int | None = None,
+    data: TextData | None = None,
+    **options: Any,
+) -> Task:
+    """A decoder trained on N documents, from fresh weights or from a base.
+
+    Args:
+      model: a name of ``models.configs``, or a ``Config``; the vocabulary is the data's, and so is
+        the context where the data's is longer.
+      num_samples: N, documents of each generation; by default all that there are to train on. Of
+        more, each seed draws its own.
+      data: from ``text_data``; the embedded stories by default.
+      **options: ``base`` (none), the model that each generation begins from; ``temperature`` (1),
+        ``top_k`` and ``top_p`` (none) of sampling, and ``slots`` (64), documents written at a time;
+        ``dtype`` of activations and ``param_dtype`` of parameters (``float32`` or ``bfloat16``);
+        ``remat``, to save memory in training (True for large bases); the fields of ``Protocol``;
+        and those of ``training.Recipe``, by default those of ``named.recipe``, or with a base of
+        ``named.fine_tuning_recipe``: ``learning_rate``, ``schedule``, ``warmup``,
+        ``batch_size``, ``accumulation``, ``epochs``, ``steps``, ``matched_compute``,
+        ``weight_decay``, ``clip``, ``beta1``, ``beta2``, ``eps``, ``loss_chunks``, ``lora_rank``,
+        ``lora_alpha``, ``lora_targets``.
+
+    Raises:
+      ValueError: an unknown name, more documents than there are, or an option out of its range.
+    """
+    made = setup(model, num_samples, data, **options)
+    data = made.data
+
+    def init(key):
+        return data, gather(data, real_documents(key, made))
+
+    return Task(
+        init=init,
+        pool=lambda truth, capacity: points_pool(capacity),
+        fit=lambda key, view: fit(key, view.data, view.mask, made),
+        noise=lambda key: key,
+        sample=lambda key, params: sample(key, params, made),
+        evaluate=lambda truth, params: evaluate(truth, params, made),
+        describe=describe,
+    )
+
+
+def _traced(workflow: Any, point: Mapping, options: Mapping) -> dict[str, Any]:
+    # Text and weights are given to a program, not written into it.
+    data = options.get("data")
+    traced: dict[str, Any] = {"data": embedded() if data is None else data}
+    if options.get("base") is not None:
+        traced["base"] = options["base"]
+    return traced
+
+
+def _computed(options: Mapping) -> list[str]:
+    data = options.get("data")
+    known = data is None or data.has_reference
+    return [name for name in METRICS if known or name != "excess_nll"]
+
+
+MIXING = Mixing(loss="excess_nll", metrics=("nll", "excess_nll"))
+FAMILY = TaskFamily(
+    name="language-model",
+    make=task,
+    axes=("model", "num_samples"),
+    metrics=METRICS,
+    work=lambda model, num_samples: (
+        float(num_samples) * decoder.num_parameters(named.as_config(model))
+    ),
+    traced=_traced,
+    presets={"corrected": {}, "authors": {}},
+    computed=_computed,
+    details=lambda point, options: setup(**point, **options).describe(),
+    fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
+    sequential_on=("cpu",),
+    mixing=MIXING,
+)

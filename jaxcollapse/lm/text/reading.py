@@ -1,0 +1,170 @@
+"""Texts and rows of texts, from files and from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcollapse import checks
+from jaxcollapse.lm.text import tokenizers
+
+Row = tuple[str, ...]
+
+
+def content(path: Path | str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+      ValueError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise checks.refusal("data", "a file that exists", str(path), "check the path")
+    return path.read_bytes()
+
+
+def decoded(content: bytes, where: str) -> str:
+    """The text of bytes of UTF-8, without a byte order mark.
+
+    Raises:
+      ValueError: they are no UTF-8; the error names the first that is not.
+    """
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise checks.refusal(
+            "data",
+            "UTF-8",
+            f"another byte at offset {error.start} of {where}",
+            "convert the file to UTF-8",
+        ) from None
+
+
+def not_empty(texts: Iterable[str], where: str) -> list[str]:
+    """Texts without blanks around them, without those that are nothing else.
+
+    Raises:
+      ValueError: none is left.
+    """
+    stripped = (text.strip() for text in texts)
+    kept = [text for text in stripped if text]
+    if not kept:
+        raise checks.refusal(
+            "data", "one document or more", f"none in {where}", "give a file with text in it"
+        )
+    return kept
+
+
+def json_rows(content: bytes, where: str, choices: Sequence[Row]) -> list[Row]:
+    """The texts of some fields of a JSON object in each line; empty lines are passed over.
+
+    Args:
+      content: UTF-8.
+      where: what to call it in errors.
+      choices: names of fields; in each line, those of the first choice that are all there count.
+
+    Raises:
+      ValueError: it is no UTF-8, or a line is not as expected; the error names it.
+    """
+    rows = []
+    for number, line in enumerate(decoded(content, where).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise _bad_line(where, number, "a JSON object", f"what is none ({error})") from None
+        if not isinstance(entry, dict):
+            raise _bad_line(where, number, "a JSON object", type(entry).__name__)
+        names = first_choice(choices, entry)
+        if names is None:
+            raise _bad_line(where, number, f"the field {_named(choices)}", _listed(entry))
+        for name in names:
+            if not isinstance(entry[name], str):
+                raise _bad_line(where, number, f"a text in '{name}'", type(entry[name]).__name__)
+            if any("\ud800" <= character <= "\udfff" for character in entry[name]):
+                raise _bad_line(where, number, f"Unicode in '{name}'", "half of a surrogate pair")
+        rows.append(tuple(entry[name] for name in names))
+    return rows
+
+
+def first_choice(choices: Sequence[Row], present: Iterable[str]) -> Row | None:
+    """The first choice of names that are all present."""
+    present = set(present)
+    return next((names for names in choices if present.issuperset(names)), None)
+
+
+def _named(choices: Sequence[Row]) -> str:
+    return ", or ".join(" and ".join(f"'{name}'" for name in names) for names in choices)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"
+
+
+def _bad_line(where: str, number: int, expected: str, got: str) -> ValueError:
+    return checks.refusal(f"line {number} of {where}", expected, got, "mend or remove the line")
+
+
+def hub_name(data: str | Path) -> str:
+    """What may be the name of a data set at the Hugging Face hub.
+
+    Raises:
+      ValueError: it looks like a file, or is no name.
+    """
+    path, name = Path(data), str(data)
+    looks_like_a_file = path.suffix in (".txt", ".jsonl") or path.exists()
+    if isinstance(data, Path) or looks_like_a_file or not tokenizers.HUB_NAME.fullmatch(name):
+        raise checks.refusal(
+            "data", "a file that exists, or a data set's name at the hub", name, "check the path"
+        )
+    return name
+
+
+def hub(name: str) -> Any:
+    """The splits of a data set at the Hugging Face hub: columns by field, by split.
+
+    Raises:
+      ValueError: it cannot be had.
+      ImportError: the extra ``hub`` is not installed.
+    """
+    library = checks.require("datasets", "hub")
+    try:
+        return library.load_dataset(name)
+    except Exception as error:  # the library and those below it raise many kinds
+        raise checks.refusal(
+            "data",
+            "a file that exists, or a data set at the hub that can be reached",
+            f"'{name}' ({tokenizers.first_sentence(error)})",
+            "check the name and the network, or give a file",
+        ) from None
+
+
+def hub_rows(splits: Any, name: str, split: str, choices: Sequence[Row]) -> list[Row]:
+    """The texts of some fields of one split, as ``json_rows`` chooses them.
+
+    Raises:
+      ValueError: there is no such split or field, or what is in it is no text.
+    """
+    if split not in splits:
+        raise checks.refusal(
+            "data", f"a split '{split}' in '{name}'", _listed(splits), "choose another data set"
+        )
+    columns = splits[split]
+    names = first_choice(choices, columns.column_names)
+    if names is None:
+        raise checks.refusal(
+            "data",
+            f"the field {_named(choices)} in '{name}'",
+            _listed(columns.column_names),
+            "choose another data set",
+        )
+    rows = list(zip(*(list(columns[name]) for name in names), strict=True))
+    wrong = next((text for row in rows for text in row if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise checks.refusal(
+            "data", f"texts in {_named([names])} of '{name}'", type(wrong).__name__, "choose others"
+        )
+    return rows

@@ -1,0 +1,389 @@
+"""Tokenizers: bytes, a byte-pair encoding trained on one's own texts, or one that exists.
+
+All are held by the ``tokenizers`` library (extra ``lm``), which is imported when one is made. A
+text's tokens never include special ones: what a text says, ``</s>`` too, is text.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxcollapse import checks
+from jaxcollapse.sweeps import results
+
+BOS, EOS = "<s>", "</s>"  # in vocabularies of our own
+SMALLEST_BPE = 258  # bytes and the two special tokens
+BATCH = 1000  # texts at a time: the library's answers are larger than the numbers in them
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class Tokenizer:
+    """Texts to numbers and back.
+
+    Attributes:
+      name: what to call it.
+      vocab_size: the number of tokens, special ones included; all numbers are below it.
+      bos: the number of the token that begins a document.
+      eos: of the one that ends it; some vocabularies have one token for both.
+      digest: of all that decides its output, sha256 in hexadecimal digits.
+    """
+
+    def __init__(self, name: str, backend: Any, bos: int, eos: int):
+        """Takes over a ``tokenizers.Tokenizer``.
+
+        Args:
+          name: what to call it.
+          backend: the library's tokenizer.
+          bos: the number of the token that begins a document.
+          eos: of the one that ends it.
+        """
+        backend.no_padding()
+        backend.no_truncation()
+        backend.encode_special_tokens = True  # special tokens in a text are text
+        self.name = name
+        self.bos = bos
+        self.eos = eos
+        self._backend = backend
+        # Numbers may have gaps: what counts is how many rows a table by number needs.
+        self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+        content = json.dumps([backend.to_str(), bos, eos])
+        self.digest = hashlib.sha256(content.encode()).hexdigest()
+
+    def __reduce__(self) -> Any:
+        return from_json, (self.name, self.to_json(), self.bos, self.eos)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.name!r}, vocab_size={self.vocab_size})"
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without ``bos`` and ``eos``."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def encode_many(self, texts: Iterable[str]) -> list[list[int]]:
+        """The tokens of each text, as ``encode`` gives them, faster."""
+        texts = list(texts)
+        result: list[list[int]] = []
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
+            result += [
+                encoding.ids
+                for encoding in self._backend.encode_batch_fast(batch, add_special_tokens=False)
+            ]
+        return result
+
+    def encode_parts(
+        self, texts: Sequence[str], places: Sequence[int]
+    ) -> tuple[list[list[int]], list[int]]:
+        """The tokens of texts that have two parts, and how many of each belong to the first part.
+
+        A token belongs to the second part if it spans any of its characters; the first such token
+        and all after it count there.
+
+        Args:
+          texts: N texts.
+          places: N, in which character (Unicode code point) of its text each second part begins.
+        """
+        ids: list[list[int]] = []
+        counts: list[int] = []
+        for start in range(0, len(texts), BATCH):
+            batch = list(texts[start : start + BATCH])
+            encodings = self._backend.encode_batch(batch, add_special_tokens=False)
+            for encoding, place in zip(encodings, places[start : start + BATCH], strict=True):
+                ids.append(encoding.ids)
+                ends = [end for _, end in encoding.offsets]
+                counts.append(bisect.bisect_right(ends, place))
+        return ids, counts
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some tokens; special ones are dropped, bytes that are no UTF-8 replaced."""
+        kept = [int(i) for i in ids if i not in (self.bos, self.eos)]
+        return self._backend.decode(kept, skip_special_tokens=True)
+
+    def to_json(self) -> str:
+        """The content of ``tokenizer.json``."""
+        return self._backend.to_str()
+
+    def save(self, folder: Path | str) -> None:
+        """Writes ``tokenizer.json`` and ``tokenizer_config.json`` into a folder, made if needed.
+
+        ``load_tokenizer`` and ``transformers.AutoTokenizer`` read them back.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": self._backend.id_to_token(self.bos),
+            "eos_token": self._backend.id_to_token(self.eos),
+            "clean_up_tokenization_spaces": False,
+        }
+        with results.whole_file(folder / "tokenizer.json") as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+        with results.whole_file(folder / "tokenizer_config.json") as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def from_json(name: str, content: str, bos: int, eos: int) -> Tokenizer:
+    """A tokenizer from the content of ``tokenizer.json``."""
+    library = checks.require("tokenizers", "lm")
+    return Tokenizer(name, library.Tokenizer.from_str(content), bos, eos)
+
+
+# Made here -------------------------------------------------------------------------------------
+
+
+def byte_tokenizer() -> Tokenizer:
+    """The 256 bytes of UTF-8, a token each with its value for number; then ``bos`` and ``eos``."""
+    library = checks.require("tokenizers", "lm")
+    vocabulary = {character: byte for byte, character in enumerate(_byte_characters())}
+    backend = _byte_level(library.models.BPE(vocab=vocabulary, merges=[]))
+    backend.add_special_tokens([BOS, EOS])
+    return Tokenizer("bytes", backend, 256, 257)
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A byte-pair encoding of bytes with GPT-2's pre-tokenizer, trained on texts.
+
+    The same texts give the same tokenizer. Texts with little in them give a smaller vocabulary
+    than is asked for.
+
+    Args:
+      texts: what to train on.
+      vocab_size: the number of tokens wanted, bytes and two special ones included.
+
+    Raises:
+      ValueError: ``vocab_size`` is below 258.
+    """
+    vocab_size = checks.whole_number("vocab_size", vocab_size, SMALLEST_BPE)
+    library = checks.require("tokenizers", "lm")
+    backend = _byte_level(library.models.BPE())
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[BOS, EOS],
+        initial_alphabet=_byte_characters(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    bos, eos = backend.token_to_id(BOS), backend.token_to_id(EOS)
+    return Tokenizer(f"bpe-{backend.get_vocab_size()}", backend, bos, eos)
+
+
+def _byte_level(model: Any) -> Any:
+    library = checks.require("tokenizers", "lm")
+    backend = library.Tokenizer(model)
+    backend.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = library.decoders.ByteLevel()
+    return backend
+
+
+def _byte_characters() -> list[str]:
+    """How GPT-2 writes each byte: as itself where that is visible, else by one from 256 on."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(256, 512))
+    return [chr(byte if byte in visible else next(others)) for byte in range(256)]
+
+
+# Read ------------------------------------------------------------------------------------------
+
+
+def load_tokenizer(path_or_name: Path | str) -> Tokenizer:
+    """A tokenizer that exists.
+
+    Args:
+      path_or_name: a folder with ``tokenizer.json``, with ``vocab.json`` and ``merges.txt`` as
+        GPT-2 has them, or with a ``tok*.bin`` of llama2.c; one of these files; a ``.gguf`` file
+        that has one; or a name at the Hugging Face hub.
+
+    Raises:
+      ValueError: there is no such thing, it cannot be read, or it has no token to begin or end a
+        document with.
+    """
+    path = Path(path_or_name)
+    if path.is_file():
+        if path.suffix == ".bin":
+            return _of_llama2c(path)
+        if path.suffix == ".gguf":
+            return _of_gguf(path)
+        return _of_folder(path.parent)
+    if path.is_dir():
+        return _of_folder(path)
+    name = str(path_or_name)
+    if isinstance(path_or_name, Path) or not HUB_NAME.fullmatch(name):
+        raise checks.refusal(
+            "tokenizer", "a folder or file that exists, or a name at the hub", name, "check it"
+        )
+    return _of_hub(name)
+
+
+def _of_folder(folder: Path) -> Tokenizer:
+    library = checks.require("tokenizers", "lm")
+    name = folder.resolve().name
+    try:
+        if (folder / "tokenizer.json").is_file():
+            backend = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            return Tokenizer(name, backend, *_ends(folder, backend))
+        vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+        if vocabulary.is_file() and merges.is_file():
+            model = library.models.BPE.from_file(str(vocabulary), str(merges))
+            backend = _byte_level(model)
+            end = "<|endoftext|>"
+            if backend.token_to_id(end) is None:
+                return Tokenizer(name, backend, *_ends(folder, backend))
+            backend.add_special_tokens([end])
+            return Tokenizer(name, backend, backend.token_to_id(end), backend.token_to_id(end))
+    except ValueError:
+        raise
+    except Exception as error:  # the library raises plain Exceptions
+        raise checks.refusal(
+            "tokenizer", "files of the tokenizers library", f"{folder} ({error})", "check the files"
+        ) from None
+    binary = sorted(folder.glob("tok*.bin"))
+    if len(binary) == 1:
+        return _of_llama2c(binary[0])
+    raise checks.refusal(
+        "tokenizer",
+        "a folder with tokenizer.json, with vocab.json and merges.txt, or with one tok*.bin",
+        str(folder),
+        "check the folder",
+    )
+
+
+def _ends(folder: Path, backend: Any) -> tuple[int, int]:
+    """The numbers of bos and eos, from the files that tell; one of them stands in for both."""
+    found: dict[str, int] = {}
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise checks.refusal("tokenizer", f"JSON in {name}", str(error), "mend it") from None
+        for end in ("bos", "eos"):
+            token, number = content.get(f"{end}_token"), content.get(f"{end}_token_id")
+            token = token.get("content") if isinstance(token, dict) else token
+            number = number[0] if isinstance(number, list) and number else number
+            if isinstance(token, str):
+                number = backend.token_to_id(token)
+            if isinstance(number, int):
+                found.setdefault(end, number)
+    return _both(found.get("bos"), found.get("eos"), str(folder))
+
+
+def _both(bos: int | None, eos: int | None, where: str) -> tuple[int, int]:
+    if bos is None and eos is None:
+        raise checks.refusal(
+            "tokenizer",
+            "a token that begins or ends documents (bos_token, eos_token)",
+            f"none in {where}",
+            "name one in its tokenizer_config.json",
+        )
+    first, last = (bos, eos) if bos is not None else (eos, bos)
+    assert first is not None
+    return (first, first if last is None else last)
+
+
+def _of_gguf(path: Path) -> Tokenizer:
+    from jaxcollapse.lm import checkpoints  # needs flax
+
+    backend, bos, eos = checkpoints.gguf_tokenizer(path)
+    return Tokenizer(path.stem, backend, *_both(bos, eos, str(path)))
+
+
+def _of_hub(name: str) -> Tokenizer:
+    library = checks.require("transformers", "lm")
+    try:
+        loaded = library.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise checks.refusal(
+            "tokenizer",
+            "a folder that exists, or a name at the hub that can be reached",
+            f"'{name}' ({first_sentence(error)})",
+            "check the name and the network, or download it and give its folder",
+        ) from None
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise checks.refusal(
+            "tokenizer",
+            "one that has a tokenizer.json",
+            f"'{name}', which has none",
+            "choose another",
+        )
+    return Tokenizer(name, backend, *_both(loaded.bos_token_id, loaded.eos_token_id, name))
+
+
+def first_sentence(error: Exception) -> str:
+    """What an error of a library says first, in one line."""
+    return " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
+
+
+# llama2.c --------------------------------------------------------------------------------------
+
+LLAMA_BOS, LLAMA_EOS, LLAMA_BYTES = 1, 2, 3  # and the byte b is the token 3 + b
+
+
+def _of_llama2c(path: Path) -> Tokenizer:
+    """A tokenizer of llama2.c: of all neighbours whose join is a token, the best joins first.
+
+    A join's rank is its token's, so that they are merges as of any byte-pair encoding.
+    """
+    library = checks.require("tokenizers", "lm")
+    scores: list[float] = []
+    tokens: list[str] = []
+    for score, piece in _llama2c_pieces(path):
+        scores.append(score)
+        tokens.append(piece)
+    # Its special tokens are written with line breaks around them; they have the usual names here.
+    tokens[:LLAMA_BYTES] = ["<unk>", BOS, EOS]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    merges = [
+        (token[:cut], token[cut:])
+        for number, token in sorted(enumerate(tokens), key=lambda pair: -scores[pair[0]])
+        if number >= LLAMA_BYTES + 256
+        for cut in range(1, len(token))
+        if token[:cut] in vocabulary and token[cut:] in vocabulary
+    ]
+    model = library.models.BPE(
+        vocab=vocabulary, merges=merges, unk_token="<unk>", byte_fallback=True
+    )
+    backend = library.Tokenizer(model)
+    backend.normalizer = library.normalizers.Prepend(" ")
+    backend.decoder = library.decoders.Sequence(
+        [
+            library.decoders.ByteFallback(),
+            library.decoders.Fuse(),
+            library.decoders.Strip(" ", 1, 0),
+        ]
+    )
+    backend.add_special_tokens(tokens[:LLAMA_BYTES])
+    return Tokenizer(path.stem, backend, LLAMA_BOS, LLAMA_EOS)
+
+
+def _llama2c_pieces(path: Path) -> Iterator[tuple[float, str]]:
+    """Scores and tokens: int32 longest token; then float32 score, int32 length, bytes of each."""
+    content = path.read_bytes()
+    place, count = 4, 0
+    try:
+        while place < len(content):
+            score, length = struct.unpack_from("<fi", content, place)
+            piece = content[place + 8 : place + 8 + length]
+            if length < 0 or len(piece) < length:
+                raise ValueError("cut off")
+            text = piece.decode("utf-8")
+            if LLAMA_BYTES <= count < LLAMA_BYTES + 256 and text != f"<0x{count - 3:02X}>":
+                raise ValueError(f"token {count} is not byte {count - 3}")
+            yield score, text
+            place += 8 + length
+            count += 1
+        if count < LLAMA_BYTES + 256:
+            raise ValueError(f"{count} tokens")
+    except (struct.error, ValueError) as error:
+        raise checks.refusal(
+            "tokenizer", "a vocabulary of llama2.c", f"{path} ({error})", "check the file"
+        ) from None

@@ -1,0 +1,94 @@
+"""A result in words: what it is, where it came from, and how it ends."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxcollapse import checks
+from jaxcollapse.chain import SHARE_OF_REAL_DATA
+from jaxcollapse.sweeps import results
+
+if TYPE_CHECKING:
+    import xarray
+
+TABLE_WIDTH = 110  # narrower, tables would cut the names of what they are about
+PROVENANCE = (
+    "created",
+    "device",
+    "compile_seconds",
+    "run_seconds",
+    "programs",
+    "approximations",
+    "peak_memory_bytes",
+    "jaxcollapse_version",
+    "jax_version",
+    "jaxlib_version",
+    "numpy_version",
+    "python_version",
+    "platform",
+    "commit",
+    "source_tree",
+)
+
+
+def show(dataset: xarray.Dataset, name: str) -> None:
+    """Prints what a result is, its provenance and its summary table."""
+    console = show_origin(dataset, name)
+    for metric in results.metrics_of(dataset):
+        if metric == SHARE_OF_REAL_DATA or not dataset[metric].any():
+            continue  # known without a table, or all 0
+        console.print()
+        console.print(summary(dataset, metric))
+
+
+def show_origin(dataset: xarray.Dataset, name: str) -> Any:
+    """Prints what a result is and its provenance; returns the console for what follows."""
+    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(f"[bold]{name}[/bold]: {dataset.attrs['title']}", soft_wrap=True)
+    console.print(f"preset {dataset.attrs['preset']}, options {dataset.attrs['options']}")
+    for dimension, size in dataset.sizes.items():
+        values = [str(value) for value in dataset[dimension].values]
+        shown = values if len(values) <= 12 else [values[0], "...", values[-1]]
+        console.print(f"  {dimension} ({size}): {' '.join(shown)}", soft_wrap=True)
+    if "first_nonfinite_generation" in dataset:
+        bad = int((dataset["first_nonfinite_generation"] > 0).sum())
+        console.print(f"  chains that turned non-finite: {bad}")
+    for key in PROVENANCE:
+        console.print(f"  {key}: {dataset.attrs.get(key, 'unknown')}", soft_wrap=True)
+    return console
+
+
+def summary(dataset: xarray.Dataset, metric: str) -> Any:
+    """A table of a metric in the last generation: mean, its standard error, closed form, median.
+
+    The mean of a heavy-tailed metric over some hundred seeds can be far from its expectation, and
+    its standard error with it; the median is not.
+    """
+    table = checks.require("rich.table", "sweep").Table(
+        title=f"{dataset[metric].attrs['long_name']}, generation "
+        f"{int(dataset['generation'][-1])}, {results.number_of(dataset.sizes['seed'], 'seed')}",
+        title_justify="left",
+        box=checks.require("rich.box", "sweep").SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    axes = results.axes_of(dataset)
+    for heading in ("workflow", *axes):
+        table.add_column(heading.replace("_", " "), min_width=max(map(len, heading.split("_"))))
+    for heading in ("mean", "s.e.", "theory", "median"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=6)
+    grid = [dataset[name].values for name in ("workflow", *axes)]
+    for point in itertools.product(*grid):
+        cell = dataset.sel(dict(zip(("workflow", *axes), point, strict=True)))
+        values = cell[metric].values[:, -1].astype(np.float64)
+        theory = results.theory(cell, metric)
+        infinite = bool(np.isinf(values).any())
+        error = np.nan if infinite or values.size < 2 else values.std(ddof=1) / values.size**0.5
+        known = "" if theory is None else f"{theory[-1]:.4g}"
+        numbers = (f"{values.mean():.4g}", f"{error:.1g}", known, f"{np.median(values):.4g}")
+        table.add_row(*map(str, point), *numbers)
+    return table

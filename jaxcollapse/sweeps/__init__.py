@@ -1,0 +1,1 @@
+"""Grids of chains and of mixtures: planned, compiled, run, labelled."""

@@ -1,0 +1,74 @@
+"""Bandwidths of kernel density estimates: numbers, selectors and schedules."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcollapse import checks, draws
+
+
+class Bandwidth(NamedTuple):
+    """A rule for the bandwidth of an estimate of R points in generation t: ``c R^-p t^-a``.
+
+    Attributes:
+      scale: c, in the units of the data.
+      per_point: p.
+      per_generation: a.
+    """
+
+    scale: Any
+    per_point: Any = 0.0
+    per_generation: Any = 0.0
+
+
+def bandwidth_rule(value: Any, dim: int) -> Any:
+    """A fixed bandwidth as a number, any other as a ``Bandwidth``.
+
+    Args:
+      value: a number; ``scott``, ``R^(-1/(D+4))``, or ``silverman``, ``(R (D+2)/4)^(-1/(D+4))``,
+        both as in scikit-learn, without the scale of the data (Scott 1992, Silverman 1986); a
+        schedule ``c*t^-a`` in the generation t (the paper's Theorem 7); or a ``Bandwidth``.
+      dim: D.
+
+    Raises:
+      ValueError: none of these, or not positive.
+    """
+    if isinstance(value, Bandwidth) or checks.is_traced(value):
+        return value
+    power = 1.0 / (dim + 4)
+    name = value if isinstance(value, str) else None
+    if name == "scott":
+        return Bandwidth(1.0, power)
+    if name == "silverman":
+        return Bandwidth(((dim + 2) / 4) ** -power, power)
+    schedule = re.fullmatch(r"([0-9.eE+-]+)\s*\*\s*t\s*(?:\^|\*\*)\s*(-[0-9.eE+-]+)", str(value))
+    try:
+        scale, exponent = map(float, schedule.groups()) if schedule else (float(value), 0.0)
+    except (TypeError, ValueError):
+        scale, exponent = 0.0, 0.0
+    if not (0 < scale < float("inf") and -float("inf") < exponent <= 0):
+        raise checks.refusal(
+            "bandwidth",
+            "a positive number, scott, silverman, or a schedule like 0.5*t^-0.25",
+            repr(value),
+            "choose one of those",
+        )
+    return Bandwidth(scale, per_generation=-exponent) if schedule else scale
+
+
+def bandwidth_at(rule: Any, num_points: jax.Array, generation: jax.Array) -> jax.Array:
+    """The bandwidth of an estimate, in the units of the data.
+
+    Args:
+      rule: from ``bandwidth_rule``.
+      num_points: R, float.
+      generation: t, float.
+    """
+    if not isinstance(rule, Bandwidth):
+        return jnp.asarray(rule, draws.float_dtype())
+    scale = jnp.asarray(rule.scale, draws.float_dtype())
+    return scale * num_points**-rule.per_point * generation**-rule.per_generation
