@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import MICRO, random_text
 
-import jaxcollapse as jc
+from jaxcollapse import registry
 from jaxcollapse.lm import base as bases
 from jaxcollapse.lm import host, language_model
 from jaxcollapse.lm.architectures import named
@@ -225,7 +225,7 @@ def test_shared_order_is_the_same_for_all_seeds(corpus, base):
 
 
 def test_presets_differ_as_published():
-    family = jc.tasks.as_family("fine-tuning")
+    family = registry.as_family("fine-tuning")
     assert family.presets["authors"] == {
         "format": "conversation",
         "dtype": "bfloat16",

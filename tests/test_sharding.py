@@ -23,7 +23,7 @@ import json, sys
 from functools import partial
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
-from jaxcollapse.lm.architectures import named as configs
+from jaxcollapse.lm.architectures import named
 from jaxcollapse.lm.decoder import decoder, sharding, training
 from jaxcollapse.lm.decoder.packing import Rows
 

@@ -129,7 +129,7 @@ def test_a_hub_out_of_reach_is_one_line(monkeypatch):
 
 def test_the_library_is_imported_when_needed():
     code = (
-        "import sys\nfrom jaxcollapse.datasets import grammar, text, tokenizers\n"
+        "import sys\nfrom jaxcollapse.lm.text import stories, texts, tokenizers\n"
         "assert 'tokenizers' not in sys.modules and 'transformers' not in sys.modules\n"
         "sys.modules['tokenizers'] = None\n"
         "try: tokenizers.byte_tokenizer()\nexcept ImportError as error: print(error)"
