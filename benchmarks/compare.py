@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see jaxcollapse/cli.py
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see jaxcollapse/cli/main.py
 
 import datetime
 import json
@@ -25,8 +25,8 @@ import tyro
 
 import jaxcollapse as jc
 from jaxcollapse import machine
-from jaxcollapse.registry import FAMILIES
-from jaxcollapse.sweeps import results
+from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.registry import as_family
 
 CELLS: dict[str, list[dict[str, Any]]] = {
     "gaussian": [
@@ -59,7 +59,7 @@ def measure(task: str, workflow: str, cell: dict[str, Any], generations: int, se
     theirs = (time.perf_counter() - start) / (repeats * generations)
 
     def chain(key):
-        metrics = jc.make_chain(FAMILIES[task].make(**cell), workflow, generations)(key)
+        metrics = jc.make_chain(as_family(task).make(cell, {}), workflow, generations)(key)
         return {name: metrics[name] for name in measured}
 
     keys = jc.seed_keys(range(seeds))
@@ -87,6 +87,7 @@ def main(
     out: Path = Path("benchmarks/results"),
     generations: int = 100,
     seeds: int = 32,
+    quick: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Benchmarks chains against plain loops.
@@ -96,19 +97,20 @@ def main(
       out: folder for a JSON file a task.
       generations: generations of each chain.
       seeds: chains mapped in one call.
+      quick: one cell a task, to see that it runs.
       overwrite: replace existing files.
     """
     for name in task:
-        results.check_output(out / f"{name}.json", (".json",), overwrite)
+        check_output(out / f"{name}.json", (".json",), overwrite)
     for name in task:
         rows = []
         for workflow in ("replace", "accumulate", "accumulate-subsample"):
-            for cell in CELLS[name]:
+            for cell in CELLS[name][:1] if quick else CELLS[name]:
                 rows.append(measure(name, workflow, cell, generations, seeds))
                 print(name, json.dumps(rows[-1]), flush=True)
         made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         facts = {"created": made, **machine.describe(), "rows": rows}
-        with results.whole_file(out / f"{name}.json") as temporary:
+        with whole_file(out / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -26,10 +26,10 @@ import numpy as np
 import tyro
 
 from jaxcollapse import machine
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, training
 from jaxcollapse.lm.decoder.packing import Rows
-from jaxcollapse.sweeps import results
 
 CHUNKS, RANK = 16, 16
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ def training_row(
     peak_tflops: float,
 ) -> Row:
     """Tokens per second of training, and the share of the peak that they need."""
-    config = named.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
+    config = architectures.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
     recipe = training.Recipe(
         learning_rate=8e-6,
         schedule="constant",
@@ -106,7 +106,7 @@ def training_row(
 
 def sampling_row(model: str, sequences: int, length: int) -> Row:
     """Tokens per second of sampling that many documents at a time."""
-    config = named.config(model, dtype="bfloat16", param_dtype="bfloat16")
+    config = architectures.config(model, dtype="bfloat16", param_dtype="bfloat16")
     params, key = random_weights(config), jax.random.key(1)
     write = jax.jit(language_model.sampler(config, sequences, length))
     start = time.perf_counter()
@@ -142,7 +142,7 @@ def main(
     """Measures Gemma 2 on one accelerator.
 
     Args:
-      model: a name of ``jaxcollapse.lm.architectures.named``.
+      model: a name of ``jaxcollapse.lm.architectures.configs()``.
       out: folder for the JSON file.
       rows: of a step.
       length: tokens of a row and of a document.
@@ -154,7 +154,7 @@ def main(
     """
     backend = jax.default_backend()
     path = out / f"gemma-device-{backend}.json"
-    results.check_output(path, (".json",), overwrite)
+    check_output(path, (".json",), overwrite)
     if quick:
         model, length, steps, sequences = "tiny-gemma2", 64, 2, (4,)
     elif backend == "cpu":
@@ -178,7 +178,7 @@ def main(
         "peak_tflops": peak_tflops,
         "rows": made,
     }
-    with results.whole_file(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -24,11 +24,11 @@ import numpy as np
 import tyro
 
 from jaxcollapse import machine
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, loss, sharding, training
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.packing import Rows
-from jaxcollapse.sweeps import results
 
 DEVICES = 8
 MODELS = ("gemma2-2b", "gemma2-9b", "gemma2-27b")
@@ -81,7 +81,7 @@ def training_row(
 ) -> Row:
     """GiB per device of a step on ``rows`` of ``length`` tokens."""
     param_dtype, rank = PRECISIONS[precision]
-    config = named.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
+    config = architectures.config(model, dtype="bfloat16", param_dtype=param_dtype, remat=True)
     recipe = training.Recipe(batch_size=rows, loss_chunks=CHUNKS, lora_rank=rank)
     mesh = sharding.make_mesh(*mesh_shape)
     sharding.check_mesh(config, recipe, mesh)
@@ -198,7 +198,7 @@ def main(
     jax.config.update("jax_enable_compilation_cache", False)
     paths = out / "gemma-memory.json", out / "gemma-memory.md"
     for path in paths:
-        results.check_output(path, (".json", ".md"), overwrite)
+        check_output(path, (".json", ".md"), overwrite)
     rows: list[Row] = []
 
     def add(row):
@@ -209,7 +209,7 @@ def main(
     small, length = models[0], 64 if quick else LENGTH
     for chunks in (1, CHUNKS):
         for param_dtype in ("bfloat16", "float32"):
-            config = named.config(small, dtype="bfloat16", param_dtype=param_dtype)
+            config = architectures.config(small, dtype="bfloat16", param_dtype=param_dtype)
             add(loss_row(config, chunks, ROWS, length))
     add(training_row(small, f"LoRA {RANK} on bfloat16", (1, 1), 1, length))
     for model, precision, mesh_shape in itertools.product(models, PRECISIONS, meshes):
@@ -226,7 +226,7 @@ def main(
     }
     texts = json.dumps(facts, indent=1) + "\n", report(facts)
     for path, text in zip(paths, texts, strict=True):
-        with results.whole_file(path) as temporary:
+        with whole_file(path) as temporary:
             temporary.write_text(text)
 
 

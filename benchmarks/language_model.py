@@ -44,13 +44,11 @@ from jax.sharding import Mesh, PartitionSpec
 
 import jaxcollapse as jc
 from jaxcollapse import machine
-from jaxcollapse.cli import main as cli
-from jaxcollapse.lm import language_model
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.lm import architectures, language_model
 from jaxcollapse.lm.decoder import decoder, sampling, training
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.packing import Rows
-from jaxcollapse.sweeps import results
 
 SHAPES = ((4, 128), (8, 64), (16, 128))  # rows and tokens of a step
 SEQUENCES = (16, 64)
@@ -142,7 +140,7 @@ def trainer(config: Config, recipe: training.Recipe) -> Callable[..., jax.Array]
 def steady(model: str, rows: int) -> training.Recipe:
     """The model's recipe with a learning rate that stays."""
     return training.Recipe(
-        **{**named.recipe(model), "batch_size": rows, "schedule": "constant", "warmup": 0.0}
+        **{**architectures.recipe(model), "batch_size": rows, "schedule": "constant", "warmup": 0.0}
     )
 
 
@@ -283,7 +281,7 @@ def accelerator_rows(
     peak_tflops: float,
 ) -> list[Row]:
     """On one device in bfloat16, weights in float32: training a seed, sampling mapped seeds."""
-    config = named.config(model, dtype="bfloat16")
+    config = architectures.config(model, dtype="bfloat16")
     made: list[Row] = []
     for rows, tokens in shapes:
         batches = random_tokens(config, steps, rows, tokens)
@@ -347,21 +345,21 @@ def main(
     """Benchmarks language models against PyTorch.
 
     Args:
-      model: a name of ``jaxcollapse.lm.architectures.named``.
+      model: a name of ``jaxcollapse.lm.architectures.configs()``.
       out: folder for the JSON file.
       steps: of training in a run.
       repeats: runs of which the median counts.
       peak_tflops: of the accelerator in bfloat16; an H100's by default.
       overwrite: replace an existing file.
     """
-    cli.use_cores_as_devices(os.cpu_count() or 1)
+    machine.use_cores_as_devices(os.cpu_count() or 1)
     jax.config.update("jax_enable_compilation_cache", False)
     # Newer transformers call it ``cache``, older ones do not know that name.
     warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
     backend = jax.default_backend()
     name = "language-model.json" if backend == "cpu" else f"language-model-{backend}.json"
-    results.check_output(out / name, (".json",), overwrite)
-    config = dataclasses.replace(named.config(model), dtype="float32")
+    check_output(out / name, (".json",), overwrite)
+    config = dataclasses.replace(architectures.config(model), dtype="float32")
     rows: list[Row] = []
 
     def add(row):
@@ -396,7 +394,7 @@ def main(
         "peak_tflops": peak_tflops,
         "rows": rows,
     }
-    with results.whole_file(out / name) as temporary:
+    with whole_file(out / name) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
     print(table(rows))
 

@@ -7,21 +7,27 @@ figures anew; interrupted, it goes on where it stopped.
 from __future__ import annotations
 
 import base64
+import contextlib
+import dataclasses
 import html
+import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see jaxcollapse/cli.py
+# XLA uses the cores; OpenBLAS's threads get in its way. Read when JAX loads it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from jaxcollapse import checks
-from jaxcollapse.cli import main as cli
-from jaxcollapse.sweeps import results
-from jaxcollapse.sweeps.chains import Plan, plan
+from jaxcollapse.files import whole_file
+from jaxcollapse.sweeps import chains, results
+from jaxcollapse.sweeps.plan import Plan
+from jaxcollapse.sweeps.run import run_and_save
 
 if TYPE_CHECKING:
     import xarray
@@ -49,7 +55,7 @@ class Study(NamedTuple):
     seen: str
     sweeps: Callable[[bool, str], Mapping[str, Plan | Callable[[], Plan]]]
     figures: Callable[[Mapping[str, xarray.Dataset]], Mapping[str, Any]]
-    run: Callable[[Plan, Path, bool], xarray.Dataset] = cli.run_and_save
+    run: Callable[[Plan, Path, bool], xarray.Dataset] = run_and_save
 
 
 def sweep(
@@ -67,7 +73,7 @@ def sweep(
     seeds = 100
     if quick:
         seeds, generations = 4, min(generations, quick_generations)
-    return plan(task, workflows, axes, seeds, generations, preset, metrics, **options)
+    return chains.plan(task, workflows, axes, seeds, generations, preset, metrics, **options)
 
 
 def run(
@@ -98,12 +104,12 @@ def run(
     paths = [out / f"{name}.nc" for name in datasets]
     for name, dataset in datasets.items():
         paths.append(out / f"{name}_cells.csv")
-        with results.whole_file(paths[-1]) as temporary:
+        with whole_file(paths[-1]) as temporary:
             dataset[results.RUN_SECONDS].to_dataframe().to_csv(temporary)
     figures = study.figures(datasets)
     for name, figure in figures.items():
         paths.append(out / f"{name}.png")
-        with results.whole_file(paths[-1]) as temporary:
+        with whole_file(paths[-1]) as temporary:
             figure.savefig(temporary)
     seconds = {
         key: sum(dataset.attrs[f"{key}_seconds"] for dataset in datasets.values())
@@ -124,7 +130,7 @@ def run(
         "device": next(iter(datasets.values())).attrs["device"],
         "approximations": sorted({d.attrs["approximations"] for d in datasets.values()}),
     }
-    with results.whole_file(out / FACTS) as temporary:
+    with whole_file(out / FACTS) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
     print(*paths, sep="\n")
     print(
@@ -158,7 +164,7 @@ def _existing(path: Path, wanted: Plan, overwrite: bool) -> xarray.Dataset | Non
     return dataset
 
 
-def report(folder: Path) -> Path:
+def write_report(folder: Path) -> Path:
     """One HTML page, ``report.html``, of all studies that have a folder in ``folder``."""
     sections = []
     for path in sorted(folder.glob(f"*/{FACTS}")):
@@ -184,7 +190,7 @@ def report(folder: Path) -> Path:
         "img{max-width:100%}code{background:#eee;padding:.1em .3em}</style>"
         f"<h1>Model collapse: every figure</h1>{''.join(sections)}</html>\n"
     )
-    with results.whole_file(folder / "report.html") as temporary:
+    with whole_file(folder / "report.html") as temporary:
         temporary.write_text(page)
     return folder / "report.html"
 
@@ -195,43 +201,63 @@ def _image(path: Path) -> str:
     return f"<figure><img src='data:image/png;base64,{data}' alt='{name}'></figure>"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Runs a figure of the paper."""
+
+    out: Path
+    """Folder for results files and figures."""
+    quick: bool = False
+    """A small grid, few seeds and generations."""
+    preset: str = "corrected"
+    """corrected (what we recommend) or authors (what the published experiments did)."""
+    only: tuple[str, ...] = ()
+    """Some of its results files, by name, where it has several."""
+    report: bool = False
+    """Also gather all figures beside ``out`` in one page, report.html."""
+    overwrite: bool = False
+    """Run again where there are results."""
+
+
 def main(study: Study, arguments: Sequence[str] | None = None) -> None:
-    """The command line of an experiment."""
-    tyro = checks.require("tyro", "sweep")
-
-    def experiment(
-        out: Path = Path("results") / study.name,
-        quick: bool = False,
-        preset: str = "corrected",
-        only: tuple[str, ...] = (),
-        report: bool = False,
-        overwrite: bool = False,
-    ) -> None:
-        """Runs a figure of the paper.
-
-        Args:
-          out: folder for results files and figures.
-          quick: a small grid, few seeds and generations.
-          preset: corrected (what we recommend) or authors (what the published experiments did).
-          only: some of its results files, by name, where it has several.
-          report: also gather all figures beside ``out`` in one page, report.html.
-          overwrite: run again where there are results.
-        """
-        run(study, out, quick, preset, overwrite, only)
-        if report:
-            print(write_report(out.parent))
-
+    """The command line of an experiment; what goes wrong is told in one line."""
     try:
-        tyro.cli(
-            experiment,
-            description=f"{study.title}. {study.seen}",
-            args=list(sys.argv[1:] if arguments is None else arguments),
-            config=(tyro.conf.FlagCreatePairsOff,),
+        options = _parsed(study, sys.argv[1:] if arguments is None else arguments)
+        run(
+            study,
+            options.out,
+            options.quick,
+            options.preset,
+            options.overwrite,
+            options.only,
         )
+        if options.report:
+            print(write_report(options.out.parent))
     except (ValueError, ImportError) as error:
-        cli.fail(str(error))
+        _fail(study, str(error))
     except KeyboardInterrupt:
-        cli.fail(cli.INTERRUPTED, code=130)
+        _fail(study, "interrupted; it goes on where it stopped when it is run again", code=130)
 
 
-write_report = report
+def _parsed(study: Study, arguments: Sequence[str]) -> Options:
+    tyro = checks.require("tyro", "sweep")
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(
+                Options,
+                default=Options(out=Path("results") / study.name),
+                description=f"{study.title}. {study.seen}",
+                args=list(arguments),
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        # What is drawn as a box is easier to read in a log without it.
+        raise ValueError(re.sub("[\u2500-\u257f]+", " ", errors.getvalue())) from None
+
+
+def _fail(study: Study, message: str, code: int = 2) -> NoReturn:
+    print(f"{study.name}: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)

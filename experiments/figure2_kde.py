@@ -18,7 +18,7 @@ BANDWIDTHS = [0.1, 0.5, 1.0]
 def axes(quick):
     """The grid: four data sets, three bandwidths, five sample sizes."""
     return {
-        "dataset": ["moons", "blobs"] if quick else common.DATASETS,
+        "dataset": ["moons"] if quick else common.DATASETS,
         "bandwidth": [0.1, 0.5] if quick else BANDWIDTHS,
         "num_samples": [10, 32] if quick else common.NUM_SAMPLES,
     }

@@ -21,56 +21,46 @@ from pathlib import Path
 import common
 import language_models
 
-from jaxcollapse.cli import finetune, lm_report
-from jaxcollapse.cli import main as cli
-from jaxcollapse.cli.lm_options import Dialogue, Finetune, Training
+from jaxcollapse import machine
 from jaxcollapse.show import figures as plotting
+from jaxcollapse.show.language_models import loss_of
 
 CONVERSATIONS = Path("helpsteer2") / "helpsteer_pref.jsonl"
 # How far the paper's chains go; accumulate-subsample is of the smallest model alone.
 PAPER = {"gemma2-2b": 10, "gemma2-9b": 6, "gemma2-27b": 4}
 
 
-def finetune_plan(dialogue, workflows, generations, seeds, documents, format, **training):
-    """A plan of fine-tuning."""
-    args = Finetune(
-        out=Path(),
-        workflow=tuple(workflows),
-        generations=generations,
-        seeds=str(seeds),
-        num_samples=documents,
-        training=Training(**training),
-        dialogue=dialogue,
-        format=format,
-    )
-    return language_models.keep(*finetune.plan_of(args))
+def finetune_plan(workflows, documents=None, **options):
+    """A plan of fine-tuning, whose corpus is kept for its chains."""
+    from jaxcollapse.lm import plans
+
+    made = plans.fine_tuning(workflows, num_samples=documents, tell=language_models.tell, **options)
+    return language_models.keep(*made)
 
 
 def sweeps(quick, preset):
     """Plans that are made when they are asked for, since the paper's read the hub."""
     if preset == "authors" and not quick:
         return paper(preset)
-    some = partial(finetune_plan, workflows=common.WORKFLOWS)
-    embedded = Dialogue(model="tiny-gemma2", preset=preset)
+    some = partial(finetune_plan, common.WORKFLOWS, preset=preset)
     if quick:
         small = {"generations": 2, "seeds": 1, "documents": 40, "epochs": 1}
-        return {"instructions": partial(some, embedded, format="text", **small)}
+        return {"instructions": partial(some, model="tiny-gemma2", format="text", **small)}
     sizes = {"generations": 5, "seeds": 5, "documents": 700}
-    plans = {"instructions": partial(some, embedded, format="conversation", **sizes)}
+    plans = {"instructions": partial(some, model="tiny-gemma2", **sizes)}
     folder = language_models.real_data()
     if folder is not None:
-        real = Dialogue(
-            weights=str(folder / "stories260K"),
-            data=str(folder / CONVERSATIONS),
-            context=256,
-            longer="cut",
-            test_documents=100,
-            preset=preset,
-        )
+        real = {
+            "weights": str(folder / "stories260K"),
+            "data": str(folder / CONVERSATIONS),
+            "context": 256,
+            "longer": "cut",
+            "test_documents": 100,
+        }
         # As published, one epoch at a learning rate that does not move far from the base.
         recipe = {"epochs": 1, "learning_rate": 1e-3}
         sizes = {"generations": 4, "seeds": 3, "documents": 400}
-        plans["helpsteer2"] = partial(some, real, format="text", **sizes, **recipe)
+        plans["helpsteer2"] = partial(some, format="text", **real, **sizes, **recipe)
     return plans
 
 
@@ -79,12 +69,12 @@ def paper(preset):
     return {
         model: partial(
             finetune_plan,
-            Dialogue(model=model, data="helpsteer2", preset=preset),
             common.WORKFLOWS if model == "gemma2-2b" else common.WORKFLOWS[:2],
-            generations,
-            3,
-            None,
-            None,
+            model=model,
+            data="helpsteer2",
+            preset=preset,
+            generations=generations,
+            seeds=3,
         )
         for model, generations in PAPER.items()
     }
@@ -96,7 +86,7 @@ def figures(datasets):
 
 
 def _figure(dataset):
-    metrics = [lm_report.loss_of(dataset), "distinct_2", "acceptance_rate"]
+    metrics = [loss_of(dataset), "distinct_2", "acceptance_rate"]
     return plotting.grid(dataset, [name for name in metrics if name in dataset], hue="model")
 
 
@@ -111,5 +101,5 @@ STUDY = common.Study(
 )
 
 if __name__ == "__main__":
-    cli.use_cores_as_devices(8)
+    machine.use_cores_as_devices(8)
     common.main(STUDY)

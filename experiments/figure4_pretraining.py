@@ -18,9 +18,9 @@ from pathlib import Path
 import common
 import language_models
 
-from jaxcollapse.cli import lm_report
-from jaxcollapse.cli import main as cli
+from jaxcollapse import machine
 from jaxcollapse.show import figures as plotting
+from jaxcollapse.show.language_models import loss_of
 
 SAMPLE = Path("tinystories") / "tinystories_sample_5M.txt"
 HUB = "roneneldan/TinyStories"
@@ -29,43 +29,36 @@ MODELS = ["gpt2-9m", "llama2-12m", "llama2-42m", "llama2-126m"]
 GENERATIONS = {"replace": 50, "accumulate": 16, "accumulate-subsample": 45}
 
 
-def lm_plan(preset, vocab_size, context, models, workflows, generations, seeds, **options):
-    """A plan of language models, whose corpus is kept for its chains."""
-    from jaxcollapse.lm import language_model
-    from jaxcollapse.lm.text import texts
-    from jaxcollapse.sweeps.chains import plan
+def lm_plan(workflows, documents=None, **options):
+    """A plan of pretraining, whose corpus is kept for its chains."""
+    from jaxcollapse.lm import plans
 
-    data, documents = options.pop("data"), options.pop("documents")
-    corpus = texts.load_corpus(data, vocab_size=vocab_size)
-    arrays = language_model.text_data(corpus, context)
-    axes = {"model": models, "num_samples": [documents or arrays.available]}
-    planned = plan(
-        "language-model", workflows, axes, seeds, generations, preset, data=arrays, **options
-    )
-    return language_models.keep(planned, corpus)
+    made = plans.pretraining(workflows, num_samples=documents, tell=language_models.tell, **options)
+    return language_models.keep(*made)
 
 
 def sweeps(quick, preset):
     """Plans that are made when they are asked for, since the paper's read the hub."""
     if preset == "authors" and not quick:
         return paper(preset)
-    tiny = {"models": ["tiny-llama"], "workflows": common.WORKFLOWS}
+    tiny = partial(lm_plan, common.WORKFLOWS, model="tiny-llama", preset=preset)
     small = {"documents": 40, "generations": 2, "seeds": 2, "epochs": 1}
     sizes = small if quick else {"documents": 700, "generations": 5, "seeds": 8}
-    plans = {"stories": partial(lm_plan, preset, 512, 128, data=None, **tiny, **sizes)}
+    plans = {"stories": partial(tiny, **sizes)}
     folder = language_models.real_data()
     if folder is not None and not quick:
         sizes = {"documents": 1000, "generations": 4, "seeds": 3}
-        plans["sample"] = partial(lm_plan, preset, 1000, 256, data=folder / SAMPLE, **tiny, **sizes)
+        text = {"data": str(folder / SAMPLE), "vocab_size": 1000, "context": 256}
+        plans["sample"] = partial(tiny, **text, **sizes)
     return plans
 
 
 def paper(preset):
     """The paper's models, a sweep for each workflow, as far as its chains go."""
-    sizes = {"data": HUB, "documents": None}
+    sizes = {"data": HUB, "vocab_size": 8000, "context": 512, "model": MODELS, "seeds": 3}
     return {
         workflow.replace("-", "_"): partial(
-            lm_plan, preset, 8000, 512, MODELS, [workflow], generations, 3, **sizes
+            lm_plan, [workflow], generations=generations, preset=preset, **sizes
         )
         for workflow, generations in GENERATIONS.items()
     }
@@ -74,9 +67,7 @@ def paper(preset):
 def figures(datasets):
     """A figure for each text: losses, and how diverse what is published is."""
     return {
-        name: plotting.grid(
-            dataset, [lm_report.loss_of(dataset), "distinct_2", "repetition"], hue="model"
-        )
+        name: plotting.grid(dataset, [loss_of(dataset), "distinct_2", "repetition"], hue="model")
         for name, dataset in datasets.items()
     }
 
@@ -92,5 +83,5 @@ STUDY = common.Study(
 )
 
 if __name__ == "__main__":
-    cli.use_cores_as_devices(8)
+    machine.use_cores_as_devices(8)
     common.main(STUDY)

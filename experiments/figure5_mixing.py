@@ -18,9 +18,9 @@ from typing import Any
 
 import common
 
-from jaxcollapse.cli import main as cli
 from jaxcollapse.show import mixture_figures, mixture_files
 from jaxcollapse.sweeps.mixtures import plan
+from jaxcollapse.sweeps.run import run_and_save
 
 REAL = [16, 32, 64, 128, 256, 512, 1024]
 SYNTHETIC = [0, 16, 64, 256, 1024, 4096]
@@ -69,9 +69,7 @@ def stories(quick, preset):
 
 def run(plan, out, overwrite):
     """A grid of mixtures, with its tables beside the results."""
-    cli.enable_compilation_cache()
-    with cli.bar() as update:
-        dataset = mixture_files.run_and_save(plan, out, overwrite, update)
+    dataset = run_and_save(plan, out, overwrite, progress=True)
     mixture_files.write_tables(dataset, out)
     return dataset
 

@@ -11,7 +11,9 @@ that every generation adds to it costs t.
 from __future__ import annotations
 
 import common
+import numpy as np
 
+from jaxcollapse import checks
 from jaxcollapse.show import figures as plotting
 
 BANDWIDTHS = [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0, 31.6, 100.0]
@@ -38,8 +40,41 @@ def figures(datasets):
     drawn = {}
     for name, dataset in datasets.items():
         drawn[name] = plotting.grid(dataset, ["nll"], hue="bandwidth")
-        drawn[f"{name}_last"] = plotting.last_generation(dataset, "nll", "bandwidth", "num_samples")
+        drawn[f"{name}_last"] = last_generation(dataset)
     return drawn
+
+
+def last_generation(dataset):
+    """NLL in the last generation against the bandwidth, means with 95% confidence."""
+    plt = checks.require("matplotlib.pyplot", "plot")
+    last = dataset.isel(dataset=0, generation=-1)
+    bandwidths, sizes = last["bandwidth"].values, last["num_samples"].values
+    places = np.arange(bandwidths.size)
+    with plt.rc_context(plotting.STYLE):
+        figure, axes = plt.subplots(
+            1,
+            last.sizes["workflow"],
+            figsize=(plotting.PAGE_WIDTH, 2.75),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, sizes.size))
+        for workflow, axis in zip(last["workflow"].values, axes[0], strict=True):
+            for size, colour in zip(sizes, colours, strict=True):
+                line = last.sel(workflow=workflow, num_samples=size)
+                low, mean, high = plotting.mean_with_interval(line, "nll")
+                name = plotting.equation(dataset, "num_samples", size)
+                axis.plot(places, mean, color=colour, marker="o", markersize=2.5, label=name)
+                axis.fill_between(places, low, high, color=colour, alpha=0.25, linewidth=0)
+            axis.set_title(f"{workflow}\n{last['dataset'].item()}")
+            axis.set_xticks(places, [str(value) for value in bandwidths], rotation=60)
+            axis.set_xlabel("Bandwidth h")
+        plotting.scale_row(axes[0], "nll", dataset, over_generations=False)
+        attrs = dataset["nll"].attrs
+        axes[0, 0].set_ylabel(f"{plotting.wrap(attrs['long_name'])}\n[{attrs['units']}]")
+        plotting.legend(figure, axes, "mean", dataset.sizes["seed"])
+    return figure
 
 
 STUDY = common.Study(

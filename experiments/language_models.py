@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse.cli import lm
+from jaxcollapse import machine
 from jaxcollapse.sweeps import results
 
 CORPORA: dict[str, Any] = {}
@@ -19,6 +20,11 @@ def real_data():
     return path if path.is_dir() else None
 
 
+def tell(line):
+    """Tells a person what is done first, and what is left out."""
+    print(line, file=sys.stderr)
+
+
 def keep(plan, corpus):
     """The plan, whose corpus is kept for its chains."""
     CORPORA[plan.options["data"].digest] = corpus
@@ -27,7 +33,10 @@ def keep(plan, corpus):
 
 def run(plan, out, overwrite):
     """Chains on the host, resumed where they were interrupted; their folder is beside ``out``."""
+    from jaxcollapse.lm import host
+
+    machine.enable_compilation_cache()
     corpus = CORPORA[plan.options["data"].digest]
-    dataset = lm.run_on_host(plan, corpus, out.with_suffix(""), 500, "last")
+    dataset = host.run(plan, corpus, out.with_suffix(""), progress=True)
     results.save(dataset, out, overwrite)
     return dataset

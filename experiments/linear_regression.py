@@ -17,7 +17,7 @@ from jaxcollapse.show import figures as plotting
 def axes(quick):
     """The grid: five dimensions, three variances of the noise, five sample sizes."""
     return {
-        "dim": [1, 10] if quick else [1, 3, 10, 32, 100],
+        "dim": [10] if quick else [1, 3, 10, 32, 100],
         "noise_variance": [0.1, 1.0] if quick else [0.1, 1.0, 10.0],
         "num_samples": [10, 100] if quick else common.NUM_SAMPLES,
     }

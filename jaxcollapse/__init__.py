@@ -3,7 +3,8 @@
 A chain (``make_chain``) is one seed's history as a pure function of a key: a task is fitted to
 real data, and each later generation to what earlier ones made, as a workflow says. ``sweep`` maps
 chains over seeds and grids and labels the result. ``make_mixture`` is one fit to so many real and
-so many synthetic points, and ``mix`` maps it over a grid of both counts.
+so many synthetic points, and ``mix`` maps it over a grid of both counts. Tasks and workflows of
+one's own become known by name with ``register``.
 """
 
 from __future__ import annotations
@@ -12,37 +13,72 @@ import importlib
 from typing import Any
 
 from jaxcollapse import machine, theory
-from jaxcollapse.chain import Task, make_chain, points_task, seed_keys
+from jaxcollapse.chain import make_chain
+from jaxcollapse.families import MixtureFacts, TaskFamily
+from jaxcollapse.keys import seed_keys
+from jaxcollapse.metrics import Metric
 from jaxcollapse.mixture import make_mixture
+from jaxcollapse.parameters import Axis, Option, declared
+from jaxcollapse.registry import register
 from jaxcollapse.sweeps.chains import sweep
 from jaxcollapse.sweeps.mixtures import mix
+from jaxcollapse.sweeps.results import load, save
+from jaxcollapse.task import Task, modify, points_task
 from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
-from jaxcollapse.workflows import Workflow, accumulate, accumulate_subsample, replace
+from jaxcollapse.workflows import (
+    Workflow,
+    accumulate,
+    accumulate_subsample,
+    fixed_real,
+    fresh_real,
+    replace,
+    window,
+)
 
 machine.spare_threads()
 
 __all__ = [
+    "Axis",
+    "Metric",
+    "MixtureFacts",
+    "Option",
     "Task",
+    "TaskFamily",
     "Workflow",
     "accumulate",
     "accumulate_subsample",
     "categorical",
+    "declared",
+    "fixed_real",
+    "fresh_real",
     "gaussian",
     "kde",
     "linear_regression",
+    "load",
     "make_chain",
     "make_mixture",
     "mix",
+    "modify",
     "points_task",
+    "register",
     "replace",
+    "save",
     "seed_keys",
     "sweep",
     "theory",
+    "window",
 ]
+
+# Imported when they are asked for: the first two need the extra ``lm``.
+_LATER = {
+    "language_model": "jaxcollapse.lm.language_model",
+    "fine_tuning": "jaxcollapse.lm.fine_tuning",
+    "testing": "jaxcollapse.testing",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """``language_model``, imported when it is asked for: it needs the extra ``lm``."""
-    if name == "language_model":
-        return importlib.import_module("jaxcollapse.lm.language_model")
+    """Modules that are imported when they are asked for."""
+    if name in _LATER:
+        return importlib.import_module(_LATER[name])
     raise AttributeError(f"module 'jaxcollapse' has no attribute {name!r}")

@@ -1,8 +1,12 @@
-"""One seed's history: the only loop in the project."""
+"""One seed's history: a task under a workflow, generation after generation, in one scan.
+
+The scan is made of two halves that can be had apart, ``chain.init`` and ``chain.step``. A language
+model too large for one program is driven from the host by ``lm.host``, in the same steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,171 +14,336 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws
-from jaxcollapse.pools import Pool, points_pool
+from jaxcollapse.keys import evaluation_keys, generation_keys, real_keys, typed_key
+from jaxcollapse.metrics import (
+    EVALUATE,
+    SHARE_OF_REAL_DATA,
+    Measures,
+    Metrics,
+    functions_of,
+    joined,
+)
+from jaxcollapse.pools import Pool
+from jaxcollapse.task import FITTED, JUDGED, Params, Task, Truth, in_real_coordinates
 from jaxcollapse.workflows import Workflow, as_workflow
 
-Truth = Any
-Params = Any
-Metrics = dict[str, jax.Array]
-SHARE_OF_REAL_DATA = "share_of_real_data"
 
-
-class Task(NamedTuple):
-    """A kind of model, the data it starts from and how it is judged. Pure functions.
+class State(NamedTuple):
+    """A chain between two generations.
 
     Attributes:
-      init: ``init(noise) -> (truth, batch)``: what ``evaluate`` needs, and the real batch.
-      pool: ``pool(truth, capacity) -> Pool``: how batches are kept.
-      fit: ``fit(key, view) -> params``: the model of a view; the key is for fits that use chance.
-      noise: ``noise(key) -> noise``: the randomness of one batch. It is drawn for all generations
-        before the first, so a task that needs much of it returns the key itself.
-      sample: ``sample(noise, params) -> batch``: a deterministic function of its arguments.
-      evaluate: ``evaluate(truth, params) -> metrics``: a dict of scalars.
-      statistics: the same task on sufficient statistics, of the same law and faster; None if its
-        fit needs the points. Used under every workflow that does not draw points.
-      describe: ``describe(batch) -> metrics`` of what a generation publishes, its diversity for
-        instance; none by default.
+      key: of the whole chain.
+      generation: int32, the last that is finished; 0 before the first.
+      truth: what models are judged by.
+      pool: the data made so far, as the task keeps it.
+      model: the last one, as the task keeps it; of zeros before the first.
+      workflow: the state of a workflow that keeps one.
     """
 
-    init: Callable[[jax.Array], tuple[Truth, Any]]
-    pool: Callable[[Truth, int], Pool]
-    fit: Callable[[jax.Array, Any], Params]
-    noise: Callable[[jax.Array], Any]
-    sample: Callable[[Any, Params], Any]
-    evaluate: Callable[[Truth, Params], Metrics]
-    statistics: Task | None = None
-    describe: Callable[[Any], Metrics] = lambda batch: {}
+    key: jax.Array
+    generation: jax.Array
+    truth: Truth
+    pool: Any
+    model: Params
+    workflow: Any
 
 
-def points_task(
-    init: Callable[[jax.Array], tuple[Truth, Any]],
-    fit: Callable[[jax.Array, Any], Params],
-    sample: Callable[[jax.Array, Params], Any],
-    evaluate: Callable[[Truth, Params], Metrics],
-) -> Task:
-    """A task of one's own from four functions; it runs under every workflow.
+class _Inputs(NamedTuple):
+    """What a generation draws from, and its number."""
 
-    Args:
-      init: ``init(key) -> (truth, batch)``; a batch is a pytree of arrays ``[N, ...]``, of the
-        same shapes every generation.
-      fit: ``fit(key, view) -> params`` from ``view.data`` ``[R, ...]``, of which only the rows
-        with ``view.mask`` ``[R]`` True count.
-      sample: ``sample(key, params) -> batch`` of synthetic data.
-      evaluate: ``evaluate(truth, params) -> metrics``, a dict of scalars.
+    noise: Any
+    fit: jax.Array
+    choice: jax.Array
+    number: jax.Array
+    real: Any
+    evaluation: Any
+
+
+class Chain:
+    """A history as a pure function of a key, and its halves; see ``make_chain``.
+
+    Attributes:
+      task: on the kind of data that serves the workflow.
+      workflow: which data each model trains on.
+      num_generations: G, for how many generations there is room.
     """
-    return Task(
-        init=init,
-        pool=lambda truth, capacity: points_pool(capacity),
-        fit=fit,
-        noise=lambda key: key,
-        sample=sample,
-        evaluate=evaluate,
-    )
 
+    def __init__(
+        self,
+        task: Task,
+        workflow: Workflow | Callable[[], Workflow] | str,
+        num_generations: int,
+        measures: Measures = None,
+    ):
+        """See ``make_chain``."""
+        self.num_generations = checks.whole_number("num_generations", num_generations)
+        self.workflow = as_workflow(workflow)
+        if not isinstance(task, Task):
+            raise checks.refusal(
+                "task of a chain", "a Task", repr(task), "make one, as jaxcollapse.gaussian.task"
+            )
+        given = functions_of(measures)
+        used = [checks.arguments(f, name, JUDGED, 2) for name, f in given.items()]
+        used.append(checks.arguments(task.evaluate, EVALUATE, JUDGED, 2))
+        self.task = task = task.under(self.workflow, rows=max(used) > 2)
+        self._measures = {
+            name: in_real_coordinates(task.coordinates, f, name) for name, f in given.items()
+        }
+        self._has_evaluation_keys = max(used) > 3
+        self._fit_takes = checks.arguments(task.fit, "fit", FITTED, 2)
+        self._choose_takes = (
+            checks.arguments(self.workflow.choose, "choose", ("key", "rows", "state"), 2)
+            if self.workflow.chooses
+            else 0
+        )
 
-def seed_keys(seeds: Iterable[int]) -> jax.Array:
-    """Keys ``[S]`` for seeds; seed 17 is ``jax.random.key(17)`` wherever it runs.
+    def __call__(self, key: jax.Array) -> Metrics:
+        """The metrics of G generations, a dict of arrays ``[G, ...]``."""
+        key = typed_key(key)
+        inputs = self._inputs(key, 0, self.num_generations)
+        first, rest = (jax.tree.map(lambda x, i=i: x[i], inputs) for i in (0, slice(1, None)))
+        # What the last generation publishes is seen by none, and has no room in the pool.
+        truth, pool, begun = self._begin(first.noise, self.num_generations)
+        carry: tuple[Any, ...] = begun
+        if self._fit_takes > 3:
+            carry = (*begun, self._no_model(pool, begun, first))
+        return self._scan(key, truth, pool, carry, rest)[1]
 
-    Args:
-      seeds: whole numbers from 0 to 2**32 - 1, for instance ``range(100)``.
+    def init(self, key: jax.Array) -> State:
+        """The state before generation 1: the truth, and a pool that holds the real batch."""
+        key = typed_key(key)
+        first = jax.tree.map(lambda x: x[0], self._inputs(key, 0, 0))
+        truth, pool, carry = self._begin(first.noise, self.num_generations + 1)
+        model = self._no_model(pool, carry, first)
+        state = State(key, jnp.int32(0), truth, carry[0], model, carry[1])
+        return draws.varying_as(state, key)
 
-    Raises:
-      ValueError: a seed is not such a number.
-    """
-    return keys_of(whole_seeds(seeds))
+    def step(self, state: State) -> tuple[State, Metrics]:
+        """One generation: the next state, and the metrics of its model.
 
+        Raises:
+          ValueError: the state is one of G generations, or more. Where it is traced, floating
+            metrics are NaN instead.
+        """
+        state, metrics = self.run(state, 1)
+        return state, jax.tree.map(lambda x: x[0], metrics)
 
-def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
-    """Seeds as uint32 ``[S]``; raises ``ValueError`` as ``seed_keys`` does."""
-    if not isinstance(seeds, Iterable):
-        raise checks.refusal("seeds", "whole numbers", repr(seeds), "use range for that many")
-    numbers = [checks.whole_number("seed", seed, 0, 2**32 - 1) for seed in seeds]
-    return np.asarray(numbers, np.uint32)
+    def run(self, state: State, num_generations: int) -> tuple[State, Metrics]:
+        """So many generations in one scan: the last state, and metrics ``[num_generations, ...]``.
 
+        Raises:
+          ValueError: as for ``step``.
+        """
+        count = checks.whole_number("num_generations", num_generations)
+        room = self._room(state, count)
+        inputs = self._inputs(state.key, state.generation + 1, count - 1)
+        carry = (state.pool, state.workflow, state.model)
+        pool = self._pool(state.truth, self.num_generations + 1)
+        carry, metrics = self._scan(state.key, state.truth, pool, carry, inputs)
+        if room is not None:
+            metrics = jax.tree.map(lambda x: _marked(x, room), metrics)
+        pool, own, model = carry
+        number = state.generation + np.int32(count)
+        return State(state.key, number, state.truth, pool, model, own), metrics
 
-def keys_of(seeds: jax.Array | np.ndarray) -> jax.Array:
-    """``seed_keys`` for uint32 seeds ``[S]`` that may be traced."""
-    return jax.vmap(jax.random.key)(seeds)
+    def model(self, state: State) -> Any:
+        """The last model of a state in the coordinates of the real data; zeros before the first."""
+        coordinates = self.task.coordinates
+        return state.model if coordinates is None else coordinates.model(state.model)
 
+    def resume(self, state: State) -> State:
+        """The state of another chain of the same task, to go on from under this chain's workflow.
 
-def generation_keys(key: jax.Array, num_generations: int) -> jax.Array:
-    """Keys ``[G + 1, 3]`` of a chain: a generation's for its sample, its fit, its choice of data.
+        The pool keeps what this chain's workflow shows of it: the newest batches, and the real one
+        if it is still there. A model whose shapes follow from the pool is of zeros until the next.
 
-    Row 0 is the real data's, of which only the first is used.
-    """
-    numbers = jnp.arange(3 * (num_generations + 1), dtype=jnp.uint32).reshape(-1, 3)
-    return draws.fold_in(key, numbers)
+        Raises:
+          ValueError: one of the two chains keeps statistics.
+        """
+        pool = self._pool(state.truth, self.num_generations + 1)
+        held, own = pool.take_over(state.pool), self.workflow.start()
+        first = jax.tree.map(lambda x: x[0], self._inputs(state.key, state.generation + 1, 0))
+        model = self._no_model(pool, (held, own), first)
+        if jax.tree.map(jnp.shape, model) == jax.tree.map(jnp.shape, state.model):
+            model = state.model
+        elif self._fit_takes > 3:
+            raise checks.refusal(
+                "model of a state to go on from",
+                "one of the same shapes under both workflows, as the fit asks for it",
+                "others",
+                "go on under the workflow of before",
+            )
+        state = state._replace(pool=held, workflow=own, model=model)
+        return draws.varying_as(state, state.key)
+
+    # The parts of which these are made ----------------------------------------------------------
+
+    def _inputs(self, key: jax.Array, first: Any, more: int) -> _Inputs:
+        """Of generation ``first`` and so many more."""
+        keys = generation_keys(key, more, first)
+        numbers = jnp.asarray(first, jnp.int32) + jnp.arange(more + 1, dtype=jnp.int32)
+        noise = jax.vmap(self.task.noise)
+        fresh = self.workflow.real == "fresh"
+        return _Inputs(
+            noise=noise(keys[:, 0]),
+            fit=keys[:, 1],
+            choice=keys[:, 2],
+            number=numbers,
+            real=noise(real_keys(key, numbers)) if fresh else (),
+            evaluation=evaluation_keys(key, numbers) if self._has_evaluation_keys else (),
+        )
+
+    def _pool(self, truth: Truth, num_generations: int) -> Pool:
+        return self.task.pool(truth, self.workflow, num_generations)
+
+    def _begin(self, noise: Any, num_generations: int) -> tuple[Truth, Pool, tuple[Any, Any]]:
+        """The truth, a pool, and its state with the real batch beside the workflow's own state."""
+        begun = self.task.init(noise)
+        if not (isinstance(begun, tuple) and len(begun) == 2):
+            raise checks.refusal(
+                "init of a task",
+                "(truth, batch)",
+                f"a {type(begun).__name__}",
+                "return both; the truth may be anything that evaluate needs",
+            )
+        truth, batch = begun
+        pool = self._pool(truth, num_generations)
+        return truth, pool, (pool.start(batch), self.workflow.start())
+
+    def _no_model(self, pool: Pool, carry: Any, inputs: _Inputs) -> Params:
+        """A model of zeros."""
+
+        def first(held, own, inputs):
+            view, _ = self._view(pool, held, own, inputs)
+            return self._fitted(inputs, view, None)
+
+        shapes = jax.eval_shape(first, *carry[:2], inputs)
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def _scan(
+        self, key: Any, truth: Truth, pool: Pool, carry: Any, inputs: _Inputs
+    ) -> tuple[Any, Metrics]:
+        # Under shard_map whatever a loop carries differs between devices, from the first.
+        def generation(carry, inputs):
+            carry, metrics = self._generation(truth, pool, carry, inputs)
+            return draws.varying_as(carry, key), metrics
+
+        return jax.lax.scan(generation, draws.varying_as(carry, key), inputs)
+
+    def _view(self, pool: Pool, held: Any, own: Any, inputs: _Inputs) -> tuple[Any, Any]:
+        """What the model sees, and the next state of the workflow."""
+        if not self.workflow.chooses:
+            return pool.view(inputs.choice, held), own
+        rows = pool.rows(held, inputs.number)
+        if self._choose_takes == 2:
+            return pool.view(inputs.choice, held, self.workflow.choose(inputs.choice, rows)), own
+        choose: Callable[..., Any] = self.workflow.choose
+        chosen = choose(inputs.choice, rows, own)
+        if not (isinstance(chosen, tuple) and len(chosen) == 2):
+            raise checks.refusal(
+                "choose(key, rows, state)",
+                "(weights, state)",
+                f"a {type(chosen).__name__}",
+                "return both, or take key and rows alone",
+            )
+        return pool.view(inputs.choice, held, chosen[0]), chosen[1]
+
+    def _fitted(self, inputs: _Inputs, view: Any, before: Params | None) -> Params:
+        given = (inputs.fit, view, inputs.number, before)
+        return self.task.fit(*given[: self._fit_takes])
+
+    def _generation(
+        self, truth: Truth, pool: Pool, carry: Any, inputs: _Inputs
+    ) -> tuple[Any, Metrics]:
+        task = self.task
+        held, own, *before = carry
+        if self.workflow.real == "fresh":
+            held = jax.lax.cond(
+                inputs.number > 1,
+                lambda held, noise: pool.renew(held, task.real(noise, truth)),
+                lambda held, noise: held,
+                held,
+                inputs.real,
+            )
+        view, own = self._view(pool, held, own, inputs)
+        if self._fit_takes > 3:
+            params = jax.lax.cond(
+                inputs.number == 1,
+                lambda: self._fitted(inputs, view, None),
+                lambda: self._fitted(inputs, view, before[0]),
+            )
+        else:
+            params = self._fitted(inputs, view, None)
+        batch = task.sample(inputs.noise, params)
+        metrics = self._judged(truth, params, batch, inputs.evaluation)
+        held = pool.add(held, batch, inputs.number)
+        carry = (held, own, params) if before else (held, own)
+        return carry, {SHARE_OF_REAL_DATA: view.share, **metrics, **task.describe(batch)}
+
+    def _judged(self, truth: Truth, params: Params, batch: Any, key: Any) -> Metrics:
+        given = (truth, params, batch, key)
+        found: Metrics = {}
+        for name, measure in {EVALUATE: self.task.evaluate, **self._measures}.items():
+            count = checks.arguments(measure, name, JUDGED, 2)
+            found = joined(found, name, measure(*given[:count]))
+        return found
+
+    def _room(self, state: State, count: int) -> Any:
+        """Which of the next generations there is room for, bool ``[count]``; None for all."""
+        if checks.is_traced(state.generation):
+            numbers = state.generation + np.arange(1, count + 1, dtype=np.int32)
+            return numbers <= self.num_generations
+        last = int(state.generation) + count
+        if last > self.num_generations:
+            raise checks.refusal(
+                "generations of a chain",
+                f"at most {self.num_generations}, for which its pool has room",
+                last,
+                "make a chain of more, and go on from its resume(state)",
+            )
+        return None
 
 
 def make_chain(
-    task: Task, workflow: Workflow | Callable[[], Workflow] | str, num_generations: int
-) -> Callable[[jax.Array], Metrics]:
+    task: Task,
+    workflow: Workflow | Callable[[], Workflow] | str,
+    num_generations: int,
+    measures: Measures = None,
+) -> Chain:
     """The history of one seed as a pure function, for ``jit``, ``vmap``, ``grad`` and ``scan``.
 
     Generation 1 is fitted to real data, generation 0. Generation g draws from keys folded from
     ``key`` with numbers of its own, so it does not depend on how many generations follow.
 
+    >>> chain = make_chain(gaussian.task(dim=3, num_samples=20), "accumulate", 50)
+    >>> metrics = jax.jit(chain)(jax.random.key(0))
+    >>> state = chain.init(jax.random.key(0))
+    >>> state, first = chain.step(state)
+
     Args:
       task: what is fitted and sampled.
-      workflow: which data each fit sees: a ``Workflow``, its function, or its name.
+      workflow: which data each fit sees: a ``Workflow``, its function or class, or its spelling.
       num_generations: G, at least 1.
+      measures: metrics of one's own, beside the task's: functions by name, or one function that
+        returns a dict. They are called with as many of ``(truth, model, published, key)`` as they
+        require, all in the coordinates of the real data, and return arrays or trees of them.
 
     Returns:
-      ``chain(key) -> metrics``, a dict of arrays ``[G]``: those of the task, and
-      ``share_of_real_data``, of what each generation's model trained on.
+      A ``Chain``: ``chain(key) -> metrics``, a dict of arrays ``[G, ...]``: those of the task,
+      those that are measured, and ``share_of_real_data``, of what each generation's model trained
+      on. Its halves are ``chain.init(key) -> state`` and ``chain.step(state) -> (state, metrics)``.
 
     Raises:
-      ValueError: G is not a whole number of at least 1; or, when the chain is traced, the workflow
-        draws points and the task keeps only statistics, or draws more than a generation has, or a
-        synthetic batch has other shapes or types than the real one.
+      ValueError: G is not a whole number of at least 1, or a function requires arguments that
+        there are not; or, when the chain is traced, the workflow draws more points than a
+        generation has, or a function of the task returns what it must not.
     """
-    num_generations = checks.whole_number("num_generations", num_generations)
-    workflow = as_workflow(workflow)
-    if task.statistics is not None and not workflow.needs_points:
-        task = task.statistics
-
-    def chain(key: jax.Array) -> Metrics:
-        keys = generation_keys(key, num_generations)
-        noise = jax.vmap(task.noise)(keys[:, 0])
-        first_noise = jax.tree.map(lambda x: x[0], noise)
-        inputs = jax.tree.map(lambda x: x[1:], (noise, keys[:, 1], keys[:, 2]))
-        truth, real_batch = task.init(first_noise)
-        pool = task.pool(truth, workflow.capacity(num_generations))
-
-        def generation(state, inputs):
-            noise, fit_key, select_key = inputs
-            view = workflow.select(select_key, pool, state)
-            params = task.fit(fit_key, view)
-            metrics = task.evaluate(truth, params)
-            if SHARE_OF_REAL_DATA in metrics:
-                raise checks.refusal(
-                    "metric of evaluate",
-                    "a name of its own",
-                    SHARE_OF_REAL_DATA,
-                    "rename it: every chain has that one",
-                )
-            if hasattr(view, "share"):
-                metrics = {SHARE_OF_REAL_DATA: view.share, **metrics}
-            batch = task.sample(noise, params)
-            _check_batch(batch, real_batch)
-            return workflow.update(pool, state, batch), {**metrics, **task.describe(batch)}
-
-        _, metrics = jax.lax.scan(generation, pool.start(real_batch, real=True), inputs)
-        return metrics
-
-    return chain
+    return Chain(task, workflow, num_generations, measures)
 
 
-def _check_batch(synthetic: Any, real: Any) -> None:
-    """Refuses a batch that a pool of real ones cannot take."""
-
-    def described(batch):
-        return jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", batch)
-
-    if described(synthetic) != described(real):
-        raise checks.refusal(
-            "batch of sample",
-            f"the shapes and types of init's, {described(real)}",
-            described(synthetic),
-            "make every generation's batch like the real one",
-        )
+def _marked(values: jax.Array, room: jax.Array) -> jax.Array:
+    """Floating values ``[n, ...]``, NaN in generations for which there is no room."""
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        return values
+    room = room.reshape(-1, *[1] * (values.ndim - 1))
+    return jnp.where(room, values, np.asarray(np.nan, values.dtype))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import operator
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -56,6 +59,42 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
         names = ", ".join(str(item) for item in allowed)
         raise refusal(name, f"one of {names}", repr(value), "choose one of those")
     return value
+
+
+def arguments(function: Any, what: str, names: Sequence[str], least: int) -> int:
+    """How many of the arguments ``names`` a function of the user's is called with.
+
+    As many as it requires, from ``least`` on: those with a default are its own.
+
+    Raises:
+      ValueError: it requires more, or takes fewer than ``least``.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of what has no signature, such as some built-in functions
+        return least
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = sum(p.default is p.empty for p in places)
+    more = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if required > len(names) or more or (len(places) < least and not takes_any):
+        raise refusal(
+            f"function {what}",
+            f"one of ({', '.join(names)}), of which it may take the first {least} or more",
+            f"one of ({', '.join(p.name for p in parameters)})",
+            "change its arguments",
+        )
+    return max(least, required)
+
+
+def distinct(name: str, values: Iterable[Any]) -> list[Any]:
+    """The values as a list; raises ``ValueError`` if there are none or one is repeated."""
+    values = list(values)
+    repeated = [value for value, times in Counter(values).items() if times > 1]
+    if not values or repeated:
+        got = f"{repeated[0]!r} twice" if repeated else "none"
+        raise refusal(name, "at least one value, each once", got, "correct the list")
+    return values
 
 
 def require(module: str, extra: str) -> ModuleType:

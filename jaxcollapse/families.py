@@ -1,4 +1,11 @@
-"""What a sweep needs to know of a task beside its functions."""
+"""A task with its parameters left open: what sweeps, commands and figures know of it.
+
+>>> def task(rate: float, num_samples: int) -> Task: ...
+>>> FAMILY = TaskFamily("exponential", task)
+
+Its axes, options, checks and help are those that the task's own signature declares, see
+``parameters``; all else has a default.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcollapse import checks, metrics
-from jaxcollapse.chain import SHARE_OF_REAL_DATA, Task
-from jaxcollapse.metrics import Metric
+from jaxcollapse import checks, theory
+from jaxcollapse.metrics import SHARE, SHARE_OF_REAL_DATA, Metric
+from jaxcollapse.parameters import Parameter, parameters_of, takes_any
+from jaxcollapse.task import Task
 from jaxcollapse.workflows import Workflow
 
 
@@ -25,24 +33,30 @@ class Summary(NamedTuple):
     long_name: str
 
 
-class Mixing(NamedTuple):
+class MixtureFacts(NamedTuple):
     """What a grid of mixtures of real and synthetic data needs to know of a task.
 
     Attributes:
       loss: the metric that says how good a fit is; None for the first of the family's.
       metrics: those of a fit, where others are of what it publishes; none stands for all.
       options: of the task, where they are not given.
+      real: numbers of real points where a command names none.
+      synthetic: numbers of synthetic points, likewise.
+      seeds: how many seeds, likewise.
       fewest_rows: ``fewest_rows(point, options)``, how many rows a fit needs.
-      theory: ``theory(metric, (R, M, A), source, options, **axes)``, the mean over seeds known in
-        closed form, from arrays of numbers of real, synthetic and available points, or None. NaN
-        where it is not known.
+      closed_form: ``closed_form(metric, (R, M, A), source, options, **axes)``, the mean over seeds
+        known in closed form, from arrays of numbers of real, synthetic and available points, or
+        None. NaN where it is not known.
     """
 
     loss: str | None = None
     metrics: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
+    real: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    synthetic: tuple[int, ...] = (0, 16, 64, 256, 1024, 4096)
+    seeds: str = "1000"
     fewest_rows: Callable[[Mapping, Mapping], int] = lambda *given: 1
-    theory: Callable[..., np.ndarray | None] = lambda *given, **axes: None
+    closed_form: Callable[..., np.ndarray | None] = lambda *given, **axes: None
 
 
 class TaskFamily(NamedTuple):
@@ -50,60 +64,141 @@ class TaskFamily(NamedTuple):
 
     Attributes:
       name: as written on the command line.
-      make: ``make(**axes, **options) -> Task``; refuses bad values with ``ValueError``. One of the
-        options is ``pool``.
-      axes: the parameters that a sweep varies, in the order of the result's dimensions.
-      metrics: label and units of each metric, by name.
-      traced: ``traced(workflow, point, options)``, a dict of those parameters and options that
-        change no array's shape, as numbers or trees of numbers and arrays that ``make`` takes: one
-        compiled program serves all their values. Cells whose trees differ in structure have their
-        own.
-      work: ``work(**axes)``, how long a chain takes relative to others, for estimates of time.
-      theory: ``theory(metric, workflow, generation, options, **axes)``, the mean over seeds that
-        is known in closed form, an array like ``generation``, or None.
+      task: ``task(**axes, **options) -> Task``, whose signature declares its parameters; it refuses
+        bad values with ``ValueError``.
+      metrics: label and units of each metric, by name; those of a task that tells none are found by
+        tracing it.
       presets: options by preset name: ``corrected`` (the default) is what we recommend,
         ``authors`` what the published experiments did.
+      relative_cost: ``relative_cost(**axes)``, how long a chain takes relative to the others of its
+        task, for estimates of time.
+      closed_form: ``closed_form(metric, workflow, generation, options, **axes)``, the mean over
+        seeds that is known in closed form, an array like ``generation``, or None; ``workflow`` is
+        the record.
       summaries: ``summaries(metrics)``, from arrays ``[..., G]`` by metric (those that were
         computed), one number a chain.
       approximations: ``approximations(workflow, point, options)``, what is not exact in law
         there and by how much, in words for the result's attributes; "" where all is exact.
-      most_rows: how many points a pool may hold; None for any number.
-      computed: ``computed(options)``, the names of those metrics that are known under some
-        options; None for all.
-      details: ``details(point, options)``, what decides a cell's numbers, defaults that depend on
+      mixtures: what mixtures of real and synthetic data need.
+      traced: ``traced(workflow, point, options)``, a dict of those parameters that change no
+        array's shape, as numbers or trees of numbers and arrays that ``task`` takes: one compiled
+        program serves all their values. None for the axes that the signature declares traced.
+      metrics_under: ``metrics_under(options)``, the names of those metrics that are known under
+        some options; None for all.
+      resolved: ``resolved(point, options)``, what decides a cell's numbers, defaults that depend on
         the point included, as JSON can hold it; None where options say it all.
+      most_rows: how many points a pool may hold; None for any number.
       fit_bytes: ``fit_bytes(point, options)``, memory that a fit needs beside its data.
       sequential_on: platforms where seeds run one after another on a device, since mapping them
         would gain nothing and take their memory together.
-      mixing: what mixtures of real and synthetic data need.
+      usual: values of a command's own options where none are given: ``generations``, ``seeds``.
+      source: where the task comes from: a paper, say.
     """
 
     name: str
-    make: Callable[..., Task]
-    axes: tuple[str, ...]
-    metrics: Mapping[str, Metric]
-    work: Callable[..., float]
-    presets: Mapping[str, Mapping[str, Any]]
-    traced: Callable[[Workflow, Mapping, Mapping], dict[str, Any]] = lambda *given: {}
-    theory: Callable[..., np.ndarray | None] = lambda *given, **axes: None
+    task: Callable[..., Task]
+    metrics: Mapping[str, Metric] = {}
+    presets: Mapping[str, Mapping[str, Any]] = {"corrected": {}}
+    relative_cost: Callable[..., float] = lambda **axes: 1.0
+    closed_form: Callable[..., np.ndarray | None] = lambda *given, **axes: None
     summaries: Callable[[Mapping[str, np.ndarray]], dict[str, Summary]] = lambda metrics: {}
     approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
+    mixtures: MixtureFacts = MixtureFacts()
+    traced: Callable[[Workflow, Mapping, Mapping], dict[str, Any]] | None = None
+    metrics_under: Callable[[Mapping], list[str]] | None = None
+    resolved: Callable[[Mapping, Mapping], Any] | None = None
     most_rows: int | None = None
-    computed: Callable[[Mapping], list[str]] | None = None
-    details: Callable[[Mapping, Mapping], Any] | None = None
     fit_bytes: Callable[[Mapping, Mapping], float] = lambda *given: 0.0
     sequential_on: tuple[str, ...] = ()
-    mixing: Mixing = Mixing()
+    usual: Mapping[str, Any] = {}
+    source: str = ""
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """All parameters of the task, by name."""
+        return parameters_of(self.task)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The parameters that a sweep varies, in the order of a result, N the last."""
+        axes = [p for p in self.parameters.values() if p.is_axis]
+        return tuple(p.name for p in sorted(axes, key=lambda p: p.is_batch))
+
+    @property
+    def batch(self) -> str | None:
+        """The axis that is N, the points of each generation; None if there is none."""
+        found = [p.name for p in self.parameters.values() if p.is_batch]
+        return found[0] if found else None
 
     @property
     def labels(self) -> dict[str, Metric]:
         """Label and units of every metric of a chain: those of the task, and the chain's own."""
-        return {**self.metrics, SHARE_OF_REAL_DATA: metrics.SHARE_OF_REAL_DATA}
+        return {**self.metrics, SHARE_OF_REAL_DATA: SHARE}
 
     def known(self, options: Mapping[str, Any]) -> list[str]:
         """Names of the metrics that chains have under some options."""
-        names = list(self.metrics) if self.computed is None else self.computed(options)
+        names = list(self.metrics) if self.metrics_under is None else self.metrics_under(options)
         return [*names, SHARE_OF_REAL_DATA]
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` for an option that the task does not have."""
+        if takes_any(self.task):
+            return
+        names = [name for name, p in self.parameters.items() if not p.is_axis]
+        for option in options:
+            checks.one_of(f"option of {self.name}", option, names)
+
+    def make(self, point: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
+        """The task at a point of a grid; options may stand in for axes.
+
+        Raises:
+          ValueError: what is made is no ``Task``.
+        """
+        made = self.task(**{**point, **options})
+        if not isinstance(made, Task):
+            raise checks.refusal(
+                f"task of the family {self.name}",
+                "a Task",
+                f"a {type(made).__name__}",
+                "return one, as jaxcollapse.points_task makes",
+            )
+        return made
+
+    def traced_at(
+        self, workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Those parameters that change no array's shape at a point of a grid, see ``traced``."""
+        if self.traced is not None:
+            return self.traced(workflow, point, options)
+        declared = [p for p in self.parameters.values() if p.is_axis and p.how.traced]
+        if not declared:
+            return {}
+        task = self.make(point, options)
+        on_statistics = task.under(workflow) is not task
+        return {
+            p.name: float(point[p.name]) if p.kind is float else point[p.name]
+            for p in declared
+            if p.is_traced(on_statistics)
+        }
+
+    def mean_of(
+        self,
+        metric: str,
+        workflow: Workflow,
+        generation: np.ndarray,
+        options: Mapping[str, Any],
+        point: Mapping[str, Any],
+    ) -> np.ndarray | None:
+        """The mean of a metric over seeds ``[G]`` in closed form, or None.
+
+        The workflow may know it, of any task; what is known of a record the theory knows.
+        """
+        known = workflow.closed_form(self.name, metric, generation, options, **point)
+        if known is not None or workflow.chooses:
+            return known
+        if metric == SHARE_OF_REAL_DATA:
+            return theory.share_of_real_data(workflow, generation)
+        return self.closed_form(metric, workflow, generation, options, **point)
 
     def check(
         self,
@@ -113,32 +208,29 @@ class TaskFamily(NamedTuple):
         generations: int = 1,
     ) -> None:
         """Raises ``ValueError`` if a workflow cannot run the task at a point of the grid."""
-        task = self.make(**point, **options)
-        rows = workflow.capacity(generations) * point.get("num_samples", 1)
+        self.make(point, options).under(workflow)
+        size = point.get(self.batch) if self.batch else None
+        rows = workflow.slots(generations) * (size or 1)
         if self.most_rows is not None and rows > self.most_rows:
             raise checks.refusal(
                 f"points of {generations} generations under {workflow.name}",
                 f"at most {self.most_rows}",
                 rows,
-                "lower num_samples or generations",
+                f"lower {self.batch} or generations",
             )
-        if not workflow.needs_points:
+        if not workflow.draw or self.batch is None or size is None:
             return
-        if options.get("pool") == "statistics" and task.statistics is None:
-            raise checks.refusal(
-                f"pool for {workflow.name}",
-                "auto or points, since it draws points",
-                "statistics",
-                "use --pool auto",
-            )
-        if workflow.subsample_size and "num_samples" in point:
-            # A fit to that many points must be one that the task allows.
-            self.make(**{**point, "num_samples": workflow.subsample_size}, **options)
-        num_samples = point.get("num_samples")
-        if workflow.subsample_size and num_samples and workflow.subsample_size > num_samples:
+        # A fit to that many points must be one that the task allows.
+        self.make({**point, self.batch: workflow.draw}, options)
+        if workflow.draw > size:
             raise checks.refusal(
                 "subsample size",
-                f"at most num_samples, {num_samples}, all that the first pool holds",
-                workflow.subsample_size,
-                "lower the subsample size or raise num_samples",
+                f"at most {self.batch}, {size}, all that the first pool holds",
+                workflow.draw,
+                f"lower the subsample size or raise {self.batch}",
             )
+
+
+def family_of(task: Task) -> TaskFamily:
+    """A family without axes, of one task."""
+    return TaskFamily("task", lambda: task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 import jaxlib
@@ -146,3 +148,54 @@ def commit() -> dict[str, str]:
     changes = git("status", "--porcelain", "--", str(here))
     state = {None: "unknown", "": "clean"}.get(changes, "modified")
     return {"commit": head, "source_tree": state}
+
+
+# How JAX is used ----------------------------------------------------------------------------
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs on disk, in the folder that JAX is told or the user's cache."""
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        folder = cache_folder("xla")
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def use_cores_as_devices(chains: int) -> None:
+    """One JAX device a core, but no more than there are chains of language models.
+
+    A small model on one core is nearly as fast as on two, so two of them at a time are nearly
+    twice as fast. Without effect on an accelerator, or once JAX has begun to compute.
+    """
+    no_spare_threads()
+    use_simulated_devices(max(1, min(cores(), chains)))
+
+
+def use_simulated_devices(count: int) -> None:
+    """So many devices on a CPU, whatever its cores; without effect on an accelerator."""
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+class CompileClock(contextlib.AbstractContextManager):
+    """Counts programs that are compiled, and the seconds it takes, all threads together."""
+
+    def __init__(self) -> None:
+        """Starts from 0."""
+        self.seconds, self.programs = 0.0, 0
+
+    def _listen(self, event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.seconds += duration_secs
+            self.programs += 1
+
+    def __enter__(self) -> CompileClock:
+        """Begins to count."""
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Ends counting."""
+        jax.monitoring.unregister_event_duration_listener(self._listen)

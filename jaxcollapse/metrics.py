@@ -1,57 +1,103 @@
-"""Pieces of evaluation that several tasks share, and what each metric is called and measured in."""
+"""What a metric is called, measured in and drawn on, and the functions that measure it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+from jaxcollapse import checks
+
+Metrics = dict[str, Any]
+Measures = Mapping[str, Any] | Callable[..., Metrics] | None
+EVALUATE, MEASURES = "evaluate", "measures"  # functions of several metrics
+SHARE_OF_REAL_DATA = "share_of_real_data"  # a metric of every chain
 
 
 class Metric(NamedTuple):
-    """How a metric is labelled.
+    """How a metric is labelled, and for one of one's own how it is measured.
 
     Attributes:
       long_name: for axes and files.
       units: of its values.
       infinite: whether an infinity is a value of it; otherwise one marks a chain as non-finite.
       scale: of its axis in a figure: ``linear``, or ``log`` if it is positive over decades.
+      of: ``of(truth, model, published, key)``, a measure as ``make_chain`` takes it; None of the
+        metrics that a task evaluates itself.
     """
 
     long_name: str
     units: str
     infinite: bool = False
     scale: str = "linear"
+    of: Callable[..., Any] | None = None
 
 
-SHARE_OF_REAL_DATA = Metric("Share of real data in what is fitted", "1", scale="log")
+SHARE = Metric("Share of real data in what is fitted", "1", scale="log")
 
 
-def safe_sqrt(x: jax.Array) -> jax.Array:
-    """``sqrt(max(x, 0))`` with slope 0, not infinity, where ``x <= 0``."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), jnp.where(jnp.isnan(x), x, 0.0))
+def unlabelled(name: str) -> Metric:
+    """The label of a metric that has none: its name in words."""
+    return Metric(name.replace("_", " ").capitalize(), "1")
 
 
-def singular_values(matrix: jax.Array, rank: int | jax.Array) -> jax.Array:
-    """Singular values ``[K]`` of ``[M, K]``, K <= M, whose columns beyond ``rank`` are zero.
+def functions_of(measures: Measures) -> dict[str, Callable[..., Any]]:
+    """The functions of ``measures``, by the name of what each measures.
 
-    The work of a decomposition grows with the columns squared, so a wide matrix of small rank is
-    cut to the narrowest of a few widths that hold it; a traced rank chooses among them.
+    Raises:
+      ValueError: one of them is no function, or has the name of every chain's own metric.
     """
-    columns = matrix.shape[1]
-    if columns == 1:
-        return jnp.linalg.norm(matrix, axis=0)
-    widths = [width for width in (16, 32) if 2 * width <= columns] + [columns]
+    if measures is None:
+        return {}
+    if not isinstance(measures, Mapping):
+        if not callable(measures):
+            raise checks.refusal(
+                "measures", "functions by name", repr(measures), "give {'name': function}"
+            )
+        measures = {MEASURES: measures}
+    found: dict[str, Any] = {
+        name: measure.of if isinstance(measure, Metric) else measure
+        for name, measure in measures.items()
+    }
+    for name, function in found.items():
+        if not callable(function):
+            raise checks.refusal(
+                f"measure {name}", "a function, or a Metric with one", repr(function), "give it one"
+            )
+        if name == SHARE_OF_REAL_DATA:
+            raise _taken(MEASURES, name)
+    return found
 
-    def of_width(width):
-        def decompose(matrix):
-            values = jnp.linalg.svd(matrix[:, :width], compute_uv=False)
-            return jnp.pad(values, (0, columns - width))
 
-        return decompose
+def joined(metrics: Metrics, name: str, measured: Any) -> Metrics:
+    """Metrics with those that one function measured.
 
-    if isinstance(rank, int):
-        return of_width(next(width for width in widths if rank <= width))(matrix)
-    branch = jnp.sum(rank > np.asarray(widths[:-1], np.float32), dtype=jnp.int32)
-    return jax.lax.switch(branch, [of_width(width) for width in widths], matrix)
+    Args:
+      metrics: found so far.
+      name: of the function.
+      measured: what it returned: a dict of metrics for ``evaluate`` and ``measures``.
+
+    Raises:
+      ValueError: it returned something else, or a metric of a name that is there already.
+    """
+    if name not in (EVALUATE, MEASURES):
+        measured = {name: measured}
+    elif not isinstance(measured, Mapping):
+        raise checks.refusal(
+            f"what {name} returns",
+            "a dict of metrics by name",
+            f"a {type(measured).__name__}",
+            "return {'name': value}",
+        )
+    for new in measured:
+        if new in metrics or new == SHARE_OF_REAL_DATA:
+            raise _taken(name, new)
+    return {**metrics, **measured}
+
+
+def _taken(function: str, name: str) -> ValueError:
+    return checks.refusal(
+        f"metric of {function}",
+        "a name of its own",
+        name,
+        "rename it: there is one of that name already",
+    )

@@ -7,10 +7,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.chain import SHARE_OF_REAL_DATA, Metrics, Task, Truth, generation_keys
+from jaxcollapse.keys import generation_keys
+from jaxcollapse.metrics import EVALUATE, SHARE_OF_REAL_DATA, Metrics, joined
+from jaxcollapse.pools import Mixed
+from jaxcollapse.task import Task, Truth
 from jaxcollapse.theory.mixtures import SOURCES
+from jaxcollapse.workflows import accumulate
 
 
 class Published(NamedTuple):
@@ -75,11 +81,31 @@ def make_mixture(task: Task, max_synthetic: int, source: str = "all") -> Mixture
     """
     max_synthetic = checks.whole_number("max_synthetic", max_synthetic, minimum=0)
     checks.one_of("source", source, SOURCES)
+    if task.use == "statistics":
+        raise checks.refusal(
+            "pool of a mixture",
+            "one that keeps points",
+            "statistics",
+            "use pool='auto' or 'points'",
+        )
+    takes = checks.arguments(task.fit, "fit", ("key", "view", "generation"), 2)
+    checks.arguments(task.evaluate, "evaluate", ("truth", "model"), 2)
     available = _batch_rows(task)
     batches = -(-max_synthetic // available)
 
-    def pool_of(truth):
-        return task.pool(truth, 1 + batches)
+    def pool_of(truth, batches=batches):
+        return task.pool(truth, accumulate(), 1 + batches)
+
+    def seen(pool, key, state, real, synthetic, batches):
+        """A view of ``real`` rows drawn from the first batch, and the first of the others."""
+        place = jax.random.permutation(key, jnp.arange(available, dtype=jnp.int32))
+        later = jnp.arange(batches * available, dtype=jnp.int32)
+        mask = jnp.concatenate([place < real, later < synthetic])
+        count = jnp.asarray(real, np.int32) + jnp.asarray(synthetic, np.int32)
+        return pool.view(key, state, Mixed(mask, count))
+
+    def fitted(key, view, generation):
+        return task.fit(*(key, view, np.int32(generation))[:takes])
 
     def publish(key: jax.Array, real: Any) -> Published:
         check_counts(real, 0, available, max_synthetic)
@@ -87,17 +113,17 @@ def make_mixture(task: Task, max_synthetic: int, source: str = "all") -> Mixture
         keys = generation_keys(key, max(batches, 2))
         truth, batch = task.init(task.noise(keys[0, 0]))
         pool = pool_of(truth)
-        state = pool.start(batch, real=True)
+        state = pool.start(batch)
         fit_key, mix_key = keys[2, 1], keys[2, 2]
         if batches == 0:
             return Published(truth, state, mix_key, fit_key)
-        alone = task.pool(truth, 1)
+        alone = pool_of(truth, 0)
         chosen = (keys[1, 2], available) if source == "all" else (mix_key, real)
-        view = alone.mix(chosen[0], alone.start(batch, real=True), chosen[1], 0)
-        model = task.fit(keys[1, 1], view)
+        view = seen(alone, chosen[0], alone.start(batch), chosen[1], 0, 0)
+        model = fitted(keys[1, 1], view, 1)
 
         def add(state, key):
-            return pool.add(state, task.sample(task.noise(key), model)), None
+            return pool.add(state, task.sample(task.noise(key), model), np.int32(1)), None
 
         state, _ = jax.lax.scan(add, state, keys[1 : batches + 1, 0])
         return Published(truth, state, mix_key, fit_key)
@@ -105,8 +131,8 @@ def make_mixture(task: Task, max_synthetic: int, source: str = "all") -> Mixture
     def fit(published: Published, real: Any, synthetic: Any) -> Metrics:
         check_counts(real, synthetic, available, max_synthetic)
         truth, state, mix_key, fit_key = published
-        view = pool_of(truth).mix(mix_key, state, real, synthetic)
-        metrics = task.evaluate(truth, task.fit(fit_key, view))
+        view = seen(pool_of(truth), mix_key, state, real, synthetic, batches)
+        metrics = joined({}, EVALUATE, task.evaluate(truth, fitted(fit_key, view, 2)))
         return {SHARE_OF_REAL_DATA: view.share, **metrics}
 
     return Mixture(publish, fit)
@@ -115,12 +141,12 @@ def make_mixture(task: Task, max_synthetic: int, source: str = "all") -> Mixture
 def _batch_rows(task: Task) -> int:
     """How many points a batch has."""
 
-    def mask(key):
+    def occupied(key):
         truth, batch = task.init(task.noise(key))
-        pool = task.pool(truth, 1)
-        return pool.mix(key, pool.start(batch, real=True), 1, 0).mask
+        pool = task.pool(truth, accumulate(), 1)
+        return pool.rows(pool.start(batch), 1).occupied
 
-    return jax.eval_shape(mask, jax.eval_shape(jax.random.key, 0)).shape[0]
+    return jax.eval_shape(occupied, jax.eval_shape(jax.random.key, 0)).shape[0]
 
 
 def check_counts(real: Any, synthetic: Any, available: int, max_synthetic: int) -> None:
@@ -130,6 +156,13 @@ def check_counts(real: Any, synthetic: Any, available: int, max_synthetic: int) 
         ("synthetic", synthetic, max_synthetic),
     ):
         if checks.is_traced(count):
+            if jnp.issubdtype(count.dtype, jnp.floating):
+                raise checks.refusal(
+                    f"{name} points of a mixture",
+                    "a whole number",
+                    f"a traced {count.dtype}, in which a count has a slope of 0",
+                    "pass an integer; differentiate in what the task leaves continuous",
+                )
             continue
         if checks.whole_number(name, count, minimum=0) > most:
             raise checks.refusal(

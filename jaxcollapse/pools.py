@@ -1,4 +1,9 @@
-"""What a chain keeps of the data made so far: all points, or only their statistics."""
+"""What a chain keeps of the data made so far: points, or statistics of each batch.
+
+A pool is built for a workflow's record. One ring serves every record: the newest batch takes the
+place of the oldest one that need not stay, so that a full ring never holds, nor counts, more than
+it has room for, and the rows in use are the first ones.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws
+from jaxcollapse.ring import Batch, Slots, not_taken_over, slots_of
+from jaxcollapse.workflows import Workflow
 
-# What a task's option ``pool`` may be: "auto" is statistics where the workflow allows.
+# What a task's option ``pool`` may be: "auto" is statistics where they serve the workflow.
 POOLS = ("auto", "points", "statistics")
 
-Batch = Any
 State = Any
-View = Any
 
 
-def _no_rows(key: jax.Array, state: State, *counts: Any) -> View:
+def _no_rows(*given: Any) -> Any:
     raise checks.refusal(
         "pool to draw from",
         "one that keeps points",
@@ -29,105 +34,200 @@ def _no_rows(key: jax.Array, state: State, *counts: Any) -> View:
 
 
 class Pool(NamedTuple):
-    """How batches are kept. Pure functions on a state that is any pytree.
+    """How batches are kept under one workflow. Pure functions on a state that is any pytree.
 
     Attributes:
-      start: ``start(batch, real=False) -> state``, a pool that holds one batch, real or synthetic.
-      add: ``add(state, batch) -> state``, the pool with one batch of synthetic data more.
-      all: ``all(state) -> view`` of everything in the pool.
-      draw: ``draw(key, state, size) -> view`` of ``size`` rows without replacement (None: as many
-        as a batch has); refused by a pool that keeps no rows.
-      mix: ``mix(key, state, real, synthetic) -> view`` of ``real`` rows of the first batch, drawn
-        without replacement, and the first ``synthetic`` rows of the later ones. Both counts may be
-        traced; with one key the rows of a smaller count are among those of a larger one. Refused
-        by a pool that keeps no rows.
-
-    A view that knows how much of it is real has an attribute ``share``, from 0 to 1; one of rows
-    has ``mask``, bool ``[R]``, those that count.
+      start: ``start(batch) -> state``, a pool that holds the real batch.
+      add: ``add(state, batch, generation) -> state``, with the batch of a generation, int32.
+      view: ``view(key, state, inclusion=None) -> view`` for the next model: what the record says,
+        or rows with an ``inclusion`` of their own, ``[R]``, see ``View``. It has an attribute
+        ``share``, how much of it is real.
+      renew: ``renew(state, batch) -> state``, with another real batch in place of the one before.
+      rows: ``rows(state, now) -> Rows``, all that is kept, for a workflow that chooses among rows.
+      take_over: ``take_over(state) -> state`` from that of a pool of the same task under another
+        workflow, with as much of it as this one shows.
     """
 
-    start: Callable[..., State]
-    add: Callable[[State, Batch], State]
-    all: Callable[[State], View]
-    draw: Callable[[jax.Array, State, int | None], View] = _no_rows
-    mix: Callable[[jax.Array, State, Any, Any], View] = _no_rows
+    start: Callable[[Batch], State]
+    add: Callable[[State, Batch, Any], State]
+    view: Callable[..., Any]
+    renew: Callable[[State, Batch], State] = _no_rows
+    rows: Callable[[State, Any], Rows] = _no_rows
+    take_over: Callable[[State], State] = not_taken_over
 
 
-class Points(NamedTuple):
-    """A view of rows, of which those with a mask of True count.
+class Rows(NamedTuple):
+    """All rows of a pool, in the coordinates of the real data.
 
     Attributes:
       data: a pytree of arrays ``[R, ...]``.
-      mask: bool ``[R]``.
-      real: bool ``[R]``, rows that no model made.
-      count: how many count, where this is known apart from the mask (of a mixture); or None.
+      generation: int32 ``[R]``, whose model made each row; 0 for real rows.
+      occupied: bool ``[R]``; the other rows are no data.
+      now: int32, which generation's model sees them next.
     """
 
     data: Any
-    mask: jax.Array
+    generation: jax.Array
+    occupied: jax.Array
+    now: jax.Array
+
+    @property
+    def real(self) -> jax.Array:
+        """Occupied rows that no model made, bool ``[R]``."""
+        return self.occupied & (self.generation == 0)
+
+
+class View(NamedTuple):
+    """Rows that a model is fitted to, of which not all count.
+
+    Attributes:
+      data: a pytree of arrays ``[R, ...]``.
+      inclusion: bool ``[R]``, rows that count; or float ``[R]``, of how many rows each counts as.
+      real: bool ``[R]``, rows that no model made.
+      num_rows: int32, how many count where a workflow chose them, or a mixture; None where at least
+        a whole batch does.
+    """
+
+    data: Any
+    inclusion: jax.Array
     real: jax.Array
-    count: Any = None
+    num_rows: Any = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count as other than 0 or 1 of them."""
+        return self.inclusion.dtype != bool
+
+    @property
+    def mask(self) -> jax.Array:
+        """The rows that count, bool ``[R]``, where all of these count alike.
+
+        Raises:
+          ValueError: the workflow weighs rows, so that a mask cannot say what counts.
+        """
+        if self.weighted:
+            raise checks.refusal(
+                "view.mask",
+                "a workflow whose rows count or do not",
+                "one that weighs them",
+                "use view.weights, float [R], in the fit",
+            )
+        return self.inclusion
+
+    @property
+    def weights(self) -> jax.Array:
+        """Float ``[R]``, of how many rows each row counts as; 0 where it does not."""
+        return self.inclusion.astype(draws.float_dtype())
 
     @property
     def share(self) -> jax.Array:
         """The share of real data among the rows that count."""
-        counted = jnp.sum(self.mask, dtype=float)
-        return jnp.sum(self.mask & self.real, dtype=float) / counted
+        dtype = draws.float_dtype()
+        if self.weighted:
+            weights = self.weights
+            return jnp.sum(jnp.where(self.real, weights, 0.0)) / jnp.sum(weights)
+        rows = jnp.sum(self.inclusion, dtype=dtype)
+        return jnp.sum(self.inclusion & self.real, dtype=dtype) / rows
 
 
-def counted(mask: jax.Array, size: int) -> jax.Array:
-    """The indices, int32 ``[size]``, of up to ``size`` rows that count; then one past the last."""
+class Chosen(View):
+    """Rows that a workflow chose one by one: any of them, of any batch."""
+
+    __slots__ = ()
+
+
+class Mixed(NamedTuple):
+    """The rows of a mixture, for ``Pool.view``.
+
+    Attributes:
+      mask: bool ``[R]``, of occupied rows in general position.
+      num_rows: int32, how many these are; the same for all seeds, as the mask is not.
+    """
+
+    mask: jax.Array
+    num_rows: jax.Array
+
+
+class Beside(NamedTuple):
+    """A view with what its pool knows beside it.
+
+    Attributes:
+      view: the rows, or the statistics.
+      known: that a fit uses with them.
+    """
+
+    view: Any
+    known: Any
+
+    @property
+    def share(self) -> jax.Array:
+        """The share of real data."""
+        return self.view.share
+
+
+def beside(inner: Pool, known: Any) -> Pool:
+    """A pool that shows with each view something that never changes."""
+    return inner._replace(view=lambda *given: Beside(inner.view(*given), known))
+
+
+def indices_of(mask: jax.Array, size: int) -> jax.Array:
+    """The indices, int32 ``[size]``, of up to ``size`` True entries; then one past the last."""
     (index,) = jnp.nonzero(mask, size=size, fill_value=mask.shape[0])
     return index.astype(np.int32)
 
 
-class Buffer(NamedTuple):
-    """The state of a points pool.
+# Points -----------------------------------------------------------------------------------------
 
-    Attributes:
-      rows: a pytree of arrays ``[capacity * N, ...]``, the first ``batches * N`` in use.
-      batches: how many batches it holds.
-      real: how many of them, the first ones, are real: 0 or 1.
+
+def points_pool(
+    workflow: Workflow,
+    num_generations: int,
+    shown: Callable[[Any], Any] = lambda data: data,
+) -> Pool:
+    """A pool that keeps every row of the batches that a workflow may show.
+
+    A batch is a pytree of arrays ``[N, ...]``; a view has ``R = slots * N`` rows, or as many as the
+    workflow draws.
+
+    Args:
+      workflow: the record.
+      num_generations: G, after which nothing more is seen.
+      shown: ``shown(data) -> data`` in the coordinates of the real data, for ``rows``.
     """
+    slots = slots_of(workflow, num_generations)
 
-    rows: Any
-    batches: jax.Array
-    real: jax.Array
+    def batch_size(ring):
+        return jax.tree.leaves(ring.content)[0].shape[0] // slots.total
 
+    def row_numbers(ring):
+        return jnp.arange(slots.total * batch_size(ring), dtype=jnp.int32)
 
-def points_pool(capacity: int) -> Pool:
-    """A pool that keeps every row of up to ``capacity`` batches of equal size.
+    def occupied_rows(ring):
+        return row_numbers(ring) < slots.occupied(ring) * batch_size(ring)
 
-    A batch is a pytree of arrays ``[N, ...]``; rows are ``[capacity * N, ...]``. Adding to a full
-    pool overwrites its last batch, so a chain asks for the capacity that its workflow names.
-    """
+    def made_by(ring):
+        return jnp.repeat(ring.made_by, batch_size(ring))
 
-    def start(batch, real=False):
-        def pad(rows):
-            unused = (capacity - 1) * rows.shape[0]
-            return jnp.pad(rows, [(0, unused)] + [(0, 0)] * (rows.ndim - 1))
+    def real_rows(ring):
+        return occupied_rows(ring) & (made_by(ring) == 0)
 
-        return Buffer(jax.tree.map(pad, batch), jnp.int32(1), jnp.int32(real))
+    def view(key, ring, inclusion=None):
+        if inclusion is not None:
+            return chosen(ring, inclusion)
+        if workflow.draw is not None:
+            return drawn(key, ring)
+        return View(ring.content, occupied_rows(ring), real_rows(ring))
 
-    def add(state, batch):
-        def write(rows, new):
-            row = state.batches * new.shape[0]
-            return jax.lax.dynamic_update_slice_in_dim(rows, new, row, axis=0)
+    def chosen(ring, inclusion):
+        if isinstance(inclusion, Mixed):
+            return View(ring.content, inclusion.mask, real_rows(ring), inclusion.num_rows)
+        inclusion = checked_inclusion(inclusion, occupied_rows(ring))
+        num_rows = jnp.sum(inclusion.astype(bool), dtype=np.int32)
+        return Chosen(ring.content, inclusion, real_rows(ring), num_rows)
 
-        rows = jax.tree.map(write, state.rows, batch)
-        return state._replace(rows=rows, batches=state.batches + 1)
-
-    def batch_size(state):
-        return jax.tree.leaves(state.rows)[0].shape[0] // capacity
-
-    def all_rows(state):
-        n = batch_size(state)
-        index = jnp.arange(capacity * n, dtype=jnp.int32)
-        return Points(state.rows, index < state.batches * n, index < state.real * n)
-
-    def draw(key, state, size):
-        n = batch_size(state)
-        size = n if size is None else size
+    def drawn(key, ring):
+        n = batch_size(ring)
+        size = workflow.draw or n
         if size > n:
             raise checks.refusal(
                 "subsample size",
@@ -137,39 +237,64 @@ def points_pool(capacity: int) -> Pool:
             )
 
         def from_one_batch(key):
-            everything = jnp.arange(n, dtype=jnp.int32)
+            everything = draws.varying_as(jnp.arange(n, dtype=jnp.int32), key)
             return everything if size == n else jax.random.permutation(key, everything)[:size]
 
         def from_many(key):
-            return draws.distinct(key, state.batches * n, size, capacity * n)
+            held = slots.occupied(ring) * n
+            return draws.distinct(key, held, size, slots.total * n)
 
-        if capacity == 1:
-            chosen = from_one_batch(key)
+        if slots.total == 1:
+            index = from_one_batch(key)
         else:
-            chosen = jax.lax.cond(state.batches == 1, from_one_batch, from_many, key)
-        rows = jax.tree.map(lambda x: x.at[chosen].get(mode="promise_in_bounds"), state.rows)
-        return Points(rows, jnp.ones(size, bool), chosen < state.real * n)
+            index = jax.lax.cond(slots.occupied(ring) == 1, from_one_batch, from_many, key)
+        rows = jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), ring.content)
+        real = real_rows(ring).at[index].get(mode="promise_in_bounds")
+        return View(rows, jnp.ones(size, bool), real)
 
-    def mix(key, state, real, synthetic):
-        n = batch_size(state)
-        place = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
-        later = jnp.arange((capacity - 1) * n, dtype=jnp.int32)
-        made = later < (state.batches - 1) * n
-        mask = jnp.concatenate([place < real, made & (later < synthetic)])
-        index = jnp.arange(capacity * n, dtype=jnp.int32)
-        count = jnp.asarray(real, np.int32) + jnp.asarray(synthetic, np.int32)
-        return Points(state.rows, mask, index < state.real * n, count)
+    return Pool(
+        start=lambda batch: slots.start(batch, as_rows=True),
+        add=lambda ring, batch, generation: slots.add(ring, batch, generation, as_rows=True),
+        view=view,
+        renew=lambda ring, batch: slots.renew(ring, batch, as_rows=True),
+        rows=lambda ring, now: Rows(
+            shown(ring.content), made_by(ring), occupied_rows(ring), jnp.asarray(now, np.int32)
+        ),
+        take_over=lambda ring: slots.take_over(ring, as_rows=True),
+    )
 
-    return Pool(start, add, all_rows, draw, mix)
+
+def checked_inclusion(inclusion: Any, occupied: jax.Array) -> jax.Array:
+    """What a workflow says of each row, with nothing for rows that are no data.
+
+    Raises:
+      ValueError: it is neither bool nor float, or not one entry a row.
+    """
+    inclusion = jnp.asarray(inclusion)
+    kind, is_mask = inclusion.dtype, inclusion.dtype == np.dtype(bool)
+    is_number = jnp.issubdtype(kind, jnp.floating)
+    if inclusion.shape != occupied.shape or not (is_mask or is_number):
+        raise checks.refusal(
+            "rows that a workflow chooses",
+            f"a mask, bool {list(occupied.shape)}, or weights, float of that shape",
+            f"{kind}{list(inclusion.shape)}",
+            "compare for a mask, or use .astype(float) for weights",
+        )
+    if is_mask:
+        return inclusion & occupied
+    return jnp.where(occupied, inclusion, 0.0).astype(draws.float_dtype())
+
+
+# Statistics -------------------------------------------------------------------------------------
 
 
 class Statistics(NamedTuple):
-    """The state and the view of a statistics pool.
+    """A view of statistics.
 
     Attributes:
       content: the statistics of all batches together.
-      batches: how many there are.
-      real: how many of them are real: 0 or 1.
+      batches: int32, how many there are.
+      real: int32, how many of them are real: 0 or 1.
     """
 
     content: Any
@@ -183,18 +308,77 @@ class Statistics(NamedTuple):
         return self.real.astype(dtype) / self.batches.astype(dtype)
 
 
-def statistics_pool(merge: Callable[[Any, Any], Any]) -> Pool:
-    """A pool that keeps sufficient statistics, so that a generation costs the same at any age.
+def statistics_pool(
+    merge: Callable[[Any, Any], Any], workflow: Workflow, num_generations: int
+) -> Pool:
+    """A pool of sufficient statistics, for workflows that do not tell rows of a batch apart.
+
+    Where all batches stay they are merged as they come, so that a generation costs the same at any
+    age; where some go, those of each batch are kept, and merged when they are seen.
 
     Args:
       merge: ``merge(a, b)`` gives the statistics of two sets of data pooled; for plain sums it is
         ``partial(jax.tree.map, jnp.add)``.
+      workflow: the record.
+      num_generations: G.
     """
+    if workflow.keep is None and not workflow.real_apart:
+        return _running(merge)
+    return _kept(merge, workflow, num_generations)
 
-    def start(batch, real=False):
-        return Statistics(batch, jnp.int32(1), jnp.int32(real))
 
-    def add(state, batch):
+def _running(merge: Callable[[Any, Any], Any]) -> Pool:
+    def start(batch):
+        return Statistics(batch, jnp.int32(1), jnp.int32(1))
+
+    def add(state, batch, generation):
         return state._replace(content=merge(state.content, batch), batches=state.batches + 1)
 
-    return Pool(start, add, all=lambda state: state)
+    return Pool(start, add, view=lambda key, state, inclusion=None: state)
+
+
+def _kept(merge: Callable[[Any, Any], Any], workflow: Workflow, num_generations: int) -> Pool:
+    # Batches that all stay take one slot together, beside that of the real data.
+    together = workflow.keep is None
+    slots = slots_of(workflow, num_generations)
+    if together:
+        slots = Slots(min(slots.total, 2), 1)
+
+    def add(ring, batch, generation):
+        if not together:
+            return slots.add(ring, batch, generation, as_rows=False)
+        if slots.total == 1:  # of one generation, which nothing follows
+            return ring
+        merged = merge(_slot(ring.content, 1), batch)
+        batch = jax.tree.map(lambda a, b: jnp.where(ring.added > 0, a, b), merged, batch)
+        added = ring.added
+        return slots.add(
+            ring._replace(added=jnp.int32(0)), batch, generation, as_rows=False
+        )._replace(added=added + 1)
+
+    def view(key, ring, inclusion=None):
+        held = slots.occupied(ring)
+
+        def more(merged, slot):
+            number, content = slot
+            joined = merge(merged, content)
+            return jax.tree.map(lambda a, b: jnp.where(number < held, a, b), joined, merged), None
+
+        rest = jax.tree.map(lambda x: x[1:], ring.content)
+        numbers = jnp.arange(1, slots.total, dtype=jnp.int32)
+        content, _ = jax.lax.scan(more, _slot(ring.content, 0), (numbers, rest))
+        real = jnp.sum(ring.made_by == 0, dtype=np.int32)
+        batches = 1 + ring.added if together else held
+        return Statistics(content, batches, real)
+
+    return Pool(
+        start=lambda batch: slots.start(batch, as_rows=False),
+        add=add,
+        view=view,
+        renew=lambda ring, batch: slots.renew(ring, batch, as_rows=False),
+        take_over=not_taken_over if together else lambda r: slots.take_over(r, as_rows=False),
+    )
+
+
+def _slot(content: Any, number: int) -> Any:
+    return jax.tree.map(lambda x: x[number], content)

@@ -1,40 +1,84 @@
-"""The tasks that come with jaxcollapse, by name."""
+"""Tasks and workflows by name: built in, registered, or brought by another installed package."""
 
 from __future__ import annotations
 
-import importlib
+from typing import Any
 
-from jaxcollapse import checks
-from jaxcollapse.families import TaskFamily
-from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
+from jaxcollapse import checks, plugins
+from jaxcollapse.families import TaskFamily, family_of
+from jaxcollapse.task import Task
+from jaxcollapse.workflows import WORKFLOWS, Workflow, kebab
 
-FAMILIES: dict[str, TaskFamily] = {
-    module.FAMILY.name: module.FAMILY for module in (gaussian, kde, linear_regression, categorical)
-}
-# Tasks that need an extra are imported when they are asked for.
-WITH_EXTRAS = {
-    "language-model": "jaxcollapse.lm.language_model",
-    "fine-tuning": "jaxcollapse.lm.fine_tuning",
-}
+# Tasks are imported when they are asked for; some need an extra.
+TASKS = plugins.Named(
+    "task",
+    "jaxcollapse.tasks",
+    {
+        "gaussian": "jaxcollapse.tasks.gaussian.family:FAMILY",
+        "kde": "jaxcollapse.tasks.kde.family:FAMILY",
+        "linear-regression": "jaxcollapse.tasks.linear_regression.family:FAMILY",
+        "categorical": "jaxcollapse.tasks.categorical.family:FAMILY",
+        "language-model": "jaxcollapse.lm.language_model:FAMILY",
+        "fine-tuning": "jaxcollapse.lm.fine_tuning:FAMILY",
+    },
+)
 
 
-def as_family(task: TaskFamily | str) -> TaskFamily:
-    """A task family from its name or itself.
+def as_family(task: TaskFamily | Task | str) -> TaskFamily:
+    """A task family from its name, itself, or one task.
 
     Raises:
       ValueError: there is none of that name.
       ImportError: the task needs an extra that is not installed.
     """
-    if isinstance(task, TaskFamily):
-        return task
-    if not isinstance(task, str):
+    if isinstance(task, str):
+        task = TASKS.find(task)
+    if isinstance(task, Task):
+        return family_of(task)
+    if not isinstance(task, TaskFamily):
         raise checks.refusal(
             "task",
-            "a task's name or a TaskFamily",
+            "a task's name, a TaskFamily or a Task",
             f"a {type(task).__name__}",
-            "for one Task, map make_chain over seeds",
+            "make one with jaxcollapse.points_task",
         )
-    checks.one_of("task", task, (*FAMILIES, *WITH_EXTRAS))
-    if task in WITH_EXTRAS:
-        return importlib.import_module(WITH_EXTRAS[task]).FAMILY
-    return FAMILIES[task]
+    return task
+
+
+def is_own(family: TaskFamily) -> bool:
+    """Whether a family is the user's, whose functions may change under one name."""
+    return not (family.name in TASKS.built_in and TASKS.find(family.name) is family)
+
+
+def register(thing: Any, name: str | None = None) -> Any:
+    """Makes a task or a workflow known by name: to sweeps, mixtures, the command line and plots.
+
+    It may stand above a class as a decorator. What another package brings needs no call: an entry
+    point of the group ``jaxcollapse.tasks`` or ``jaxcollapse.workflows`` in its pyproject does it.
+
+    Args:
+      thing: a ``TaskFamily``; or a ``Workflow``, a subclass of it, or a function that makes one.
+      name: of the workflow; by default that which its spelling begins with.
+
+    Returns:
+      The thing itself.
+
+    Raises:
+      ValueError: it is none of these, or the name is that of something built in.
+    """
+    if isinstance(thing, TaskFamily):
+        TASKS.add(name or thing.name, thing)
+    elif isinstance(thing, Workflow):
+        WORKFLOWS.add(name or str(thing).partition(":")[0], thing)
+    elif isinstance(thing, type) and issubclass(thing, Workflow):
+        WORKFLOWS.add(name or kebab(thing.__name__), thing)
+    elif callable(thing) and name is not None:
+        WORKFLOWS.add(name, thing)
+    else:
+        raise checks.refusal(
+            "what to register",
+            "a TaskFamily, a Workflow or a subclass of it, or a function with a name",
+            repr(thing),
+            "register one of those",
+        )
+    return thing

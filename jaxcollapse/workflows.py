@@ -1,95 +1,353 @@
-"""Which data each generation's model trains on. A workflow knows no task.
+"""Which data each generation's model trains on: a record, which knows no task.
 
-A workflow decides two things: what of the pool the next model sees, and what the pool becomes
-once that model has published its own batch.
+A record says which batches stay, what becomes of the real one, and how many rows are drawn of all
+that. So workflows can be compared, hashed, written in files, spelled on the command line, and their
+closed forms looked up. One that no record says is a subclass with one method, ``choose``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
-import jax
+import numpy as np
 
-from jaxcollapse import checks
-from jaxcollapse.pools import Pool
+from jaxcollapse import checks, plugins
+
+REAL = ("once", "kept", "fresh")
 
 
-class Workflow(NamedTuple):
-    """A training workflow, as two pure functions.
+@dataclasses.dataclass(frozen=True)
+class Workflow:
+    """Which rows each generation's model sees. The model of generation 1 sees the real batch.
+
+    A subclass may have fields of its own, and ``choose``:
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Fading(Workflow):
+    ...     half_life: float = 3.0
+    ...
+    ...     def choose(self, key, rows):
+    ...         return 0.5 ** ((rows.now - rows.generation) / self.half_life)
 
     Attributes:
-      name: as written on the command line and in results.
-      capacity: ``capacity(G) -> int``, the most batches that its pool holds over G generations.
-      select: ``select(key, pool, state) -> view`` that the next model trains on.
-      update: ``update(pool, state, batch) -> state``, the pool after a batch of synthetic data.
-      needs_points: whether ``select`` draws rows, which statistics alone cannot give.
-      subsample_size: how many rows; None for as many as a batch has.
+      keep: how many of the newest batches stay; None keeps all. The real batch is the first one.
+      real: what becomes of the real batch: ``once``, it goes as the others go; ``kept``, it stays
+        beside them for ever; ``fresh``, each generation has a real batch of its own beside them,
+        drawn from the same truth.
+      draw: how many rows are drawn, without replacement, of all that; None takes everything, 0 as
+        many as a batch has.
+
+    Raises:
+      ValueError: a field has none of these values.
     """
 
-    name: str
-    capacity: Callable[[int], int]
-    select: Callable[[jax.Array, Pool, Any], Any]
-    update: Callable[[Pool, Any, Any], Any]
-    needs_points: bool = False
-    subsample_size: int | None = None
+    keep: int | None = None
+    real: Literal["once", "kept", "fresh"] = "once"
+    draw: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what no workflow can be."""
+        if self.keep is not None:
+            object.__setattr__(self, "keep", checks.whole_number("keep", self.keep))
+        checks.one_of("real", self.real, REAL)
+        if self.draw is not None:
+            object.__setattr__(self, "draw", checks.whole_number("draw", self.draw, minimum=0))
+
+    # What a subclass may bring ------------------------------------------------------------------
+
+    def choose(self, key: Any, rows: Any) -> Any:
+        """How much each row of the pool counts for the next model; for a subclass to bring.
+
+        A method of three arguments, ``choose(self, key, rows, state)``, also returns the next
+        state: ``(weights, state)``. It begins as what ``start()`` returns.
+
+        Args:
+          key: a typed key of this generation's.
+          rows: the pool as ``pools.Rows``: ``data`` in real coordinates, ``generation``, ``now``,
+            ``occupied``.
+
+        Returns:
+          bool ``[R]``, which rows count, or float ``[R]``, of how many rows each one counts as;
+          rows that are not occupied do not count in any case.
+        """
+        raise checks.refusal(
+            "workflow", "a subclass with a method choose", type(self).__name__, "give it one"
+        )
+
+    def start(self) -> Any:
+        """The first state of a ``choose`` that keeps one, a pytree of arrays."""
+        return ()
+
+    def closed_form(
+        self, task: str, metric: str, generation: Any, options: Any, **axes: Any
+    ) -> Any:
+        """The mean over seeds that is known under it; for a subclass to bring.
+
+        Args:
+          task: the task's name.
+          metric: of that task, or of every chain.
+          generation: int ``[G]``, from 1.
+          options: of the task.
+          **axes: of the task.
+
+        Returns:
+          Float ``[G]``, or None where it is not known.
+        """
+        return None
+
+    # What follows from the record ---------------------------------------------------------------
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it is a subclass that says how much each row counts."""
+        return type(self).choose is not Workflow.choose
+
+    @property
+    def needs_points(self) -> bool:
+        """Whether it tells rows of one batch apart, which statistics of a batch cannot."""
+        return self.chooses or self.draw is not None
+
+    @property
+    def real_apart(self) -> bool:
+        """Whether real data have a place of their own beside the newest batches."""
+        return self.real != "once"
+
+    def batches(self, generation: Any) -> Any:
+        """How many batches the model of a generation finds, from generation 1 on; of NumPy."""
+        others = generation - 1 if self.real_apart else generation
+        kept = others if self.keep is None else np.minimum(others, self.keep)
+        return kept + int(self.real_apart)
+
+    def slots(self, num_generations: int) -> int:
+        """The most batches that it finds within so many generations."""
+        return int(self.batches(num_generations))
+
+    def rows(self, generation: Any, batch: Any) -> Any:
+        """How many rows of batches of so many the model of a generation sees, at most."""
+        return self.batches(generation) * batch if self.draw is None else self.draw or batch
+
+    @property
+    def name(self) -> str:
+        """As it is spelled on the command line and in results."""
+        return str(self)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its fields by name, those of a subclass too."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def describe(self) -> dict[str, Any]:
+        """The record as JSON can hold it; of a subclass also which it is."""
+        kind = {} if type(self) is Workflow else {"class": _address(type(self))}
+        return {**kind, **self.fields}
+
+    def __str__(self) -> str:
+        """The shortest spelling that ``parse`` reads: ``accumulate-subsample:draw=50``."""
+        name, base = _nearest(self)
+        different = {k: v for k, v in self.fields.items() if v != base.get(k, _NOTHING)}
+        return ":".join([name, *(f"{k}={_spelled(v)}" for k, v in different.items())])
+
+
+# The named ones ---------------------------------------------------------------------------------
 
 
 def replace() -> Workflow:
     """Each model trains only on what the model before it made."""
-    return Workflow(
-        name="replace",
-        capacity=lambda num_generations: 1,
-        select=lambda key, pool, state: pool.all(state),
-        update=lambda pool, state, batch: pool.start(batch),
-    )
+    return Workflow(keep=1)
 
 
 def accumulate() -> Workflow:
     """Each model trains on the real data and everything made since."""
-    return Workflow(
-        name="accumulate",
-        capacity=lambda num_generations: num_generations,
-        select=lambda key, pool, state: pool.all(state),
-        update=lambda pool, state, batch: pool.add(state, batch),
-    )
+    return Workflow()
 
 
 def accumulate_subsample(size: int | None = None) -> Workflow:
     """Each model trains on ``size`` points drawn, without replacement, from all made so far.
 
     Args:
-      size: points drawn; None draws as many as one generation makes, so that the first model
-        trains on all the real data.
+      size: how many points are drawn; None draws as many as one generation makes, so that the
+        first model trains on all the real data.
 
     Raises:
       ValueError: ``size`` is not a whole number of at least 1; or, once a chain is built, it is
         larger than the first pool.
     """
-    if size is not None:
-        size = checks.whole_number("subsample size", size)
-    return Workflow(
-        name="accumulate-subsample",
-        capacity=lambda num_generations: num_generations,
-        select=lambda key, pool, state: pool.draw(key, state, size),
-        update=lambda pool, state, batch: pool.add(state, batch),
-        needs_points=True,
-        subsample_size=size,
-    )
+    return Workflow(draw=0 if size is None else checks.whole_number("subsample size", size))
 
 
-WORKFLOWS: dict[str, Callable[[], Workflow]] = {
-    "replace": replace,
-    "accumulate": accumulate,
-    "accumulate-subsample": accumulate_subsample,
-}
+def window(keep: int) -> Workflow:
+    """Each model trains on the ``keep`` newest batches; the real one is the first of them.
+
+    Raises:
+      ValueError: ``keep`` is not a whole number of at least 1.
+    """
+    return Workflow(keep=checks.whole_number("keep", keep))
+
+
+def fixed_real() -> Workflow:
+    """Each model trains on the real batch and what the model before it made."""
+    return Workflow(keep=1, real="kept")
+
+
+def fresh_real() -> Workflow:
+    """Each model trains on a real batch of its own and what the model before it made."""
+    return Workflow(keep=1, real="fresh")
+
+
+# A name stands for a record, for a subclass, or for a function that makes one of its arguments.
+WORKFLOWS = plugins.Named(
+    "workflow",
+    "jaxcollapse.workflows",
+    {
+        "replace": replace,
+        "accumulate": accumulate,
+        "accumulate-subsample": accumulate_subsample,
+        "window": window,
+        "fixed-real": fixed_real,
+        "fresh-real": fresh_real,
+    },
+)
 
 
 def as_workflow(workflow: Workflow | Callable[[], Workflow] | str) -> Workflow:
-    """A workflow from its name (``"accumulate-subsample"``), its function, or itself."""
-    if isinstance(workflow, Workflow):
-        return workflow
+    """A workflow from its spelling, its function or class, or itself.
+
+    Raises:
+      ValueError: it is none of these.
+    """
     if isinstance(workflow, str):
-        name = checks.one_of("workflow", workflow.replace("_", "-"), WORKFLOWS)
-        return WORKFLOWS[name]()
-    return workflow()
+        return parse(workflow)
+    made = workflow() if callable(workflow) and not isinstance(workflow, Workflow) else workflow
+    if not isinstance(made, Workflow):
+        raise checks.refusal(
+            "workflow",
+            "a Workflow, a function of one, or a name",
+            repr(made),
+            "try 'replace' or jaxcollapse.window(3)",
+        )
+    return made
+
+
+def as_workflows(workflows: Any) -> list[Workflow]:
+    """Workflows from a list of those, or from one; each once.
+
+    Raises:
+      ValueError: there is none, one is none, or two are the same.
+    """
+    one = isinstance(workflows, str | Workflow) or not isinstance(workflows, Iterable)
+    made = [as_workflow(workflow) for workflow in ([workflows] if one else workflows)]
+    checks.distinct("workflow", [workflow.name for workflow in made])
+    return made
+
+
+# Spelling ---------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Workflow:
+    """A workflow from its spelling: a name, and fields behind colons.
+
+    >>> parse("accumulate-subsample:draw=50"), parse("window:keep=3"), parse("fresh-real")
+
+    Raises:
+      ValueError: an unknown name or field, or a value that the field cannot have.
+    """
+    name, *told = text.split(":")
+    name = name.strip() if name in WORKFLOWS else name.strip().replace("_", "-")
+    if told and "=" not in told[0] and name not in WORKFLOWS:  # module:Class
+        name = f"{text.partition(':')[0]}:{told.pop(0)}"
+    known = WORKFLOWS.find(name)
+    given = {}
+    for part in told:
+        field, equals, value = part.partition("=")
+        if not equals or field in given:
+            raise checks.refusal(
+                f"workflow {text}", "NAME:FIELD=VALUE:..., each field once", repr(part), "mend it"
+            )
+        given[field.strip().replace("-", "_")] = value.strip()
+    if isinstance(known, Workflow):
+        return _with(known, given, name)
+    if isinstance(known, type):
+        return _with(known(), given, name)
+    parameters = inspect.signature(known).parameters.values()
+    required = [p.name for p in parameters if p.default is p.empty]
+    for field in required:
+        if field not in given:
+            raise checks.refusal(f"workflow {name}", f"{name}:{field}=...", text, f"say {field}")
+    made = known(*(_value(int, field, given.pop(field)) for field in required))
+    return _with(made, given, name)
+
+
+def _with(workflow: Workflow, given: dict[str, str], name: str) -> Workflow:
+    """A workflow with fields from their spelling."""
+    hints = typing.get_type_hints(type(workflow))
+    for field in given:
+        checks.one_of(f"field of workflow {name}", field, workflow.fields)
+    values = {field: _value(hints.get(field), field, text) for field, text in given.items()}
+    return dataclasses.replace(workflow, **values)
+
+
+def _value(kind: Any, field: str, text: str) -> Any:
+    """The value of a field of a type from its spelling; ``all`` is None."""
+    kinds = set(typing.get_args(kind) or (kind,))
+    if text == "all" and type(None) in kinds:
+        return None
+    for number in (int, float):
+        if number in kinds:
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    if kinds & {int, float}:
+        whole = "a whole number" if int in kinds else "a number"
+        expected = f"{whole}, or all" if type(None) in kinds else whole
+        raise checks.refusal(f"{field} of a workflow", expected, repr(text), "mend it")
+    if bool in kinds:
+        return checks.one_of(f"{field} of a workflow", text.lower(), ("true", "false")) == "true"
+    return text
+
+
+def _spelled(value: Any) -> str:
+    return "all" if value is None else str(value)
+
+
+def _nearest(workflow: Workflow) -> tuple[str, dict[str, Any]]:
+    """The name that a spelling begins with, and the fields that it already tells."""
+    if type(workflow) is not Workflow:
+        fields = dataclasses.fields(workflow)
+        told = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+        return WORKFLOWS.name_of(type(workflow)) or kebab(type(workflow).__name__), told
+    if workflow.real_apart:
+        name, base = {"kept": ("fixed-real", fixed_real()), "fresh": ("fresh-real", fresh_real())}[
+            workflow.real
+        ]
+        return name, base.fields
+    if workflow.keep is None:
+        drawn = workflow.draw is not None
+        return (
+            ("accumulate-subsample", {**accumulate().fields, "draw": 0})
+            if drawn
+            else (
+                "accumulate",
+                accumulate().fields,
+            )
+        )
+    if workflow.keep == 1:
+        return "replace", replace().fields
+    return "window", {name: v for name, v in accumulate().fields.items() if name != "keep"}
+
+
+def kebab(name: str) -> str:
+    """``FadingMemory`` as ``fading-memory``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+def _address(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+_NOTHING: Any = object()

@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures, checkpoints
 from jaxcollapse.lm.decoder import decoder
 
 SMALL = {"vocab_size": 61, "context": 32}
 CONFIGS = {
-    "gpt2": named.config("tiny-gpt2", **SMALL, mlp_width=40),
-    "llama": named.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, norm_eps=3e-6),
+    "gpt2": architectures.config("tiny-gpt2", **SMALL, mlp_width=40),
+    "llama": architectures.config(
+        "tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, norm_eps=3e-6
+    ),
     # Queries scaled by neither the head's width nor the model's over the heads.
-    "gemma2": named.config("tiny-gemma2", **SMALL, window=5, query_scale=24**-0.5),
+    "gemma2": architectures.config("tiny-gemma2", **SMALL, window=5, query_scale=24**-0.5),
 }
 
 

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
-from jaxcollapse.lm import language_model
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures, language_model
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.texts import Corpus
 
@@ -29,22 +28,35 @@ jax.devices()
 
 
 @functools.cache
-def run_gaussian(workflow, pool, dim, num_samples, generations, seeds, first_seed=0):
-    """Metrics ``[2, S, G]`` for ddof 0 and 1; computed once for all tests that ask."""
+def compiled_gaussian(workflow, pool, dim, num_samples, generations):
+    """Metrics ``[2, S, G]`` for ddof 0 and 1 as a function of keys and N, or of keys for one N."""
 
-    def chain(ddof, key):
+    def chain(num_samples, ddof, key):
         task = jc.gaussian.task(dim, num_samples, ddof, pool=pool)
         metrics = jc.make_chain(task, workflow, generations)(key)
-        return {name: metrics[name] for name in METRICS}
+        names = (*METRICS, "wasserstein2") if dim == 1 else METRICS
+        return {name: metrics[name] for name in names}
 
-    keys = jc.seed_keys(range(first_seed, first_seed + seeds))
-    both = jax.vmap(jax.vmap(chain, (None, 0)), (0, None))
-    return jax.device_get(jax.jit(both)(np.asarray([0.0, 1.0], np.float32), keys))
+    def both(keys, num_samples=num_samples):
+        mapped = jax.vmap(jax.vmap(chain, (None, None, 0)), (None, 0, None))
+        return mapped(num_samples, np.asarray([0.0, 1.0], np.float32), keys)
+
+    return jax.jit(both)
+
+
+@functools.cache
+def run_gaussian(workflow, pool, dim, num_samples, generations, seeds):
+    """Metrics ``[2, S, G]`` for ddof 0 and 1; computed once for all tests that ask."""
+    keys = jc.seed_keys(range(seeds))
+    if pool == "statistics":
+        compiled = compiled_gaussian(workflow, pool, dim, None, generations)
+        return jax.device_get(compiled(keys, np.int32(num_samples)))
+    return jax.device_get(compiled_gaussian(workflow, pool, dim, num_samples, generations)(keys))
 
 
 # A decoder of some 2,000 parameters, for tests of what does not depend on its size.
-MICRO = named.llama(8, 1, 2, 16, vocab_size=16, context=12)
-named.CONFIGS["micro"] = MICRO
+MICRO = architectures.llama.config(8, 1, 2, 16, vocab_size=16, context=12)
+architectures.add_config("micro", MICRO)
 
 
 @functools.cache
@@ -62,6 +74,12 @@ def random_text(documents=30, vocab=16, context=12, tested=8):
 
 
 METRICS = ("trace_ratio", "squared_error_of_mean", "log_det_ratio")
+
+
+def quick_jit(function, **options):
+    """``jax.jit`` that compiles without optimising, in half the time: for what runs briefly."""
+    unoptimised = {"xla_backend_optimization_level": 0}
+    return jax.jit(function, compiler_options=unoptimised, **options)
 
 
 def standard_errors(values: np.ndarray, expected: float) -> float:

@@ -1,49 +1,53 @@
 """The categorical task: against NumPy, closed forms, absorption."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
+from cases import chains
 from conftest import standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
 from jaxcollapse import theory
-from jaxcollapse.tasks.categorical import family
+from jaxcollapse.tasks.categorical import fitting
+from jaxcollapse.workflows import as_workflow
 
-WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
-
-
-def chains(task, workflow, generations, seeds=20_000):
-    keys = jc.seed_keys(range(seeds))
-    return jax.device_get(jax.jit(jax.vmap(jc.make_chain(task, workflow, generations)))(keys))
+SEEDS = 20_000
 
 
 def test_fit_counts_what_counts():
     outcomes = np.asarray([0, 2, 2, 3, 0, 2], np.int32)
-    np.testing.assert_array_equal(family.fit(outcomes, 5), [2, 0, 3, 1, 0])
+    np.testing.assert_array_equal(fitting.fit(outcomes, 5), [2, 0, 3, 1, 0])
     mask = np.asarray([1, 1, 0, 1, 0, 1], bool)
-    np.testing.assert_array_equal(family.fit(outcomes, 5, mask), [1, 0, 2, 1, 0])
+    np.testing.assert_array_equal(fitting.fit(outcomes, 5, mask), [1, 0, 2, 1, 0])
 
 
 def test_sample_follows_the_counts():
     counts = np.asarray([5, 0, 1, 0, 14, 0], np.int32)
-    drawn = family.sample(jax.random.key(0), counts, 50_000)
+    drawn = fitting.sample(jax.random.key(0), counts, 50_000)
     seen = np.bincount(drawn, minlength=6)
     assert seen[counts == 0].sum() == 0
     expected = counts[counts > 0] / counts.sum() * 50_000
     assert stats.chisquare(seen[counts > 0], expected).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("pool", ["auto", "points"])
-@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize(
+    ("workflow", "pool"),
+    [
+        *itertools.product(("replace", "accumulate"), ("statistics", "points")),
+        ("accumulate-subsample", "points"),
+    ],
+)
 @pytest.mark.parametrize(("num_outcomes", "num_samples"), [(10, 20), (200, 15)])
 def test_means(workflow, pool, num_outcomes, num_samples):
     task = jc.categorical.task(num_outcomes, num_samples, pool=pool)
-    metrics = chains(task, workflow, 40)
+    metrics = chains(task, workflow, 40, SEEDS, jit=jax.jit)
     known = 0
-    for name in family.METRICS:
+    for name in fitting.METRICS:
         for t in (1, 2, 10, 40):
-            arguments = (name, workflow, t, num_outcomes, num_samples)
+            arguments = (name, as_workflow(workflow), t, num_outcomes, num_samples)
             expected = theory.categorical_metric(*arguments)
             if expected is not None:
                 known += 1
@@ -52,12 +56,12 @@ def test_means(workflow, pool, num_outcomes, num_samples):
 
 
 def test_real_distribution_that_is_not_uniform():
-    p = family.real_probabilities(6, 1.0)
+    p = fitting.real_probabilities(6, 1.0)
     np.testing.assert_allclose(p, (1 / np.arange(1, 7)) / np.sum(1 / np.arange(1, 7)))
     task = jc.categorical.task(6, 12, exponent=1.0)
-    ratio = chains(task, "replace", 5)["heterozygosity_ratio"]
+    ratio = chains(task, "replace", 5, SEEDS)["heterozygosity_ratio"]
     assert standard_errors(ratio[:, 4], (1 - 1 / 12) ** 5) < 5
-    assert theory.categorical_metric("entropy_ratio", "replace", 1, 6, 12, uniform=False) is None
+    assert theory.categorical_metric("entropy_ratio", jc.replace(), 1, 6, 12, uniform=False) is None
 
 
 def test_absorption():
@@ -92,7 +96,7 @@ def test_a_chain_that_ends_before_absorption():
 
 def test_many_outcomes():
     task = jc.categorical.task(100_000, 1000)
-    metrics = chains(task, "replace", 3, seeds=20)
+    metrics = chains(task, "replace", 1, seeds=20, jit=jax.jit)
     left = 100_000 * (1 - (1 - 1e-5) ** 1000)
     assert standard_errors(metrics["outcomes_left"][:, 0], left) < 5
 
@@ -120,8 +124,8 @@ def test_more_outcomes_than_can_be_counted_are_refused():
 def test_rare_outcomes_are_drawn():
     """Zipf's law over 1e5 outcomes, a million draws: the expected number of different ones."""
     task = jc.categorical.task(100_000, 1_000_000, exponent=2.0)
-    left = chains(task, "replace", 1, seeds=60)["outcomes_left"][:, 0]
-    p = family.real_probabilities(100_000, 2.0)
+    left = chains(task, "replace", 1, seeds=60, jit=jax.jit)["outcomes_left"][:, 0]
+    p = fitting.real_probabilities(100_000, 2.0)
     assert standard_errors(left, np.sum(-np.expm1(1_000_000 * np.log1p(-p)))) < 5
 
 

@@ -4,23 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import StartOver, chains, mean_task
+from conftest import quick_jit, standard_errors
 
 import jaxcollapse as jc
+from jaxcollapse.task import modify
 
-
-def mean_task(num_samples=8):
-    """Points on a line, of which only the mean is fitted."""
-
-    def init(key):
-        return 0.0, jax.random.normal(key, (num_samples,))
-
-    def fit(key, view):
-        return jnp.sum(jnp.where(view.mask, view.data, 0.0)) / jnp.sum(view.mask, dtype=float)
-
-    def sample(key, mean):
-        return mean + jax.random.normal(key, (num_samples,))
-
-    return jc.points_task(init, fit, sample, lambda truth, mean: {"error": (mean - truth) ** 2})
+WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
 
 
 @pytest.mark.parametrize(
@@ -32,26 +22,23 @@ def mean_task(num_samples=8):
 )
 def test_a_task_of_ones_own(workflow, expected):
     # The mean is a random walk under replace; under accumulate steps shrink as 1/t.
-    chain = jc.make_chain(mean_task(), workflow, 10)
-    error = np.asarray(jax.jit(jax.vmap(chain))(jc.seed_keys(range(20_000)))["error"], np.float64)
+    error = chains(mean_task(), workflow, 10, 20_000)["error"]
     for t in (1, 2, 10):
-        values = error[:, t - 1]
-        assert abs(values.mean() - expected(t)) < 5 * values.std() / np.sqrt(values.size)
+        assert standard_errors(error[:, t - 1], expected(t)) < 5
 
 
 def test_a_subsample_of_all_is_the_pool():
     # With all points of generation 1 drawn, subsampling starts where the others do.
     first = [
-        jax.jit(jc.make_chain(mean_task(), workflow, 1))(jax.random.key(4))["error"]
+        quick_jit(jc.make_chain(mean_task(), workflow, 1))(jax.random.key(4))["error"]
         for workflow in (jc.replace, jc.accumulate, jc.accumulate_subsample)
     ]
     np.testing.assert_allclose(first[1:], [first[0]] * 2, rtol=1e-6)
 
 
 def test_smaller_subsample_has_the_error_of_its_size():
-    chain = jc.make_chain(mean_task(), jc.accumulate_subsample(size=2), 1)
-    error = np.asarray(jax.jit(jax.vmap(chain))(jc.seed_keys(range(20_000)))["error"], np.float64)
-    assert abs(error.mean() - 1 / 2) < 5 * error.std() / np.sqrt(error.size)
+    error = chains(mean_task(), jc.accumulate_subsample(size=2), 1, 20_000)["error"]
+    assert standard_errors(error, 1 / 2) < 5
 
 
 def test_subsample_larger_than_the_first_pool():
@@ -61,34 +48,28 @@ def test_subsample_larger_than_the_first_pool():
 
 
 def test_workflows_by_name_function_and_value():
-    results = [
-        jax.jit(jc.make_chain(mean_task(), workflow, 3))(jax.random.key(5))["error"]
-        for workflow in ("accumulate", jc.accumulate, jc.accumulate())
-    ]
-    np.testing.assert_array_equal(results[1:], [results[0]] * 2)
+    ways = ("accumulate", jc.accumulate, jc.accumulate(), jc.Workflow, jc.Workflow())
+    assert {jc.make_chain(mean_task(), way, 3).workflow for way in ways} == {jc.accumulate()}
 
 
 def test_a_workflow_of_ones_own():
     # Real data once more each generation: the chain starts over, so nothing ever drifts.
-    forgetful = jc.Workflow(
-        name="start over",
-        capacity=lambda num_generations: 1,
-        select=lambda key, pool, state: pool.all(state),
-        update=lambda pool, state, batch: state,
-    )
-    error = jax.jit(jc.make_chain(mean_task(), forgetful, 5))(jax.random.key(6))["error"]
+    error = quick_jit(jc.make_chain(mean_task(), StartOver, 5))(jax.random.key(6))["error"]
     np.testing.assert_allclose(error, error[0], rtol=1e-6)
 
 
 def test_chain_inside_jit_vmap_and_scan():
     chain = jc.make_chain(jc.gaussian.task(2, 8), jc.accumulate, 3)
     plain = chain(jax.random.key(7))["trace_ratio"]
-    jitted = jax.jit(chain)(jax.random.key(7))["trace_ratio"]
-    mapped = jax.vmap(chain)(jc.seed_keys([7]))["trace_ratio"][0]
-    _, scanned = jax.lax.scan(
-        lambda carry, key: (carry, chain(key)["trace_ratio"]), 0, jc.seed_keys([7, 8])
-    )
-    for values in (jitted, mapped, scanned[0]):
+    jitted = quick_jit(chain)(jax.random.key(7))["trace_ratio"]
+    mapped = quick_jit(jax.vmap(chain))(jc.seed_keys([7]))["trace_ratio"][0]
+
+    @quick_jit
+    def scanned(keys):
+        _, values = jax.lax.scan(lambda carry, key: (carry, chain(key)["trace_ratio"]), 0, keys)
+        return values[0]
+
+    for values in (jitted, mapped, scanned(jc.seed_keys([7, 8]))):
         np.testing.assert_allclose(plain, values, rtol=1e-5)
 
 
@@ -100,14 +81,21 @@ def test_map_over_traced_sample_size_and_ddof(workflow):
 
     sizes, ddofs = np.asarray([5, 50], np.int32), np.asarray([0.0, 0.5, 1.0], np.float32)
     grid = jax.vmap(jax.vmap(last_variance, (None, 0, None)), (0, None, None))
-    traced = jax.jit(grid)(sizes, ddofs, jax.random.key(9))
+    traced = quick_jit(grid)(sizes, ddofs, jax.random.key(9))
+    direct = quick_jit(last_variance, static_argnums=(0, 1))
     for i, j in [(0, 0), (1, 2)]:
-        direct = jax.jit(last_variance, static_argnums=(0, 1))
         expected = direct(int(sizes[i]), float(ddofs[j]), jax.random.key(9))
         np.testing.assert_allclose(traced[i, j], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("workflow", [jc.replace, jc.accumulate, jc.accumulate_subsample])
+def slope_and_difference(function, at, step):
+    """A function's slope by reverse mode, and its difference over a step to either side."""
+    points = np.asarray([at, at + step, at - step], np.float32)
+    values, slopes = quick_jit(jax.vmap(jax.value_and_grad(function)))(points)
+    return float(slopes[0]), float(values[1] - values[2]) / (2 * step)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_gradient_in_the_real_covariance(workflow):
     keys = jc.seed_keys(range(16))
     direction = np.asarray([[1.0, 0.0], [0.0, 0.0]], np.float32)
@@ -118,26 +106,26 @@ def test_gradient_in_the_real_covariance(workflow):
         metrics = jax.vmap(jc.make_chain(task, workflow, 5))(keys)
         return jnp.mean(metrics["trace_ratio"][:, -1])
 
-    slope = jax.jit(jax.grad(mean_trace))(jnp.float32(1.0))
-    step = 0.05
-    evaluate = jax.jit(mean_trace)
-    difference = (evaluate(jnp.float32(1 + step)) - evaluate(jnp.float32(1 - step))) / (2 * step)
-    assert abs(float(slope)) > 1e-3
-    assert float(slope) == pytest.approx(float(difference), rel=0.02)
+    slope, difference = slope_and_difference(mean_trace, 1.0, 0.05)
+    assert abs(slope) > 1e-3
+    assert slope == pytest.approx(difference, rel=0.02)
 
 
 def test_gradient_in_a_scale_of_all_directions():
     # The whole chain scales with the real covariance: a ratio has slope 0, an error slope itself.
-    def final(scale, metric):
+    def final(scale):
         task = jc.gaussian.task(3, 10, cov=scale * np.eye(3, dtype=np.float32))
-        return jc.make_chain(task, jc.replace, 5)(jax.random.key(0))[metric][-1]
+        metrics = jc.make_chain(task, jc.replace, 5)(jax.random.key(0))
+        return metrics["trace_ratio"][-1], metrics["squared_error_of_mean"][-1]
 
-    slope = jax.jit(jax.grad(final), static_argnums=1)
-    at_one = jax.jit(final, static_argnums=1)(jnp.float32(1.0), "squared_error_of_mean")
-    assert abs(float(slope(jnp.float32(2.0), "trace_ratio"))) < 1e-6
-    assert float(slope(jnp.float32(2.0), "squared_error_of_mean")) == pytest.approx(
-        float(at_one), 1e-3
+    def with_slope(scale):
+        return final(scale), jax.jacrev(final)(scale)
+
+    (_, error), (slope_of_ratio, slope_of_error) = quick_jit(jax.vmap(with_slope))(
+        np.asarray([1.0, 2.0], np.float32)
     )
+    assert abs(float(slope_of_ratio[1])) < 1e-6
+    assert float(slope_of_error[1]) == pytest.approx(float(error[0]), 1e-3)
 
 
 def test_gradient_in_the_sample_size():
@@ -145,10 +133,8 @@ def test_gradient_in_the_sample_size():
         task = jc.gaussian.task(2, num_samples)
         return jc.make_chain(task, jc.replace, 3)(jax.random.key(1))["log_det_ratio"][-1]
 
-    slope = jax.jit(jax.grad(log_det))(jnp.float32(20.0))
-    evaluate = jax.jit(log_det)
-    difference = (evaluate(jnp.float32(20.1)) - evaluate(jnp.float32(19.9))) / 0.2
-    assert float(slope) == pytest.approx(float(difference), rel=0.02)
+    slope, difference = slope_and_difference(log_det, 20.0, 0.1)
+    assert slope == pytest.approx(difference, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +151,8 @@ def test_refused(arguments, message):
 
 
 def test_statistics_cannot_be_subsampled():
-    chain = jc.make_chain(jc.gaussian.task(1, 5, pool="statistics"), jc.accumulate_subsample, 2)
-    with pytest.raises(ValueError, match="pool to draw from: expected one that keeps points"):
-        chain(jax.random.key(0))
+    with pytest.raises(ValueError, match="pool for accumulate-subsample: expected auto or points"):
+        jc.make_chain(jc.gaussian.task(1, 5, pool="statistics"), jc.accumulate_subsample, 2)
 
 
 @pytest.mark.parametrize("seeds", [[-1], [2**32], [1.5], ["a"]])
@@ -176,24 +161,7 @@ def test_seeds_are_whole_numbers(seeds):
         jc.seed_keys(seeds)
 
 
-def own_task(sample=None, evaluate=None):
-    """The mean of 8 numbers, as a user's task."""
-
-    def draw(key, mean=0.0):
-        return mean + jax.random.normal(key, (8,))
-
-    def fit(key, view):
-        return jnp.sum(jnp.where(view.mask, view.data, 0.0)) / jnp.sum(view.mask, dtype=float)
-
-    return jc.points_task(
-        lambda key: (0.0, draw(key)),
-        fit,
-        sample or draw,
-        evaluate or (lambda truth, mean: {"mean": mean}),
-    )
-
-
-@pytest.mark.parametrize("workflow", ["replace", "accumulate", "accumulate-subsample"])
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 @pytest.mark.parametrize(
     ("functions", "message"),
     [
@@ -212,13 +180,46 @@ def own_task(sample=None, evaluate=None):
     ],
 )
 def test_tasks_of_ones_own_that_do_not_fit_are_refused(workflow, functions, message):
-    task = own_task(**functions)
-    chain = jc.make_chain(task, workflow, 3)
+    chain = jc.make_chain(mean_task(**functions), workflow, 3)
     with pytest.raises(ValueError, match=message):
-        jax.jit(chain)(jax.random.key(0))
-    assert jax.jit(jc.make_chain(own_task(), workflow, 3))(jax.random.key(0))["mean"].shape == (3,)
+        jax.eval_shape(chain, jax.random.key(0))
+    fits = jax.eval_shape(jc.make_chain(mean_task(), workflow, 3), jax.random.key(0))
+    assert fits["error"].shape == (3,)
 
 
 def test_a_number_of_seeds_is_no_list_of_them():
     with pytest.raises(ValueError, match="seeds: expected whole numbers, got 4; use range"):
         jc.seed_keys(4)
+
+
+# Functions of one's own in a task that is built in ----------------------------------------------
+
+
+def scale_of(truth, model):
+    return {"scale": jnp.trace(model.cov) / 2}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize("change", [lambda task: task._replace(evaluate=scale_of), None])
+def test_an_evaluation_of_ones_own_reaches_whatever_pool_a_workflow_has(workflow, change):
+    """In the coordinates of the data: the real covariance is twice the identity."""
+    task = jc.gaussian.task(2, 8, cov=2.0)
+    changed = change(task) if change else modify(task, evaluate=scale_of)
+    chain = jc.make_chain(changed, workflow, 3)
+    given = jc.make_chain(task, workflow, 3)
+
+    @quick_jit
+    def both(key):
+        return chain(key), given(key)
+
+    ours, theirs = both(jax.random.key(2))
+    assert set(ours) == {"scale", "share_of_real_data"}
+    np.testing.assert_allclose(ours["scale"], 2 * theirs["trace_ratio"], rtol=1e-5)
+
+
+def test_what_else_a_task_is_made_of_is_not_replaced():
+    for name in ("init", "pool", "noise", "statistics"):
+        with pytest.raises(ValueError, match="what to replace of a task: expected one of fit, sam"):
+            jc.gaussian.task(2, 8)._replace(**{name: None})
+    with pytest.raises(ValueError, match="the fit of: expected one that may keep points"):
+        modify(jc.gaussian.task(2, 8, pool="statistics"), fit=lambda key, view: view)

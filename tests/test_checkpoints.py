@@ -12,9 +12,8 @@ import pytest
 from checkpoint_cases import CONFIGS, assert_same, random_params, refused
 from safetensors.numpy import load_file, save_file
 
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
-from jaxcollapse.lm.checkpoints import hub_config, hub_names
+from jaxcollapse.lm import architectures, checkpoints
+from jaxcollapse.lm.checkpoints import hub_config
 from jaxcollapse.lm.decoder import decoder
 
 FAMILIES = ("gpt2", "llama", "gemma2")
@@ -87,9 +86,9 @@ def test_transformers_computes_the_same(saved):
     np.testing.assert_allclose(ours, logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", named.CONFIGS)
+@pytest.mark.parametrize("name", architectures.configs())
 def test_every_named_decoder_can_be_said(name):
-    config = named.CONFIGS[name]
+    config = architectures.configs()[name]
     content = json.loads(json.dumps(hub_config.from_config(config, None, None)))
     assert hub_config.to_config(content) == config
 
@@ -158,7 +157,7 @@ def test_bfloat16(family, tmp_path):
 def test_float16_and_names_without_a_prefix(saved):
     folder, config, params = saved
     path = folder / "model.safetensors"
-    prefix = hub_names.PREFIX[config.family]
+    prefix = architectures.find(config.family).prefix
     halves = {k.removeprefix(prefix): v.astype(np.float16) for k, v in load_file(path).items()}
     save_file(halves, path)
     assert_same(as_type(params, jnp.float16, jnp.float32), checkpoints.load(folder)[1])
@@ -206,7 +205,9 @@ def test_older_fields_and_those_left_out(tmp_path):
     of = hub_config.to_config
     gpt2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
     sizes = {"vocab_size": 50257, "context": 1024}
-    assert of({**gpt2, "n_positions": 1024, "n_ctx": 1024}) == named.gpt2(768, 12, 12, **sizes)
+    assert of({**gpt2, "n_positions": 1024, "n_ctx": 1024}) == architectures.gpt2.config(
+        768, 12, 12, **sizes
+    )
     llama = {
         "model_type": "llama",
         "hidden_size": 64,
@@ -218,7 +219,7 @@ def test_older_fields_and_those_left_out(tmp_path):
         "rms_norm_eps": 1e-5,
         "rope_scaling": None,
     }
-    tiny = named.config("tiny-llama")
+    tiny = architectures.config("tiny-llama")
     assert of(llama) == tiny
     assert of({**llama, "rope_theta": 5e5}) == dataclasses.replace(tiny, rope_base=5e5)
     newer = {"rope_type": "default", "rope_theta": 5e5}
@@ -237,7 +238,7 @@ def test_older_fields_and_those_left_out(tmp_path):
         "hidden_act": "gelu_pytorch_tanh",
         "sliding_window": 4096,
     }
-    assert of(gemma) == named.config("gemma2-2b")
+    assert of(gemma) == architectures.config("gemma2-2b")
 
 
 # Refusals -----------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from jaxcollapse.cli import main as cli
+from jaxcollapse.cli import sweeps
 from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.run import run_and_save
 
 RUN = shlex.split(
     "run gaussian --workflow replace accumulate accumulate-subsample --dim 1 3 "
@@ -62,7 +64,7 @@ def test_run(file):
         "generation": 6,
     }
     assert set(dataset["workflow"].values) == {"replace", "accumulate", "accumulate-subsample"}
-    assert json.loads(dataset.attrs["options"]) == {"pool": "auto", "ddof": 0.0}
+    assert json.loads(dataset.attrs["options"]) == {"ddof": 0.0}
     assert not np.isnan(dataset["wasserstein2"]).any()
     assert not list(file.parent.glob("*.partial"))
 
@@ -112,11 +114,11 @@ def test_files_of_mean_and_covariance(folder, capsys):
     [
         (
             ["run", "gausian"],
-            "task: expected one of gaussian, kde, linear-regression, categorical, got",
+            "task: expected one of gaussian, kde, linear-regression, categorical, language-model",
         ),
         (
             ["runn"],
-            "mix language-model, plot, info, lm pretrain, lm finetune, lm mix, lm generate",
+            "mix language-model, plot, info, list, describe, lm pretrain, lm finetune, lm mix,",
         ),
         ([], "lm evaluate, got none"),
         ([*RUN, "--dim", "0"], "dim: expected at least 1, got 0"),
@@ -130,7 +132,10 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ([*RUN, "--num-samples", "99999999999"], "num_samples: expected at most 2147483647"),
         ([*RUN, "--seeds", "8:5"], "--seeds: expected a number of at least 1"),
         ([*RUN, "--generations", "0"], "generations: expected at least 1, got 0"),
-        ([*RUN, "--subsample-size", "11"], "subsample size: expected at most num_samples, 10"),
+        (
+            [*RUN, "--workflow", "accumulate-subsample:draw=11"],
+            "subsample size: expected at most num_samples, 10",
+        ),
         ([*RUN, "--metric", "nll"], "metric: expected one of squared_error_of_mean"),
         (
             [*RUN, "--dimm", "3"],
@@ -174,21 +179,23 @@ def test_interrupted_run_resumes(tmp_path, capsys, monkeypatch):
     out = tmp_path / "a.nc"
     command = ["run", "gaussian", "--workflow", "replace", "--dim", "1", "2", "--num-samples", "5"]
     command += ["--seeds", "2", "--generations", "2", "--out", str(out)]
-    sweep = sys.modules["jaxcollapse.sweeps.chains"]
-    original = sweep._call
 
-    def interrupt(program, seeds, traced):
+    def interrupt(progress):
         if list(out.with_name("a.nc.partial").iterdir()):
             raise KeyboardInterrupt
-        return original(program, seeds, traced)
+
+    def interrupted(plan, out, overwrite, progress):
+        return run_and_save(plan, out, overwrite, interrupt)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "_call", interrupt)
+        patch.setattr(sweeps, "run_and_save", interrupted)
         with pytest.raises(SystemExit) as stop:
             cli.main(command)
     assert stop.value.code == 130
     assert not out.exists()
+    capsys.readouterr()
     cli.main(command)
+    assert "going on: 1 of 2 cells were done" in capsys.readouterr().err
     assert results.load(out).sizes["dim"] == 2
     assert not out.with_name("a.nc.partial").exists()
 
@@ -200,18 +207,18 @@ SHORT = ["--seeds", "3", "--generations", "3"]
     ("command", "dims", "variables"),
     [
         (
-            "run kde --dataset moons blobs --bandwidth 0.1 scott --num-samples 5",
-            {"workflow": 3, "dataset": 2, "bandwidth": 2, "num_samples": 1},
+            "run kde --dataset moons --bandwidth 0.1 scott --num-samples 5",
+            {"workflow": 3, "dataset": 1, "bandwidth": 2, "num_samples": 1},
             {"nll", "pool_variance", "second_moment", "uncovered"},
         ),
         (
-            "run linear-regression --dim 2 --num-samples 5 9 --noise-variance 0.1 1",
-            {"workflow": 3, "dim": 1, "noise_variance": 2, "num_samples": 2},
+            "run linear-regression --dim 2 --num-samples 5 --noise-variance 0.1 1",
+            {"workflow": 3, "dim": 1, "noise_variance": 2, "num_samples": 1},
             {"mse", "excess_risk"},
         ),
         (
-            "run categorical --num-outcomes 4 10 --num-samples 6",
-            {"workflow": 3, "num_outcomes": 2, "num_samples": 1},
+            "run categorical --num-outcomes 4 --num-samples 6",
+            {"workflow": 3, "num_outcomes": 1, "num_samples": 1},
             {
                 "entropy_ratio",
                 "outcomes_left",
@@ -292,3 +299,37 @@ def test_tasks_refuse(arguments, message, tmp_path, capsys):
     out = ["--out", tmp_path / "new.nc"]
     assert message in refused(capsys, *shlex.split(arguments), *out)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_task_and_a_workflow_of_ones_own_from_a_module(tmp_path, capsys):
+    """Through everything: run, saved and loaded again, drawn, told, described."""
+    command = ["run", "--task", "own_module:FAMILY", "--rate", "2", "--num-samples", "4", "8"]
+    command += ["--workflow", "replace", "own_module:Half", "--shift", "1", *SHORT]
+    out = tmp_path / "a.nc"
+    cli.main([*command, "--out", str(out)])
+    dataset = results.load(out)
+    shape = {"workflow": 2, "rate": 1, "num_samples": 2, "seed": 3, "generation": 3}
+    assert dict(dataset["ratio"].sizes) == shape
+    assert results.options_of(dataset) == {"shift": 1.0}
+    assert np.isfinite(dataset["ratio"]).all()
+    cli.main(["plot", str(out), "--out", str(tmp_path / "a.png")])
+    cli.main(["info", str(out)])
+    assert "exponential" in capsys.readouterr().out
+    message = refused(capsys, *command, "--seeds", "none", "--out", tmp_path / "b.nc")
+    assert "--seeds: expected a number" in message
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "--task", "own_module:FAMILY", "--help"])
+    assert stop.value.code == 0
+    assert "The rate of the real law" in capsys.readouterr().out
+
+
+def test_what_there_is(capsys):
+    cli.main(["list"])
+    shown = capsys.readouterr().out
+    for name in ("gaussian", "linear-regression", "accumulate-subsample", "fresh-real", "moons"):
+        assert name in shown
+    cli.main(["describe", "gaussian"])
+    shown = capsys.readouterr().out
+    for name in ("num_samples", "ddof", "wasserstein2"):
+        assert name in shown
+    assert "expected" in refused(capsys, "describe", "gausian")

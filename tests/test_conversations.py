@@ -196,7 +196,7 @@ def test_what_is_refused(numbers, tmp_path):
     )
     refused("longer: expected one of drop, cut", longer="keep")
     refused("test_documents: expected at least 1", test_documents=0)
-    refused("test_fraction: expected a number", test_fraction=1.0)
+    refused("test_fraction: expected a finite number", test_fraction=1.0)
     refused("max_documents: expected at least 2", max_documents=1)
     row = {"prompt": "a", "response": "b"}
     fields = "expected the field 'prompt' and 'response', or 'prompt' and 'chosen', got 'text'"

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import standard_errors
+from conftest import quick_jit, standard_errors
 from scipy import stats
 from sklearn import datasets as sklearn_datasets
 
@@ -32,7 +32,7 @@ THEIRS = {
 @pytest.mark.parametrize("name", OURS)
 def test_coordinates_and_radii_are_those_of_scikit_learn(name):
     keys = jc.seed_keys(range(SEEDS))
-    ours = np.asarray(jax.jit(jax.vmap(lambda key: OURS[name](key, N)))(keys))
+    ours = np.asarray(quick_jit(jax.vmap(lambda key: OURS[name](key, N)))(keys))
     theirs = np.stack([THEIRS[name](N, seed)[0] for seed in range(SEEDS)])
     assert ours.shape == theirs.shape
 
@@ -65,10 +65,16 @@ def test_blobs_are_shared_out_as_in_scikit_learn():
     np.testing.assert_array_equal(np.bincount(nearest), np.bincount(cluster))
 
 
+def both(data, key, num_samples, num_test):
+    """Training points and the test set of one seed."""
+    test, source = data.begin(key, num_samples, num_test)
+    return data.draw(key, source, num_samples), test
+
+
 @pytest.mark.parametrize("dim", [1, 4])
 def test_blobs_of_any_number_and_dimension(dim):
     data = points.real_data("blobs", num_clusters=5, blob_dim=dim)
-    train, test = data.draw(jax.random.key(0), 12, 7)
+    train, test = both(data, jax.random.key(0), 12, 7)
     assert train.shape == (12, dim)
     assert test.shape == (7, dim)
 
@@ -78,35 +84,35 @@ def test_test_points_share_the_clusters_unless_redrawn():
         data = points.real_data("blobs", test_centres=test_centres)
 
         def chain(key):
-            train, test = data.draw(key, 60, 60)
+            train, test = both(data, key, 60, 60)
             gaps = ((test[:, None, :] - train[None, :, :]) ** 2).sum(-1)
             return jax.numpy.sqrt(gaps.min(axis=1)).mean()
 
-        return float(jax.vmap(chain)(jc.seed_keys(range(200))).mean())
+        return float(quick_jit(jax.vmap(chain))(jc.seed_keys(range(200))).mean())
 
     assert distance("shared") < 1 < distance("redrawn")
 
 
 @pytest.mark.parametrize("n", [3, 20])
-@pytest.mark.parametrize("name", [*points.DATASETS, "array"])
+@pytest.mark.parametrize("name", [*points.DATASETS.names(), "array"])
 def test_expected_variance(name, n):
     array = np.random.default_rng(0).normal(size=(40, 2)) * [1, 3]
     data = points.real_data(array if name == "array" else name)
 
     def variance(key):
-        return data.draw(key, n, 1)[0].var(axis=0).mean()
+        return both(data, key, n, 1)[0].var(axis=0).mean()
 
-    values = jax.jit(jax.vmap(variance))(jc.seed_keys(range(20_000)))
+    values = quick_jit(jax.vmap(variance))(jc.seed_keys(range(20_000)))
     assert standard_errors(values, data.variance(n)) < 5
 
 
 def test_rows_of_an_array_are_used_once():
     array = np.arange(30.0).reshape(30, 1)
     data = points.real_data(array)
-    train, test = data.draw(jax.random.key(0), 12, 18)
+    train, test = both(data, jax.random.key(0), 12, 18)
     used = [*train[:, 0].tolist(), *test[:, 0].tolist()]
     assert sorted(used) == (np.arange(30) - 14.5).tolist()
-    other, _ = data.draw(jax.random.key(1), 12, 18)
+    other, _ = both(data, jax.random.key(1), 12, 18)
     assert not np.array_equal(train, other)
 
 
@@ -128,6 +134,19 @@ def test_too_few_rows_are_refused():
         points.real_data(np.zeros((13, 2))).check(10, 4)
     with pytest.raises(ValueError, match="dataset: expected one of blobs, circles, moons"):
         points.real_data("spirals")
+
+
+def test_a_law_of_ones_own_is_real_data_as_it_is():
+    cloud = points.law(2, lambda key, n: 3.0 * jax.random.normal(key, (n, 2)), variance=9.0)
+    assert points.real_data(cloud) is cloud
+    keys = jc.seed_keys(range(2000))
+    train, test = quick_jit(jax.vmap(lambda key: both(cloud, key, 5, 4)))(keys)
+    assert (train.shape, test.shape) == ((2000, 5, 2), (2000, 4, 2))
+    assert standard_errors(train.var(axis=1).mean(axis=1), cloud.variance(5)) < 5
+    assert standard_errors(train.mean(axis=1)[:, 0] ** 2, cloud.variance_of_mean(5)) < 5
+    assert abs(stats.spearmanr(train[:, 0, 0], test[:, 0, 0]).statistic) < 5 / 2000**0.5
+    with pytest.raises(ValueError, match="or a PointDataset, got a function; make a law of one's"):
+        points.real_data(lambda key, n: None)
 
 
 def test_whole_numbers_below_a_count():

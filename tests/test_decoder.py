@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures, checkpoints
 from jaxcollapse.lm.decoder import decoder
 
 FAMILIES = ("gpt2", "llama", "gemma2")
@@ -294,7 +293,7 @@ def some_tokens(config, batch, length, seed=0):
 
 @pytest.mark.parametrize("name", TINY)
 def test_documents_side_by_side_are_as_alone(name):
-    config = named.config(name, context=32, vocab_size=64)
+    config = architectures.config(name, context=32, vocab_size=64)
     params = random_params(config)
     alone = some_tokens(config, 3, 9)
     tokens = alone.reshape(1, 27)
@@ -313,7 +312,7 @@ def test_documents_side_by_side_are_as_alone(name):
 
 @pytest.mark.parametrize("name", TINY)
 def test_bfloat16_is_near(name):
-    config = named.config(name, context=32, vocab_size=64)
+    config = architectures.config(name, context=32, vocab_size=64)
     params = random_params(config)
     tokens = some_tokens(config, 2, 32)
     exact = forward(config, params, tokens)
@@ -333,7 +332,7 @@ def test_bfloat16_is_near(name):
 
 
 def test_remat_changes_no_gradient():
-    config = named.config("tiny-llama", context=16, vocab_size=64, layers=3)
+    config = architectures.config("tiny-llama", context=16, vocab_size=64, layers=3)
     params = random_params(config)
     tokens = some_tokens(config, 2, 16)
 
@@ -353,7 +352,7 @@ def test_remat_changes_no_gradient():
 
 def test_each_head_of_a_group_has_the_groups_keys():
     """Four heads over two keys and values are those of which each is there twice."""
-    config = named.config("tiny-llama", layers=1, kv_heads=2, context=16, vocab_size=64)
+    config = architectures.config("tiny-llama", layers=1, kv_heads=2, context=16, vocab_size=64)
     params = random_params(config)
     tokens = some_tokens(config, 2, 16)
     many = dataclasses.replace(config, kv_heads=4)
@@ -382,7 +381,7 @@ def test_each_head_of_a_group_has_the_groups_keys():
     ],
 )
 def test_number_of_parameters(name, count):
-    assert decoder.num_parameters(named.config(name)) == count
+    assert decoder.num_parameters(architectures.config(name)) == count
 
 
 @pytest.mark.parametrize(
@@ -391,11 +390,12 @@ def test_number_of_parameters(name, count):
         ({"kv_heads": 3}, "kv_heads: expected a divisor of the 4 heads, got 3"),
         ({"head_dim": 15}, "head_dim: expected an even number, got 15"),
         ({"norm": "batch"}, "norm: expected one of layer, rms, rms"),
+        ({"bias": "out"}, "bias: expected one of False, True, qkv, got 'out'"),
         ({"layers": 0}, "layers: expected at least 1, got 0"),
     ],
 )
 def test_refusals(changes, message):
     with pytest.raises(ValueError, match=message):
-        named.config("tiny-llama", **changes)
+        architectures.config("tiny-llama", **changes)
     with pytest.raises(ValueError, match="model: expected one of gpt2-9m"):
-        named.config("gpt5")
+        architectures.config("gpt5")

@@ -3,20 +3,17 @@
 import html
 import importlib
 import json
-import sys
 from pathlib import Path
 
+import common
+import figure1_gaussian
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from jaxcollapse.show import figures
 from jaxcollapse.sweeps import results
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-sys.path.insert(0, str(EXPERIMENTS))
-import common  # noqa: E402
-
 SHARED = ("common", "language_models")
 NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem not in SHARED)
 PAPER = {
@@ -48,7 +45,7 @@ def study(name):
 
 
 # Their parts are those of other experiments, or of the command line, which are tested in any case.
-SLOW = ("kde_tophat", "figure4_classical", "figure3_finetuning")
+SLOW = ("kde_tophat", "figure4_classical", "figure3_finetuning", "real_data_kept")
 
 
 @pytest.mark.parametrize(
@@ -72,14 +69,16 @@ def test_quick(name, tmp_path, capsys):
     plt.close("all")
 
 
-@pytest.mark.parametrize(
-    "name", ["figure1_gaussian", pytest.param("linear_regression", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["figure1_gaussian", "linear_regression"])
 def test_preset_of_the_authors(name, tmp_path):
-    common.main(study(name), ["--out", str(tmp_path), "--quick", "--preset", "authors"])
-    facts = json.loads((tmp_path / "study.json").read_text())
-    assert facts["preset"] == "authors"
-    for path in tmp_path.glob("*.nc"):
+    authors(study(name), tmp_path)
+
+
+def authors(study, folder):
+    common.main(study, ["--out", str(folder), "--quick", "--preset", "authors"])
+    assert json.loads((folder / "study.json").read_text())["preset"] == "authors"
+    for path in folder.glob("*.nc"):
         assert results.load(path).attrs["preset"] == "authors"
     plt.close("all")
 
@@ -100,6 +99,14 @@ def test_full_grids_are_the_papers(name, preset):
         assert [w.name for w in plan.workflows] == list(common.WORKFLOWS)
 
 
+def test_real_data_are_kept_in_every_way():
+    kept = study("real_data_kept")
+    for preset in ("corrected", "authors"):
+        for plan in kept.sweeps(False, preset).values():
+            assert {workflow.real for workflow in plan.workflows} == {"once", "kept", "fresh"}
+            assert plan.axes["num_samples"] == PAPER["num_samples"]
+
+
 def test_categorical_grid_is_the_papers():
     plans = study("categorical").sweeps(False, "corrected").values()
     outcomes = [10, 100, 1000, 10_000, 100_000]
@@ -109,13 +116,23 @@ def test_categorical_grid_is_the_papers():
 
 def test_results_of_another_sweep_are_not_taken(tmp_path, capsys):
     share = study("share_of_real_data")
-    common.main(share, ["--out", str(tmp_path), "--quick"])
+    authors(share, tmp_path)
     before = (tmp_path / "share.nc").read_bytes()
     with pytest.raises(SystemExit):
-        common.main(share, ["--out", str(tmp_path), "--quick", "--preset", "authors"])
+        common.main(share, ["--out", str(tmp_path), "--quick"])
     assert "which is another" in capsys.readouterr().err
     assert (tmp_path / "share.nc").read_bytes() == before
-    plt.close("all")
+
+
+@pytest.mark.parametrize("wrong", [["--nope"], ["--preset", "mine"], ["--only", "nothing"]])
+def test_bad_input_is_told_in_one_line(wrong, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        common.main(study("share_of_real_data"), ["--out", str(tmp_path), "--quick", *wrong])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("share_of_real_data: ")
+    assert told.count("\n") == 1
+    assert wrong[-1] in told
 
 
 def test_every_experiment_is_in_the_readme():
@@ -128,7 +145,7 @@ def test_densities_of_the_authors_are_centred_and_use_the_variance():
     mean, std = np.full((1, 1, 1), 2.0), np.full((1, 1, 1), 0.5)
     peaks = {}
     for preset in ("corrected", "authors"):
-        axis = figures.densities(mean, std, [1], ["replace"], preset).axes[0]
+        axis = figure1_gaussian.densities(mean, std, [1], ["replace"], preset).axes[0]
         x, y = axis.lines[0].get_data()
         peaks[preset] = (x[np.argmax(y)], y.max())
     height = 1 / np.sqrt(2 * np.pi)

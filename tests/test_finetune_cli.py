@@ -11,10 +11,7 @@ import pytest
 from test_cli import refused
 from test_lm_cli import lm
 
-from jaxcollapse.cli import finetune
-from jaxcollapse.cli.lm_options import Dialogue
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures, checkpoints, plans
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.text import conversations, tokenizers
 from jaxcollapse.sweeps import results
@@ -29,7 +26,7 @@ OPTIONS = shlex.split(
 def checkpoint(folder, tokenizer, **changes):
     """A random Gemma 2 as it is at the hub, its weights in several files."""
     changes = {"vocab_size": tokenizer.vocab_size, "context": 256, "layers": 1, **changes}
-    config = named.config("tiny-gemma2", width=32, **changes)
+    config = architectures.config("tiny-gemma2", width=32, **changes)
     params = decoder.init(config, jax.random.key(0))
     ends = (tokenizer.bos, tokenizer.eos)
     checkpoints.save(folder, config, params, *ends, shard_bytes=20_000)
@@ -56,7 +53,7 @@ def files(tmp_path_factory):
 
 
 def _llama(folder):
-    config = named.config("tiny-llama", vocab_size=258, layers=1)
+    config = architectures.config("tiny-llama", vocab_size=258, layers=1)
     checkpoints.save(folder, config, decoder.init(config, jax.random.key(0)))
     TOKENIZER.save(folder)
     return folder
@@ -114,11 +111,10 @@ def test_a_saved_generation_is_transformers_model(run):
 def test_a_model_is_called_as_its_weights_are(files, tmp_path):
     path = tmp_path / "model.Q4_1.gguf"
     path.touch()
-    assert finetune.weights_of(Dialogue(weights=str(path))) == (path, "model.Q4_1")
+    assert plans.locate(None, str(path)) == (path, "model.Q4_1")
     folder = files["WEIGHTS"]
-    assert finetune.weights_of(Dialogue(weights=str(folder))) == (folder, "gem")
-    named = Dialogue(weights=str(folder), model="gemma2-2b")
-    assert finetune.weights_of(named) == (folder, "gemma2-2b")
+    assert plans.locate(None, str(folder)) == (folder, "gem")
+    assert plans.locate("gemma2-2b", str(folder)) == (folder, "gemma2-2b")
 
 
 def test_mixtures(files, tmp_path, capsys):
@@ -159,20 +155,20 @@ def test_mixtures(files, tmp_path, capsys):
         ("--weights none --data ROWS", "weights: expected a folder or file that exists, or"),
         ("--model gpt2-9m --data ROWS", "weights of gpt2-9m: expected a checkpoint, got none"),
         ("--model gemma3", "model: expected one of"),
-        ("--weights WEIGHTS --data ROWS --mesh 0x2", "--mesh: expected DATAxMODEL, got '0x2'"),
+        ("--weights WEIGHTS --data ROWS --mesh 0x2", "mesh: expected DATAxMODEL, got '0x2'"),
         (
             "--weights WEIGHTS --data ROWS --loss-on response --format text",
             "loss_on: expected 'all' where any sample is published",
         ),
-        ("--weights WEIGHTS --data ROWS --mesh 400x200", "--mesh: expected at most 512 devices"),
-        ("--weights WEIGHTS --data ROWS --mesh 3", "--mesh: expected DATAxMODEL, got '3'"),
+        ("--weights WEIGHTS --data ROWS --mesh 400x200", "mesh: expected at most 512 devices"),
+        ("--weights WEIGHTS --data ROWS --mesh 3", "mesh: expected DATAxMODEL, got '3'"),
         ("--weights WEIGHTS --data ROWS --mesh 4x4", "mesh: expected at most 1 devices, got 4 x 4"),
         ("--weights WEIGHTS --data ROWS --lora-rank 99", "lora_rank: expected from 1 to 32"),
         (
             "--weights WEIGHTS --data ROWS --lora-rank 2 --lora-targets all",
             "lora_targets: expected one of",
         ),
-        ("--weights WEIGHTS --data ROWS --steps 1 --epochs 2", "--steps: expected neither"),
+        ("--weights WEIGHTS --data ROWS --steps 1 --epochs 2", "steps: expected neither"),
     ],
 )
 def test_refused(arguments, message, files, tmp_path, capsys, monkeypatch):

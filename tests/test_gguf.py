@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from checkpoint_cases import CONFIGS, SMALL, assert_same, greedy, random_params, refused
 
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
-from jaxcollapse.lm.checkpoints import gguf as gguf_files
+from jaxcollapse.lm import architectures, checkpoints
 from jaxcollapse.lm.checkpoints import hub_names
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.text import tokenizers
@@ -46,7 +44,9 @@ def write_gguf(path, config, params, **changes):
             leaf = leaf[part]
         array = np.asarray(leaf)[piece.place]
         array = array.T if piece.turned else array
-        theirs = {ours: name for name, ours in gguf_files.NAMES.items()}
+        theirs = {
+            ours: name for name, ours in architectures.llama.ARCHITECTURE.gguf.tensors.items()
+        }
         parts = piece.name.removesuffix(".weight").split(".", 2)
         name = f"blk.{parts[1]}.{theirs[parts[2]]}" if parts[0] == "layers" else theirs[parts[0]]
         if name.endswith(("attn_q", "attn_k")):
@@ -67,7 +67,7 @@ def write_gguf(path, config, params, **changes):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_gguf(tied, tmp_path):
-    config = named.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, tied=tied)
+    config = architectures.config("tiny-llama", **SMALL, kv_heads=2, rope_base=700.0, tied=tied)
     params = random_params(config)
     path = tmp_path / "model.gguf"
     write_gguf(path, config, params)

@@ -1,5 +1,6 @@
 """Chains driven from the host: the compiled chain's law, resumed wherever they were killed."""
 
+import dataclasses
 import json
 import shlex
 import signal
@@ -11,17 +12,29 @@ import jax
 import numpy as np
 import pytest
 from conftest import random_text
+from training_cases import UNOPTIMISED
 
 import jaxcollapse as jc
 from jaxcollapse.lm import host, language_model
 from jaxcollapse.lm.decoder import packing
-from jaxcollapse.lm.host.estimate import MOST_STEPS
+from jaxcollapse.lm.host.estimates import MOST_STEPS
 from jaxcollapse.lm.host_rows import HostRows
 from jaxcollapse.lm.text import texts, tokenizers
 from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps import run as sweeps_run
 from jaxcollapse.sweeps.chains import plan
+from jaxcollapse.workflows import Workflow, as_workflow
 
-WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
+# Every kind of record, and the folder of its chains.
+WORKFLOWS = {
+    "replace": "replace",
+    "accumulate": "accumulate",
+    "accumulate-subsample": "accumulate-subsample",
+    "accumulate-subsample:draw=5": "accumulate-subsample-5",
+    "window:keep=2": "window-keep-2",
+    "fixed-real": "fixed-real",
+    "fresh-real": "fresh-real",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +49,16 @@ def corpus():
 
 
 @pytest.fixture(scope="module")
-def made(corpus):
+def planned(corpus):
     data = language_model.text_data(corpus, 12)
     options = {"data": data, "batch_size": 2, "epochs": 2, "learning_rate": 1e-2, "slots": 4}
     axes = {"model": ["micro"], "num_samples": [12]}
-    return plan("language-model", WORKFLOWS, axes, 2, 3, **options)
+    return plan("language-model", list(WORKFLOWS), axes, 2, 3, **options)
 
 
 @pytest.fixture(scope="module")
-def programs(made):
-    return host.programs_of(made, steps_a_call=1)
+def programs(planned):
+    return host.programs_of(planned, steps_a_call=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,42 +67,76 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(made, corpus, folder, programs):
-    return host.run(made, corpus, folder, programs, keep_weights="all")
-
-
-def test_is_the_compiled_chain(made, uninterrupted):
-    options = {k: v for k, v in made.options.items() if k != "pool"}
-    task = jc.language_model.task("micro", 12, **options)
-    for workflow in WORKFLOWS:
-        chain = jax.jit(jc.make_chain(task, workflow, 3))
-        for seed in (0, 1):
-            metrics = chain(jax.random.key(seed))
-            for name, values in metrics.items():
-                ours = uninterrupted[name].sel(workflow=workflow, seed=seed).values.ravel()
-                np.testing.assert_allclose(ours, values, rtol=2e-3, atol=1e-5, err_msg=name)
+def uninterrupted(planned, corpus, folder, programs):
+    return host.run(planned, corpus, folder, programs=programs, keep_weights="all")
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
-def test_share_of_real_data(uninterrupted, workflow):
+def test_is_the_compiled_chain(workflow, planned, uninterrupted):
+    task = jc.language_model.task("micro", 12, **planned.options)
+    chain = jax.vmap(jc.make_chain(task, workflow, 3))
+    metrics = jax.jit(chain, compiler_options=UNOPTIMISED)(jc.seed_keys([0, 1]))
+    assert set(metrics) == set(planned.metrics)
+    for name, values in metrics.items():
+        ours = uninterrupted[name].sel(workflow=workflow).squeeze().transpose("seed", ...)
+        np.testing.assert_allclose(ours, values, rtol=2e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_share_of_real_data(workflow, uninterrupted):
     share = uninterrupted["share_of_real_data"].sel(workflow=workflow).values.reshape(2, 3)
-    expected = jc.theory.share_of_real_data(workflow, np.arange(1, 4))
-    if workflow != "accumulate-subsample":
+    record = as_workflow(workflow)
+    if record.draw is None:
+        expected = jc.theory.share_of_real_data(record, np.arange(1, 4))
         np.testing.assert_allclose(share, np.tile(expected, (2, 1)), rtol=1e-6)
     assert (share[:, 0] == 1).all()
+
+
+def test_folders_are_called_as_workflows_are(planned, folder, uninterrupted):
+    for cell in planned.cells:
+        path = host.chain_folder(folder, cell, 1)
+        assert path == folder / "micro-12" / WORKFLOWS[cell.workflow.name] / "seed-1"
+        assert (path / "generation-03").is_dir()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fading(Workflow):
+    """Rows count the less the older they are."""
+
+    def choose(self, key, rows):
+        return 0.5 ** (rows.now - rows.generation).astype(np.float32)
+
+
+def test_a_workflow_that_weighs_rows_is_refused(planned, corpus, tmp_path):
+    """By the host, which knows numbers alone; and by the fit, whose documents count or do not."""
+    fading = plan("language-model", [Fading()], planned.axes, 1, 2, **planned.options)
+    message = (
+        "workflow of a chain that is driven from the host: expected one that a record says, got "
+        r"fading, which chooses among rows; run it compiled \(--driver compiled\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        host.run(fading, corpus, tmp_path / "host")
+    assert not (tmp_path / "host").exists()
+    message = "view.mask: expected a workflow whose rows count or do not, got one that weighs them"
+    with pytest.raises(ValueError, match=message):
+        sweeps_run.run(fading)
 
 
 class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize(
+    "workflow", ["replace", "accumulate", "accumulate-subsample", "fresh-real"]
+)
 def test_killed_anywhere_it_resumes_to_the_same(
-    workflow, made, corpus, programs, uninterrupted, tmp_path
+    workflow, planned, corpus, programs, uninterrupted, tmp_path
 ):
     """The process dies between two calls, at random places until it gets through."""
-    one = made._replace(
-        workflows=[w for w in made.workflows if w.name == workflow], seeds=made.seeds[:1]
+    one = dataclasses.replace(
+        planned,
+        workflows=[w for w in planned.workflows if w.name == workflow],
+        seeds=planned.seeds[:1],
     )
     rng = np.random.default_rng(0)
     kills = 0
@@ -105,25 +152,25 @@ def test_killed_anywhere_it_resumes_to_the_same(
                 raise KilledError
 
         try:
-            resumed = host.run(one, corpus, tmp_path, programs, report, checkpoint_steps=1)
+            resumed = host.run(one, corpus, tmp_path, report, programs=programs, checkpoint_steps=1)
             break
         except KilledError:
             kills += 1
     assert kills >= 3
     assert len(phases) >= 2
     expected = uninterrupted.sel(workflow=[workflow], seed=[0])
-    for name in made.metrics:
+    for name in planned.metrics:
         np.testing.assert_array_equal(resumed[name], expected[name], err_msg=name)
 
 
 def test_more_generations_and_seeds_go_on_from_what_is_there(
-    made, corpus, folder, programs, uninterrupted
+    planned, corpus, folder, programs, uninterrupted
 ):
     phases = []
-    more = made._replace(
-        generations=4, seeds=np.asarray([0], np.uint32), workflows=made.workflows[:1]
+    more = dataclasses.replace(
+        planned, generations=4, seeds=np.asarray([0], np.uint32), workflows=planned.workflows[:1]
     )
-    longer = host.run(more, corpus, folder, programs, lambda p: phases.append(p), 500, "all")
+    longer = host.run(more, corpus, folder, phases.append, programs=programs, keep_weights="all")
     done = [p.generation for p in phases if p.phase == "done"]
     assert done == [1, 2, 3]
     assert {p.generation for p in phases if p.phase == "training"} == {4}
@@ -131,8 +178,8 @@ def test_more_generations_and_seeds_go_on_from_what_is_there(
     np.testing.assert_array_equal(longer["nll"].values.ravel()[:3], first)
 
 
-def test_what_is_kept_of_a_generation(made, corpus, folder, uninterrupted):
-    cell = next(cell for cell in made.cells if cell.workflow.name == "replace")
+def test_what_is_kept_of_a_generation(planned, corpus, folder, uninterrupted):
+    cell = next(cell for cell in planned.cells if cell.workflow.name == "replace")
     path = host.chain_folder(folder, cell, 0) / "generation-02"
     lines = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
     assert [line["document"] for line in lines] == list(range(12))
@@ -157,45 +204,49 @@ def test_what_is_kept_of_a_generation(made, corpus, folder, uninterrupted):
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("last", [2]), ("none", []), ("all", [1, 2])])
-def test_weights_that_are_kept(keep, kept, made, corpus, programs, tmp_path):
-    one = made._replace(generations=2, seeds=made.seeds[:1], workflows=made.workflows[:1])
-    host.run(one, corpus, tmp_path, programs, keep_weights=keep)
+def test_weights_that_are_kept(keep, kept, planned, corpus, programs, tmp_path):
+    one = dataclasses.replace(
+        planned, generations=2, seeds=planned.seeds[:1], workflows=planned.workflows[:1]
+    )
+    host.run(one, corpus, tmp_path, programs=programs, keep_weights=keep)
     folder = host.chain_folder(tmp_path, one.cells[0], 0)
     found = [int(p.parent.name[-2:]) for p in sorted(folder.glob("*/model.safetensors"))]
     assert found == kept
 
 
-def test_an_error_in_one_chain_stops_the_others_and_is_told(made, corpus, programs, tmp_path):
+def test_an_error_in_one_chain_stops_the_others_and_is_told(planned, corpus, programs, tmp_path):
     def report(progress):
         if progress.chain == "micro accumulate seed 0":
             raise ValueError("the disk is full")
 
     with pytest.raises(ValueError, match="the disk is full"):
-        host.run(made, corpus, tmp_path, programs, report)
+        host.run(planned, corpus, tmp_path, report, programs=programs)
 
 
-def test_steps_and_documents_of_a_call_do_not_matter(made, corpus, programs, tmp_path):
-    one = made._replace(generations=1, seeds=made.seeds[:1], workflows=made.workflows[:1])
-    whole = host.run(one, corpus, tmp_path / "one", programs)
-    others = host.programs_of(made, steps_a_call=4, documents_a_call=5)
-    parts = host.run(one, corpus, tmp_path / "several", others)
+def test_steps_and_documents_of_a_call_do_not_matter(planned, corpus, programs, tmp_path):
+    one = dataclasses.replace(
+        planned, generations=1, seeds=planned.seeds[:1], workflows=planned.workflows[:1]
+    )
+    whole = host.run(one, corpus, tmp_path / "one", programs=programs)
+    others = host.programs_of(planned, steps_a_call=4, documents_a_call=5)
+    parts = host.run(one, corpus, tmp_path / "several", programs=others)
     for name in one.metrics:
         np.testing.assert_array_equal(parts[name], whole[name])
 
 
-def test_refused(made, corpus, tmp_path):
+def test_refused(planned, corpus, tmp_path):
     with pytest.raises(ValueError, match="keep_weights: expected one of last, all, none"):
-        host.run(made, corpus, tmp_path, keep_weights="some")
+        host.run(planned, corpus, tmp_path, keep_weights="some")
     with pytest.raises(ValueError, match="checkpoint_steps: expected at least 1"):
-        host.run(made, corpus, tmp_path, checkpoint_steps=0)
+        host.run(planned, corpus, tmp_path, checkpoint_steps=0)
 
 
-def test_estimate_counts_what_there_is_to_do(made, corpus, programs, uninterrupted, tmp_path):
+def test_estimate_counts_what_there_is_to_do(planned, corpus, programs, uninterrupted, tmp_path):
     # Later documents are as long as the models make them, which only the run knows.
-    one = made._replace(generations=1)
+    one = dataclasses.replace(planned, generations=1)
     expected = host.estimate(one, programs)
     done = []
-    host.run(one, corpus, tmp_path, programs, done.append)
+    host.run(one, corpus, tmp_path, done.append, programs=programs)
     assert expected.trained == pytest.approx(sum(p.trained for p in done), rel=0.4)
     assert 0 < expected.sampled < 2 * sum(p.sampled for p in done)
     parameters = 4 * sum(
@@ -206,7 +257,7 @@ def test_estimate_counts_what_there_is_to_do(made, corpus, programs, uninterrupt
     assert expected.seconds > 0
 
 
-def test_the_pace_of_chains_is_measured_side_by_side(made, programs, monkeypatch):
+def test_the_pace_of_chains_is_measured_side_by_side(planned, programs, monkeypatch):
     (program,) = programs.values()
     device, advance, places = jax.devices()[0], program.advance, []
 
@@ -217,7 +268,7 @@ def test_the_pace_of_chains_is_measured_side_by_side(made, programs, monkeypatch
     monkeypatch.setattr(jax, "local_device_count", lambda: 2)
     monkeypatch.setattr(jax, "local_devices", lambda: [device] * 3)
     monkeypatch.setattr(program, "advance", noted)
-    expected = host.estimate(made, programs)
+    expected = host.estimate(planned, programs)
     # On two devices, once to compile and then some times to measure.
     assert len(places) in range(4, 2 * (1 + MOST_STEPS) + 1, 2)
     assert set(places) == {device}

@@ -1,23 +1,23 @@
 """The regression task: against NumPy, its pools against each other, closed forms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import standard_errors
+from cases import FirstRows, chains
+from conftest import quick_jit, standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
 from jaxcollapse import theory
-from jaxcollapse.tasks.linear_regression import family
+from jaxcollapse.pools import Beside, View
+from jaxcollapse.tasks.linear_regression import fitting
 from jaxcollapse.tasks.linear_regression.least_squares import pseudo_inverse, repeated_rows
+from jaxcollapse.workflows import as_workflow
 
 WORKFLOWS = ("replace", "accumulate", "accumulate-subsample")
-
-
-def chains(task, workflow, generations, seeds, first_seed=0):
-    keys = jc.seed_keys(range(first_seed, first_seed + seeds))
-    return jax.device_get(jax.jit(jax.vmap(jc.make_chain(task, workflow, generations)))(keys))
 
 
 def examples(rows, dim, kind):
@@ -35,7 +35,7 @@ def examples(rows, dim, kind):
 @pytest.mark.parametrize(("rows", "dim"), [(20, 5), (5, 20), (7, 7), (100, 32), (30, 40)])
 def test_weights_are_those_of_numpy(rows, dim, kind):
     inputs, targets = examples(rows, dim, kind)
-    ours = family.fit(inputs, targets)
+    ours = fitting.fit(inputs, targets)
     cut_off = max(rows, dim) * np.finfo(np.float32).eps
     inverse = np.linalg.pinv(inputs.astype(np.float64), rcond=cut_off)
     theirs = inverse @ targets
@@ -58,51 +58,52 @@ def test_repeated_rows_are_rows_that_repeat(rows, dim):
     assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
 
 
+@functools.cache
+def histories(design, workflow, pool, dim, num_samples):
+    """Metrics of many seeds, others for each pool; of a fixed design of more."""
+    task = jc.linear_regression.task(dim, num_samples, 2.0, design=design, pool=pool)
+    generations, seeds = (30, 5000) if design == "fixed" else (10, 2000)
+    return chains(task, workflow, generations, seeds, first_seed=10_000 * (pool == "points"))
+
+
 @pytest.mark.parametrize("design", ["fixed", "fresh"])
 @pytest.mark.parametrize("workflow", ["replace", "accumulate"])
-@pytest.mark.parametrize(("dim", "num_samples"), [(1, 4), (5, 12), (5, 5), (6, 3)])
+@pytest.mark.parametrize(("dim", "num_samples"), [(1, 6), (3, 20), (5, 5), (10, 4)])
 def test_points_and_statistics_draw_from_one_law(workflow, design, dim, num_samples):
-    task = jc.linear_regression.task(dim, num_samples, 0.5, design=design, pool="points")
-    points = chains(task, workflow, 10, 2000)
-    statistics = chains(
-        jc.linear_regression.task(dim, num_samples, 0.5, design=design, pool="statistics"),
-        workflow,
-        10,
-        2000,
-        first_seed=10_000,
+    points, statistics = (
+        histories(design, workflow, pool, dim, num_samples) for pool in ("points", "statistics")
     )
     for name in ("mse", "excess_risk"):
         for t in (1, 2, 5, 10):
-            p = stats.ks_2samp(points[name][:, t - 1], statistics[name][:, t - 1]).pvalue
-            assert p > 1e-4, (name, t)
+            a, b = (values[name][:2000, t - 1] for values in (points, statistics))
+            assert stats.ks_2samp(a, b).pvalue > 1e-4, (name, t)
 
 
 @pytest.mark.parametrize("pool", ["statistics", "points"])
 @pytest.mark.parametrize("workflow", ["replace", "accumulate"])
 @pytest.mark.parametrize(("dim", "num_samples"), [(1, 6), (3, 20), (10, 4)])
 def test_mean_error(workflow, pool, dim, num_samples):
-    task = jc.linear_regression.task(dim, num_samples, 2.0, pool=pool)
-    metrics = chains(task, workflow, 30, 5000)
+    metrics = histories("fixed", workflow, pool, dim, num_samples)
     for t in (1, 2, 10, 30):
-        expected = theory.regression_error(workflow, t, dim, num_samples, 2.0)
+        expected = theory.regression_error(as_workflow(workflow), t, dim, num_samples, 2.0)
         for name in ("mse", "excess_risk"):
             assert standard_errors(metrics[name][:, t - 1], expected) < 5, (name, t)
 
 
 def test_subsample_has_the_leading_order():
     task = jc.linear_regression.task(2, 400, 1.0)
-    metrics = chains(task, "accumulate-subsample", 30, 2000)
+    metrics = chains(task, "accumulate-subsample", 30, 2000, jit=jax.jit)
     for t in (2, 10, 30):
-        expected = theory.regression_error("accumulate-subsample", t, 2, 400, 1.0)
+        expected = theory.regression_error(jc.accumulate_subsample(), t, 2, 400, 1.0)
         # Of next order is D/N, to which repeated rows add.
         assert metrics["excess_risk"][:, t - 1].mean() == pytest.approx(expected, rel=0.05)
-    limit = theory.regression_error("accumulate-subsample", 10**5, 2, 400, 1.0)
+    limit = theory.regression_error(jc.accumulate_subsample(), 10**5, 2, 400, 1.0)
     assert limit == pytest.approx((np.pi**2 / 2 - 2) * 2 / 400, rel=1e-3)
 
 
 def test_where_the_mean_is_infinite_theory_is_silent():
     for num_samples in (9, 10, 11):
-        assert theory.regression_error("replace", 3, 10, num_samples, 1.0) is None
+        assert theory.regression_error(jc.replace(), 3, 10, num_samples, 1.0) is None
 
 
 def test_deficient_subsamples_are_rank_deficient_least_squares():
@@ -113,14 +114,8 @@ def test_deficient_subsamples_are_rank_deficient_least_squares():
     rows = rng.integers(num_samples, size=num_samples).astype(np.int32)
     targets = rng.normal(size=num_samples).astype(np.float32)
     task = jc.linear_regression.task(dim, num_samples, 1.0, pool="points")
-    view = family.FixedView(
-        design,
-        jc.pools.Points(
-            family.Batch(rows, targets),
-            np.ones(num_samples, bool),
-            np.zeros(num_samples, bool),
-        ),
-    )
+    mask = np.ones(num_samples, bool)
+    view = Beside(View(fitting.Batch(rows, targets), jnp.asarray(mask), ~mask), design)
     weights, _ = task.fit(jax.random.key(0), view)
     assert len(set(rows.tolist())) < dim
     theirs = np.linalg.pinv(design[rows].astype(np.float64), rcond=1e-6) @ targets
@@ -130,16 +125,8 @@ def test_deficient_subsamples_are_rank_deficient_least_squares():
 @pytest.mark.parametrize("dim", [7, 8, 10])
 def test_a_workflow_that_shows_few_rows(dim):
     """Five of a hundred rows: the normal equations would be singular."""
-
-    def select(key, pool, state):
-        view = pool.all(state)
-        points = view.targets
-        few = points._replace(mask=points.mask & (jnp.arange(points.mask.size) < 5))
-        return view._replace(targets=few)
-
-    workflow = jc.replace()._replace(name="few", select=select)
     task = jc.linear_regression.task(dim, 100, 1.0, pool="points")
-    assert np.isfinite(chains(task, workflow, 4, 20)["excess_risk"]).all()
+    assert np.isfinite(chains(task, FirstRows(), 4, 20)["excess_risk"]).all()
 
 
 def test_more_rows_than_an_int32_counts():
@@ -147,10 +134,14 @@ def test_more_rows_than_an_int32_counts():
     assert (chains(task, "accumulate", 5, 3)["excess_risk"] < 1e-6).all()
 
 
-@pytest.mark.parametrize("design", ["fixed", "fresh"])
-def test_float64_when_enabled(design):
+@pytest.mark.parametrize(
+    ("design", "workflows"),
+    # Under accumulate a fixed design adds up numbers, a fresh one is decomposed.
+    [("fixed", ("replace", "accumulate-subsample")), ("fresh", WORKFLOWS)],
+)
+def test_float64_when_enabled(design, workflows):
     with jax.enable_x64(True):
-        for workflow in WORKFLOWS:
+        for workflow in workflows:
             task = jc.linear_regression.task(9, 40, 1.0, design=design)
             values = chains(task, workflow, 3, 4)["excess_risk"]
             assert values.dtype == np.float64
@@ -159,7 +150,7 @@ def test_float64_when_enabled(design):
 
 def test_noise_variance_compiles_no_program(compilations):
     axes = {"dim": [2], "noise_variance": [0.1, 1, 10.0], "num_samples": [4, 9]}
-    result = jc.sweep("linear-regression", WORKFLOWS, axes, 3, 3)
+    result = jc.sweep("linear-regression", WORKFLOWS, axes, 3, 3, num_test=9)
     # One each for replace and accumulate, whatever N; one for each N that is drawn from.
     assert result.attrs["programs"] == 4
     assert len(compilations) <= 4
@@ -196,11 +187,12 @@ def test_num_samples_may_be_traced_on_statistics():
         task = jc.linear_regression.task(2, num_samples, 1.0, pool="statistics")
         return jc.make_chain(task, "replace", 3)(jax.random.key(0))["excess_risk"]
 
-    both = jax.vmap(error)(jnp.asarray([5, 50]))
-    np.testing.assert_allclose(both[0], error(5), rtol=1e-5)
+    both = quick_jit(jax.vmap(error))(jnp.asarray([5, 50]))
+    np.testing.assert_allclose(both[0], quick_jit(error, static_argnums=0)(5), rtol=1e-5)
     with pytest.raises(ValueError, match="num_samples: expected a number known before tracing"):
-        jax.jit(
+        jax.eval_shape(
             lambda n: jc.make_chain(
                 jc.linear_regression.task(2, n, 1.0, pool="points"), "replace", 2
-            )(jax.random.key(0))
-        )(5)
+            )(jax.random.key(0)),
+            5,
+        )

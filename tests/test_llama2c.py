@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from checkpoint_cases import SMALL, assert_same, greedy, random_params, refused
 
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures, checkpoints
 from jaxcollapse.lm.text import tokenizers
 
 
@@ -44,7 +43,7 @@ def write_llama2c(path, config, params):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_llama2c(tied, tmp_path):
-    config = named.config("tiny-llama", **SMALL, kv_heads=2, tied=tied)
+    config = architectures.config("tiny-llama", **SMALL, kv_heads=2, tied=tied)
     params = random_params(config)
     write_llama2c(tmp_path / "model.bin", config, params)
     (tmp_path / "tok61.bin").touch()
@@ -56,7 +55,7 @@ def test_llama2c(tied, tmp_path):
 
 
 def test_files_of_llama2c_that_do_not_fit(tmp_path):
-    config = named.config("tiny-llama", **SMALL, kv_heads=2)
+    config = architectures.config("tiny-llama", **SMALL, kv_heads=2)
     path = tmp_path / "model.bin"
     write_llama2c(path, config, random_params(config))
     whole = path.read_bytes()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import xarray
 
-from jaxcollapse.cli import lm_report
+from jaxcollapse.lm import plans
+from jaxcollapse.lm.host import progress
+from jaxcollapse.show import language_models
 
 
 @pytest.mark.parametrize(
@@ -17,11 +19,10 @@ from jaxcollapse.cli import lm_report
         (2, 3, "left out: 2 longer than 64 tokens, 3 the same as one to test on; left are 30"),
     ],
 )
-def test_documents_that_are_left_out(dropped, copies, message, capsys):
+def test_documents_that_are_left_out(dropped, copies, message):
     train, test = (types.SimpleNamespace(count=count) for count in (30, 5))
     corpus = types.SimpleNamespace(dropped=dropped, copies=copies, train=train, test=test)
-    lm_report.tell_left_out(corpus, 64)
-    told = capsys.readouterr().err
+    told = plans.left_out(corpus, 64)
     assert message in told
     assert bool(told) == bool(message)
 
@@ -33,21 +34,25 @@ def published(*rates):
     return xarray.Dataset({"acceptance_rate": (dimensions, array)}, coords)
 
 
-def test_few_accepted_samples(capsys):
-    lm_report.tell_few_accepted(published(0.5, 0.4, 0.3, 0.2))
-    assert capsys.readouterr().err == ""
-    lm_report.tell_few_accepted(published(0.5, 0.4, 0.3, 0.05))
-    told = capsys.readouterr().err
+def test_few_accepted_samples():
+    assert language_models.few_accepted(published(0.5, 0.4, 0.3, 0.2)) == ""
+    told = language_models.few_accepted(published(0.5, 0.4, 0.3, 0.05))
     assert "only 5.0% of the samples were published, by accumulate, seed 7, generation 2" in told
 
 
 @pytest.mark.parametrize("filtered", [True, False])
-def test_time(filtered, capsys):
+def test_time(filtered):
     rates = {(("model", "tiny"), ("num_samples", 5)): (100.0, 50.0)}
     expected = types.SimpleNamespace(
         seconds=3.0, trained=10.0, sampled=20.0, rates=rates, filtered=filtered
     )
-    assert lm_report.tell_time(expected) is expected
-    told = capsys.readouterr().err
+    told = progress.time_line(expected)
     assert "about 3 s: 10 tokens to train on and 20 to sample (tiny 100/s and 50/s)" in told
     assert ("longer where samples are rejected" in told) == filtered
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_memory(fits):
+    told = progress.memory_line("2 chains, 1 at a time", 2**20, 2**21 if fits else 2**19)
+    assert told.startswith("2 chains, 1 at a time: 1 MiB to train on each device, where ")
+    assert ("THIS MAY NOT FIT" in told) == (not fits)

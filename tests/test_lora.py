@@ -24,13 +24,13 @@ from training_cases import (
     tiny_gemma2,
 )
 
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, lora, training
 from jaxcollapse.lm.decoder.training import Recipe
 
 RANK, ALPHA = 2, 6.0
 LORA = dataclasses.replace(RECIPE, lora_rank=RANK, lora_alpha=ALPHA)
-GPT2 = named.gpt2(8, 2, 2, vocab_size=VOCAB, context=WIDTH)  # with biases
+GPT2 = architectures.gpt2.config(8, 2, 2, vocab_size=VOCAB, context=WIDTH)  # with biases
 GEMMA2 = tiny_gemma2()
 ROWS = rows_of(BATCHES[0], RECIPE.batch_size)
 

@@ -20,7 +20,7 @@ from training_cases import (
     tiny_gemma2,
 )
 
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, loss, training
 from jaxcollapse.lm.decoder.packing import Rows
 from jaxcollapse.lm.decoder.training import Recipe
@@ -68,20 +68,20 @@ def test_evaluation_of_nothing_is_zero(params):
     assert (float(nll), float(count)) == (0, 0)
 
 
-def test_what_is_counted_is_what_the_loss_is_of(params, separate_losses):
+def test_tokens_in_the_loss_are_what_it_is_of(params, separate_losses):
     some, losses = separate_losses
     rows = rows_of(some, len(some))
-    counted = np.random.default_rng(5).random(rows.tokens.shape) < 0.4
+    in_loss = np.random.default_rng(5).random(rows.tokens.shape) < 0.4
     expected = [0.0, 0]
     for number, of_document in enumerate(losses, start=1):
-        kept = counted[rows.segments == number]
+        kept = in_loss[rows.segments == number]
         assert kept.size == len(of_document) + 1
         expected[0] += sum(nll for nll, keep in zip(of_document, kept[1:], strict=True) if keep)
         expected[1] += int(kept[1:].sum())
-    found = jax.jit(partial(training.loss_sum, CONFIG))(params, Rows(*rows[:2], counted))
+    found = jax.jit(partial(training.loss_sum, CONFIG))(params, Rows(*rows[:2], in_loss))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     evaluate = jax.jit(partial(training.evaluate, CONFIG), static_argnums=2)
-    mean = evaluate(params, Rows(*rows[:2], counted), 3)
+    mean = evaluate(params, Rows(*rows[:2], in_loss), 3)
     assert float(mean) == pytest.approx(expected[0] / expected[1], rel=1e-6)
 
 
@@ -107,14 +107,14 @@ def test_chunks_give_the_same_loss_and_gradient(config):
 
 
 def test_chunks_save_the_memory_of_the_logits():
-    config = named.llama(16, 1, 2, 16, vocab_size=8192, context=128)
+    config = architectures.llama.config(16, 1, 2, 16, vocab_size=8192, context=128)
     tokens = jax.ShapeDtypeStruct((8, 128), np.int32)
     hidden = jax.ShapeDtypeStruct((8, 128, 16), np.float32)
-    counted = jax.ShapeDtypeStruct((8, 128), bool)
+    in_loss = jax.ShapeDtypeStruct((8, 128), bool)
 
     def temporaries(chunks):
         slope = jax.grad(partial(loss.cross_entropy, config, chunks=chunks), argnums=(0, 1))
-        program = jax.jit(slope).lower(decoder.abstract_params(config), hidden, tokens, counted)
+        program = jax.jit(slope).lower(decoder.abstract_params(config), hidden, tokens, in_loss)
         return program.compile().memory_analysis().temp_size_in_bytes
 
     logits = 8 * 128 * 8192 * 4

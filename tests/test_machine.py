@@ -63,8 +63,8 @@ def test_threads_that_xla_starts_with(given, threads):
 
 def test_language_models_have_as_many_threads_as_cores():
     code = """
-from jaxcollapse.cli import main as cli
-cli.use_cores_as_devices(8)
+from jaxcollapse import machine
+machine.use_cores_as_devices(8)
 print(os.environ.get("PJRT_NPROC"))
 """
     assert run_python(code).stdout.split() == ["None"]

@@ -1,18 +1,21 @@
 """Fits to mixtures of real and synthetic data: pools, one seed's fit, the grid, closed forms."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import standard_errors
+from cases import mean_family, mean_task, regression_by_loop
+from conftest import quick_jit, standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
 from jaxcollapse import theory
-from jaxcollapse.pools import points_pool
+from jaxcollapse.pools import Mixed, points_pool
 from jaxcollapse.sweeps import mixtures, results
+from jaxcollapse.sweeps.closed_forms import closed_form_of_mixtures
+from jaxcollapse.sweeps.run import run
+from jaxcollapse.task import with_fields
+from jaxcollapse.tasks.gaussian.fitting import fit_points
 
-FAST_TO_COMPILE = {"xla_backend_optimization_level": 0}
 TASKS = {
     "gaussian": lambda: jc.gaussian.task(3, 12),
     "kde": lambda: jc.kde.task("moons", "scott", 12),
@@ -22,46 +25,41 @@ TASKS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def fast_to_compile():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-def jit(function):
-    return jax.jit(function, compiler_options=FAST_TO_COMPILE)
-
-
-def test_what_a_pool_mixes():
-    pool = points_pool(3)
-    state = pool.start(np.arange(4, dtype=np.int32), real=True)
-    for batch in (10, 20):
-        state = pool.add(state, batch + np.arange(4, dtype=np.int32))
-    mix = jax.jit(pool.mix)
-    seen = np.zeros((5, 4))
-    for seed in range(40):
-        larger = set(range(5)) | set(range(10, 30))
-        for real in range(4, -1, -1):
-            view = mix(jax.random.key(seed), state, real, 5)
-            kept = np.asarray(view.data)[np.asarray(view.mask)]
-            assert (kept < 10).sum() == real
-            np.testing.assert_array_equal(kept[kept >= 10], [10, 11, 12, 13, 20])
-            assert float(view.share) == pytest.approx(real / (real + 5))
-            assert view.count == real + 5
-            # Those of a smaller count are among those of a larger one.
-            assert set(kept) < larger
-            larger = set(kept)
-            seen[real, kept[kept < 10]] += 1
+def test_what_a_mixture_sees():
+    """Metrics of a task that shows its rows: how many of each kind, and which."""
+    task = mean_task(4)._replace(
+        fit=lambda key, view: (view.inclusion, view.real, view.num_rows),
+        sample=lambda key, model: jax.random.normal(key, (4,)),
+        evaluate=lambda truth, model: dict(zip(("mask", "real", "num_rows"), model, strict=True)),
+    )
+    mixture = jax.vmap(jc.make_mixture(task, 8), (None, 0, 0))
+    mixtures = quick_jit(jax.vmap(mixture, (0, None, None)))
+    real = np.arange(5, dtype=np.int32)
+    found = mixtures(jc.seed_keys(range(40)), real, np.full(5, 5, np.int32))
+    mask = np.asarray(found["mask"])  # [40, 5, 12]
+    np.testing.assert_array_equal(found["real"], np.tile(np.arange(12) < 4, (40, 5, 1)))
+    np.testing.assert_array_equal(mask[..., :4].sum(-1), np.tile(real, (40, 1)))
+    np.testing.assert_array_equal(mask[..., 4:], np.tile(np.arange(8) < 5, (40, 5, 1)))
+    np.testing.assert_array_equal(found["num_rows"], np.tile(real + 5, (40, 1)))
+    np.testing.assert_allclose(found["share_of_real_data"], np.tile(real / (real + 5), (40, 1)))
+    # Those of a smaller count are among those of a larger one.
+    assert (mask[:, :-1] <= mask[:, 1:]).all()
     # A subset of two holds each row half the time.
-    assert stats.chisquare(seen[2]).pvalue > 1e-3
+    assert stats.chisquare(mask[:, 2, :4].sum(axis=0)).pvalue > 1e-3
 
 
-def test_no_more_synthetic_rows_than_there_are():
-    pool = points_pool(3)
-    state = pool.add(pool.start(np.zeros(4), real=True), np.ones(4))
-    view = jit(pool.mix)(jax.random.key(0), state, 2, 8)
-    np.testing.assert_array_equal(np.flatnonzero(view.mask & ~view.real), [4, 5, 6, 7])
+def test_a_view_of_a_mixture_is_its_mask():
+    pool = points_pool(jc.accumulate(), 3)
+    state = pool.start(np.arange(4, dtype=np.int32))
+    for generation in (1, 2):
+        batch = 10 * generation + np.arange(4, dtype=np.int32)
+        state = pool.add(state, batch, np.int32(generation))
+    mask = np.asarray([1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 0, 0], bool)
+    view = pool.view(None, state, Mixed(mask, np.int32(6)))
+    np.testing.assert_array_equal(np.asarray(view.data)[view.mask], [0, 2, 10, 11, 12, 20])
+    np.testing.assert_array_equal(view.real, np.arange(12) < 4)
+    assert float(view.share) == pytest.approx(2 / 6)
+    assert view.num_rows == 6
 
 
 SLOW = ("kde", "regression-fresh")  # what they share with the others is most of what is checked
@@ -73,9 +71,9 @@ SLOW = ("kde", "regression-fresh")  # what they share with the others is most of
 def test_mixtures_that_chains_know(task):
     """Of all data and as much synthetic: accumulate. Of synthetic data alone: replace."""
     task, key = TASKS[task](), jax.random.key(3)
-    mixture = jit(jc.make_mixture(task, 20))
-    points = task._replace(statistics=None)
-    chains = {w: jit(jc.make_chain(points, w, 2))(key) for w in ("accumulate", "replace")}
+    mixture = quick_jit(jc.make_mixture(task, 20))
+    points = with_fields(task, use="points")
+    chains = {w: quick_jit(jc.make_chain(points, w, 2))(key) for w in ("accumulate", "replace")}
     for real, synthetic, workflow, generation in (
         (12, 12, "accumulate", 2),
         (12, 0, "accumulate", 1),
@@ -102,14 +100,14 @@ def test_mean_of_a_gaussian_mixture(source):
         metrics=["squared_error_of_mean", *(["kl"] if source == "all" else [])],
     )
     dataset = dataset.isel(dim=0)
-    known = mixtures.theory(dataset, "squared_error_of_mean")
+    known = closed_form_of_mixtures(dataset, "squared_error_of_mean")
     for i in range(4):
         for j in range(3):
             error = dataset["squared_error_of_mean"].values[i, j]
             assert standard_errors(error, known[i, j]) < 5, (real[i], synthetic[j])
     # Of real data alone; of few points its law has too heavy a tail.
     for i in (2, 3) if source == "all" else ():
-        known = mixtures.theory(dataset, "kl")[i, 0]
+        known = closed_form_of_mixtures(dataset, "kl")[i, 0]
         assert standard_errors(dataset["kl"].values[i, 0], known) < 5
 
 
@@ -125,28 +123,11 @@ def test_frequencies_of_a_mixture(exponent):
         metrics=["squared_error"],
         exponent=exponent,
     )
-    known = mixtures.theory(dataset.isel(num_outcomes=0), "squared_error")
+    known = closed_form_of_mixtures(dataset.isel(num_outcomes=0), "squared_error")
     for i in range(3):
         for j in range(3):
             values = dataset["squared_error"].values[0, i, j]
             assert standard_errors(values, known[i, j]) < 5, (real[i], synthetic[j])
-
-
-def regression_by_loop(num_real, real, synthetic, source, seeds, dim=2):
-    rng = np.random.default_rng(5)
-    errors = []
-    for _ in range(seeds):
-        weights = rng.standard_normal(dim)
-        x = rng.standard_normal((num_real, dim))
-        y = x @ weights + rng.standard_normal(num_real)
-        used = num_real if source == "all" else real
-        model = np.linalg.lstsq(x[:used], y[:used], rcond=None)[0]
-        new = rng.standard_normal((synthetic, dim))
-        labels = new @ model + rng.standard_normal(synthetic)
-        inputs, targets = np.concatenate([x[:real], new]), np.concatenate([y[:real], labels])
-        fitted = np.linalg.lstsq(inputs, targets, rcond=None)[0]
-        errors.append(np.sum((fitted - weights) ** 2))
-    return np.asarray(errors)
 
 
 @pytest.mark.parametrize("source", ["all", "subset"])
@@ -168,26 +149,27 @@ def test_regression_against_a_loop(source):
 
 
 def test_a_task_of_ones_own():
-    def init(key):
-        return 0.0, jax.random.normal(key, (20,))
-
-    def fit(key, view):
-        return jnp.sum(jnp.where(view.mask, view.data, 0.0)) / jnp.sum(view.mask, dtype=float)
-
-    def sample(key, mean):
-        return mean + jax.random.normal(key, (20,))
-
-    task = jc.points_task(init, fit, sample, lambda truth, mean: {"error": mean**2})
-    mixture = jc.make_mixture(task, 30)
-    error = jit(jax.vmap(mixture, (0, None, None)))(jc.seed_keys(range(10_000)), 5, 30)["error"]
+    mixture = jc.make_mixture(mean_task(20), 30)
+    keys = jc.seed_keys(range(10_000))
+    error = quick_jit(jax.vmap(mixture, (0, None, None)))(keys, 5, 30)["error"]
     # Of a model whose variance is known: as an unbiased one.
     assert standard_errors(error, theory.mixture_mean_error(5, 30, 20, ddof=1)) < 5
+
+
+def test_a_family_of_a_name_and_a_function_is_all_that_a_grid_needs():
+    result = jc.mix(mean_family(), {}, [5, 20], [0, 30], seeds=2000)
+    assert result.attrs["loss"] == "error"
+    for real, synthetic in ((5, 30), (20, 0)):
+        error = result["error"].sel(real=real, synthetic=synthetic)
+        expected = theory.mixture_mean_error(real, synthetic, 20, ddof=1)
+        assert standard_errors(error.values, expected) < 5
+    assert closed_form_of_mixtures(result, "error") is None
 
 
 def test_few_rows_are_fitted_as_they_are_alone():
     """Where rows are few another decomposition is taken: it must not matter."""
     points = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
-    fit = jit(lambda m, n: jc.gaussian.fit_points(points, m, 0, fewest=40, count=n))
+    fit = quick_jit(lambda m, n: fit_points(points, m, 0, fewest=40, num_rows=n))
     for count in (5, 8, 30):
         mask = np.zeros(40, bool)
         mask[np.random.default_rng(1).permutation(40)[:count]] = True
@@ -212,9 +194,8 @@ def test_the_source_matters_only_for_synthetic_data():
     np.testing.assert_allclose(a[1], b[1], rtol=1e-4)
 
 
-def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
-    monkeypatch.setattr(mixtures, "MOST_SEEDS_A_CALL", 2)
-    dataset = jc.mix(
+def test_a_grid_is_its_mixtures(tmp_path):
+    plan = mixtures.plan(
         "categorical",
         {"num_outcomes": [3, 4]},
         [30, 4],
@@ -223,9 +204,10 @@ def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
         seeds=range(5, 8),
         metrics=["squared_error", "entropy_ratio"],
     )
+    dataset = run(plan, chunk=2)
     assert dict(dataset.sizes) == {"num_outcomes": 2, "real": 2, "synthetic": 2, "seed": 3}
     assert dataset["real"].values.tolist() == [30, 4]
-    mixture = jit(jc.make_mixture(jc.categorical.task(4, 32), 8))
+    mixture = quick_jit(jc.make_mixture(jc.categorical.task(4, 32), 8))
     alone = mixture(jax.random.key(7), 30, 8)
     for name in ("squared_error", "entropy_ratio"):
         value = dataset[name].sel(num_outcomes=4, real=30, synthetic=8, seed=7)
@@ -237,26 +219,20 @@ def test_a_grid_is_its_mixtures(tmp_path, monkeypatch):
     assert results.load(tmp_path / "a.nc").attrs["num_real"] == 32
 
 
-def test_an_interrupted_grid_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_grid_goes_on(tmp_path):
     plan = mixtures.plan(
         "categorical", {"num_outcomes": [3, 4]}, [2, 5], [0, 3], seeds=4, metrics=["squared_error"]
     )
-    programs = [mixtures._compile(plan, cell) for cell in plan.cells]
-    asked, interrupted = [], []
+    whole = run(plan)
 
-    def program(plan, cell):
-        if interrupted and cell["num_outcomes"] == 4:
-            raise interrupted.pop()
-        asked.append(cell["num_outcomes"])
-        return programs[plan.cells.index(cell)]
+    def interrupt(progress):
+        if progress.cell == "num_outcomes=4":
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(mixtures, "_compile", program)
-    whole = mixtures.run(plan)
-    interrupted.append(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        mixtures.run(plan, tmp_path / "cells")
-    resumed = mixtures.run(plan, tmp_path / "cells")
-    assert asked == [3, 4, 3, 4]
+        run(plan, tmp_path / "cells", interrupt)
+    resumed = run(plan, tmp_path / "cells")
+    assert resumed.attrs["programs"] == 1
     np.testing.assert_array_equal(resumed["squared_error"], whole["squared_error"])
 
 
@@ -300,5 +276,5 @@ def test_counts_that_there_are_not():
         mixture(jax.random.key(0), 6, 0)
     with pytest.raises(ValueError, match="synthetic points of a mixture: expected at most 10"):
         jax.eval_shape(lambda key: mixture(key, 5, 11), jax.random.key(0))
-    with pytest.raises(ValueError, match="pool to draw from: expected one that keeps points"):
+    with pytest.raises(ValueError, match="pool of a mixture: expected one that keeps points"):
         jc.make_mixture(jc.gaussian.task(1, 5, pool="statistics"), 10)

@@ -216,16 +216,14 @@ def test_tables_cells_and_figure_of_any_labelled_result(tmp_path):
     dataset = dataset.assign_coords(model=["a", "b"])
     dataset = dataset.transpose("seed", "synthetic", "model", "real")
     shown = mixture_tables.text(dataset)
-    for text in ("model = a", "model = b", "fitted", "F of share", "4096", "nats"):
+    for text in ("a: mean losses", "b: mean losses", "fitted", "F of share", "4096", "nats"):
         assert text in shown
     mixture_tables.write_csv(dataset, tmp_path / "cells.csv")
     with (tmp_path / "cells.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 36
     cell = dataset["nll"].sel(model="b", real=256, synthetic=1024)
-    row = next(
-        r for r in rows if (r["point"], r["real"], r["synthetic"]) == ("model = b", "256", "1024")
-    )
+    row = next(r for r in rows if (r["point"], r["real"], r["synthetic"]) == ("b", "256", "1024"))
     assert float(row["mean_loss"]) == pytest.approx(float(cell.mean()))
     drawn = figures.figure(dataset)
     assert len(drawn.axes) == 4

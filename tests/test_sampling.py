@@ -16,6 +16,7 @@ import jaxcollapse as jc
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.decoder import decoder, sampling
 from jaxcollapse.lm.decoder.sampling import Settings
+from jaxcollapse.task import with_fields
 
 LENGTH = MICRO.context
 VOCAB = MICRO.vocab_size
@@ -35,7 +36,7 @@ def chooser(settings):
     return jax.jit(run, static_argnums=2)
 
 
-def draws(logits, settings=sampling.AS_IT_IS, rows=50_000):
+def draws(logits, settings=sampling.DEFAULTS, rows=50_000):
     """Tokens of many rows with the same logits ``[V]``."""
     tokens = chooser(settings)(np.asarray(logits, np.float32)[None], KEY, rows)
     assert tokens.dtype == np.int32
@@ -196,14 +197,16 @@ def params():
     return jax.tree.map(lambda x: jnp.asarray(0.6 * rng.normal(size=x.shape), x.dtype), shapes)
 
 
-def made(prompt=(0,), count=COUNT, slots=64, length=LENGTH, settings=sampling.AS_IT_IS, ends=ENDS):
+def sampler(
+    prompt=(0,), count=COUNT, slots=64, length=LENGTH, settings=sampling.DEFAULTS, ends=ENDS
+):
     return sampling.sampler(MICRO, count, length, prompt, ends, slots, settings)
 
 
 @functools.cache
 def program(prompt, count=COUNT, slots=64):
     """``program(params, key, first) -> (tokens, lengths)`` of documents from ``first``."""
-    write = made(PROMPTS[prompt], count, slots)
+    write = sampler(PROMPTS[prompt], count, slots)
 
     def run(params, key, first):
         end = jax.lax.while_loop(
@@ -280,7 +283,7 @@ def test_each_end_of_sequence_ends_documents(params):
 def test_a_limit_below_the_context(params, loop):
     # Shorter documents are the beginnings of longer ones.
     limit = 7
-    write = jax.jit(made(length=limit, slots=4).documents, compiler_options=UNOPTIMISED)
+    write = jax.jit(sampler(length=limit, slots=4).documents, compiler_options=UNOPTIMISED)
     tokens, lengths = write(params, KEY)
     np.testing.assert_array_equal(lengths, np.minimum(loop["one"][1], limit))
     np.testing.assert_array_equal(tokens, loop["one"][0][:, :limit])
@@ -297,7 +300,8 @@ def streams():
     """Tokens ``[S, G, N, T - 1]`` of a chain whose models know nothing: each is uniform."""
     data = dataclasses.replace(random_text(documents=DOCUMENTS), eos=NEVER)
     shapes = jax.eval_shape(partial(decoder.init, MICRO), jax.random.key(0))
-    task = language_model.task(MICRO, data=data)._replace(
+    task = with_fields(
+        language_model.task(MICRO, data=data),
         fit=lambda key, view: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes),
         evaluate=lambda truth, params: {},
         describe=lambda documents: documents._asdict(),
@@ -354,22 +358,22 @@ def test_like_places_of_two_streams_agree_by_chance(streams, axis):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(-0.5), "temperature: expected a finite number of at least 0, got -0.5; try 1"),
+        (Settings(-0.5), "temperature: expected a finite number of at least 0, got -0.5; change"),
         (Settings(float("nan")), "temperature: expected a finite number of at least 0, got nan"),
         (Settings(float("inf")), "temperature: expected a finite number of at least 0, got inf"),
         (Settings(top_k=0), "top_k: expected at least 1, got 0"),
         (Settings(top_k=2.5), "top_k: expected a whole number, got 2.5"),
         (Settings(top_k=17), "top_k: expected at most the vocabulary, 16, got 17; lower it"),
-        (Settings(top_p=0.0), "top_p: expected above 0 and at most 1, got 0.0; try 0.9"),
+        (Settings(top_p=0.0), "top_p: expected a finite number above 0, got 0.0; change it"),
         (Settings(top_p=1.1), "top_p: expected above 0 and at most 1, got 1.1; try 0.9"),
-        (Settings(top_p=float("nan")), "top_p: expected above 0 and at most 1, got nan"),
+        (Settings(top_p=float("nan")), "top_p: expected a finite number above 0, got nan"),
     ],
 )
 def test_settings_that_choose_nothing_are_refused(settings, message):
     with pytest.raises(ValueError, match="^" + message):
         sampling.check_settings(settings, VOCAB)
     with pytest.raises(ValueError, match="^" + message):
-        made(settings=settings)
+        sampler(settings=settings)
 
 
 def test_settings_at_the_ends_of_their_range_are_not_refused():
@@ -391,7 +395,7 @@ def test_settings_at_the_ends_of_their_range_are_not_refused():
 )
 def test_samplers_that_write_nothing_are_refused(options, message):
     with pytest.raises(ValueError, match="^" + message):
-        made(**options)
+        sampler(**options)
 
 
 # For a person -------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from jaxcollapse.lm import language_model
 from jaxcollapse.lm.decoder import decoder, packing, training
 from jaxcollapse.lm.decoder.packing import Rows
 from jaxcollapse.lm.decoder.training import Recipe
+from jaxcollapse.lm.setup import checked_setup
 
 # Learning rate ------------------------------------------------------------------------------
 
@@ -69,8 +70,8 @@ def test_learning_rate_of_few_steps_is_never_0(warmup):
 
 
 def steps_of(rows, **recipe):
-    made = language_model.setup(MICRO, 10, random_text(), **recipe)
-    return tuple(int(steps) for steps in language_model.steps_of(made, np.int32(rows)))
+    setup = checked_setup(MICRO, 10, random_text(), **recipe)
+    return tuple(int(steps) for steps in language_model.steps_of(setup, np.int32(rows)))
 
 
 def test_epochs_are_passes_over_all_rows():
@@ -103,14 +104,14 @@ def test_a_fit_takes_its_steps_through_the_epochs_in_their_orders():
     # Two batches an epoch, and five steps: the third epoch ends after one.
     count, size = 20, RECIPE.batch_size
     options = dataclasses.asdict(dataclasses.replace(RECIPE, steps=5))
-    made = language_model.setup(CONFIG, count, random_text(), **options)
+    setup = checked_setup(CONFIG, count, random_text(), **options)
     key, mask = jax.random.key(3), np.arange(count) % 7 != 1
-    batch = language_model.gather(made.data, np.arange(count, dtype=np.int32))
-    fit = jax.jit(partial(language_model.fit, made=made), compiler_options=UNOPTIMISED)
+    batch = language_model.gather(setup.data, np.arange(count, dtype=np.int32))
+    fit = jax.jit(partial(language_model.fit, setup=setup), compiler_options=UNOPTIMISED)
     found = fit(key, batch, mask)
 
     tokens, lengths = jax.device_get(batch)
-    init_key, document_key, row_key = language_model.fit_keys(key, made)
+    init_key, document_key, row_key = language_model.fit_keys(key, setup)
     order = [i for i in np.asarray(packing.shuffled(document_key, count, mask)) if mask[i]]
     packed = rows_of([tokens[i, : lengths[i]] for i in order], count)
     used = int((packed.segments > 0).any(axis=1).sum())

@@ -9,12 +9,16 @@ import types
 import jax
 import numpy as np
 import pytest
+from conftest import MICRO, random_text
+from training_cases import random_params
 
-from jaxcollapse.lm.architectures import named
+import jaxcollapse as jc
+from jaxcollapse.lm import architectures, language_model
+from jaxcollapse.lm.base import base_of
 from jaxcollapse.lm.decoder import decoder, sharding
 from jaxcollapse.lm.decoder.training import Recipe
 
-CONFIG = named.config("tiny-gemma2")
+CONFIG = architectures.config("tiny-gemma2")
 MESHES = [(1, 1), (4, 1), (2, 4)]
 
 # Parameters after two steps on each mesh, and the bytes that each device holds.
@@ -23,12 +27,12 @@ import json, sys
 from functools import partial
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, sharding, training
 from jaxcollapse.lm.decoder.packing import Rows
 
 folder, meshes, recipe = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-config = named.config("tiny-gemma2", remat=True)
+config = architectures.config("tiny-gemma2", remat=True)
 recipe = training.Recipe(batch_size=8, accumulation=2, loss_chunks=4, eps=1e-4, **recipe)
 rng = np.random.default_rng(0)
 abstract = decoder.abstract_params(config)
@@ -136,7 +140,7 @@ def test_more_devices_than_there_are_are_refused():
 def test_every_matrix_of_every_decoder_is_divided_by_both_axes():
     one = sharding.make_mesh(1, 1)
     for name in ("gpt2-9m", "llama2-12m", "gemma2-27b"):
-        params = decoder.abstract_params(named.config(name))
+        params = decoder.abstract_params(architectures.config(name))
         places = sharding.shardings(one, params)
         for (path, leaf), place in zip(
             jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(places), strict=True
@@ -144,3 +148,30 @@ def test_every_matrix_of_every_decoder_is_divided_by_both_axes():
             matrix = leaf.ndim - (path[0].key == "layers") >= 2
             axes = {axis for axis in place.spec if axis}
             assert axes == ({"data", "model"} if matrix else set())
+
+
+# Seeds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_size": 4, "accumulation": 2},
+        {"loss_chunks": 2, "remat": True},
+        {"rows": "single", "data_order": "shared"},
+        {"base": True, "data_order": "shared"},
+        {"base": True, "lora_rank": 2},
+    ],
+    ids=str,
+)
+def test_chains_are_divided_among_devices_by_seed(options):
+    """``shard_map`` follows which values differ between devices; loops begin as they go on."""
+    if options.get("base"):
+        options = {**options, "base": base_of("micro", MICRO, random_params(MICRO))}
+    task = language_model.task(MICRO, 10, random_text(), **options)
+    chain = jc.make_chain(task, "fresh-real", 2)
+    mesh, by_seed = jax.sharding.Mesh(jax.devices(), ("seed",)), jax.sharding.PartitionSpec("seed")
+    chains = jax.shard_map(jax.vmap(chain), mesh=mesh, in_specs=by_seed, out_specs=by_seed)
+    metrics = jax.eval_shape(chains, jc.seed_keys([3]))
+    assert metrics["nll"].shape == (1, 2)

@@ -1,40 +1,401 @@
-"""Closed forms against each other and against independent recursions."""
+"""Closed forms against each other, against other recursions, and against plain simulations."""
+
+import dataclasses
+import math
+import time
+import types
 
 import numpy as np
 import pytest
+from conftest import standard_errors
 
 from jaxcollapse import theory
+from jaxcollapse.theory import moments
+from jaxcollapse.theory.workflows import record_of
+from jaxcollapse.workflows import (
+    Workflow,
+    accumulate,
+    accumulate_subsample,
+    fixed_real,
+    fresh_real,
+    replace,
+    window,
+)
 
 N = np.asarray([2, 7, 20])
+T = np.asarray([1, 2, 3, 10, 100])[:, None]
+PUBLISHED = {  # variance and mean error
+    replace(): (theory.gaussian_replace_variance, theory.gaussian_replace_mean_error),
+    accumulate(): (theory.gaussian_accumulate_variance, theory.gaussian_accumulate_mean_error),
+    accumulate_subsample(): (
+        theory.gaussian_accumulate_subsample_variance,
+        theory.gaussian_accumulate_subsample_mean_error,
+    ),
+}
+OTHERS = [
+    window(2),
+    window(5),
+    fixed_real(),
+    fresh_real(),
+    Workflow(keep=2, real="kept"),
+    Workflow(keep=None, real="fresh"),
+    Workflow(keep=1, draw=4),
+    Workflow(keep=3, draw=0),
+    Workflow(keep=2, real="fresh", draw=4),
+    accumulate_subsample(5),
+]
+ALL = [*PUBLISHED, *OTHERS]
+
+
+@dataclasses.dataclass(frozen=True)
+class Newest(Workflow):
+    """One that chooses, whose law no record says."""
+
+    def choose(self, key, rows):
+        return rows.generation == rows.now
+
+
+# By the record ----------------------------------------------------------------------------------
 
 
 def test_one_generation_is_a_plain_fit():
-    for variance in theory.GAUSSIAN_VARIANCE.values():
-        np.testing.assert_allclose(variance(1, N, 0), 1 - 1 / N)
-        np.testing.assert_allclose(variance(1, N, 1), 1)
-    for ddof in (0, 1):
-        for error in theory.GAUSSIAN_MEAN_ERROR.values():
-            np.testing.assert_allclose(error(1, N, ddof), 1 / N)
+    n = np.asarray([5, 7, 20])
+    for workflow in ALL:
+        fitted = workflow.draw or n
+        np.testing.assert_allclose(theory.gaussian_variance(workflow, 1, n, 0), 1 - 1 / fitted)
+        np.testing.assert_allclose(theory.gaussian_variance(workflow, 1, n, 1), 1)
+        for ddof in (0, 1):
+            error = theory.gaussian_mean_error(workflow, 1, n, ddof)
+            np.testing.assert_allclose(error, 1 / fitted)
 
 
-@pytest.mark.parametrize("workflow", theory.GAUSSIAN_VARIANCE)
+@pytest.mark.parametrize("workflow", ALL, ids=str)
 def test_variance_and_mean_error_sum_to_the_real_variance(workflow):
-    t = np.asarray([1, 2, 3, 10, 100])[:, None]
-    total = theory.GAUSSIAN_VARIANCE[workflow](t, N) + theory.GAUSSIAN_MEAN_ERROR[workflow](t, N)
+    n = np.asarray([5, 7, 20])
+    total = theory.gaussian_variance(workflow, T, n) + theory.gaussian_mean_error(workflow, T, n)
     np.testing.assert_allclose(total, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize("workflow", PUBLISHED, ids=str)
+def test_published_workflows_have_their_own_formulas(workflow, ddof):
+    variance, error = PUBLISHED[workflow]
+    np.testing.assert_array_equal(
+        theory.gaussian_variance(workflow, T, N, ddof), variance(T, N, ddof)
+    )
+    np.testing.assert_array_equal(
+        theory.gaussian_mean_error(workflow, T, N, ddof), error(T, N, ddof)
+    )
+    t = np.asarray([1, 2, 3, 10, 100, 1000])[:, None]
+    found = moments.moments(record_of(workflow), t, N, ddof)
+    np.testing.assert_allclose(found.variance, variance(t, N, ddof), rtol=1e-11)
+    np.testing.assert_allclose(found.mean_error / N, error(t, N, ddof), rtol=1e-11)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_records_that_say_the_same(ddof):
+    for one, other in (
+        (window(100), accumulate()),  # of a hundred generations
+        (Workflow(keep=None, real="kept"), accumulate()),
+        (Workflow(keep=99, real="kept"), accumulate()),
+        (Workflow(keep=99, real="fresh"), Workflow(real="fresh")),
+        (Workflow(keep=98, draw=0), Workflow(keep=98, draw=20)),
+    ):
+        for moment in (theory.gaussian_variance, theory.gaussian_mean_error):
+            np.testing.assert_allclose(moment(one, T, 20, ddof), moment(other, T, 20, ddof))
+    # Of the newest batch a draw leaves a smaller one.
+    drawn, few = Workflow(keep=1, draw=7), replace()
+    for metric in ("trace_ratio", "squared_error_of_mean", "log_det_ratio", "kl"):
+        t = T if metric != "kl" else 1
+        found = theory.gaussian_metric(metric, drawn, t, 2, 20, ddof)
+        np.testing.assert_allclose(found, theory.gaussian_metric(metric, few, t, 2, 7, ddof))
+    for metric in ("heterozygosity_ratio", "squared_error", "outcomes_left", "entropy_ratio"):
+        found = theory.categorical_metric(metric, drawn, T, 3, 20)
+        np.testing.assert_allclose(found, theory.categorical_metric(metric, few, T, 3, 7))
+
+
+def test_variances_that_die_out_keep_their_digits():
+    """Under a window they end as ``q^t``, far below what 1 is known to."""
+    log = np.log(theory.gaussian_variance(window(2), np.asarray([2000, 2500, 3000]), 5))
+    assert log[0] < -100
+    assert log[2] - log[1] == pytest.approx(log[1] - log[0], rel=1e-9)
+
+
+def test_what_is_no_record_has_no_closed_form():
+    added = np.ones(3)
+    unlike = types.SimpleNamespace(keep=1, real="once", draw=None, chooses=True)
+    for workflow in (Newest(), Newest(keep=1), unlike, "replace", None):
+        assert theory.gaussian_variance(workflow, 1, 5) is None
+        assert theory.gaussian_mean_error(workflow, 1, 5) is None
+        assert theory.gaussian_metric("trace_ratio", workflow, 1, 1, 5) is None
+        assert theory.gaussian_metric("squared_error_of_mean", workflow, 1, 1, 5) is None
+        assert theory.categorical_metric("heterozygosity_ratio", workflow, 1, 3, 5) is None
+        assert theory.categorical_metric("squared_error", workflow, 1, 3, 5) is None
+        assert theory.categorical_metric("outcomes_left", workflow, 1, 3, 5) is None
+        assert theory.kde_metric("second_moment", workflow, 1.0, 0.1, added, 5) is None
+        assert theory.kde_metric("pool_variance", workflow, 1.0, 0.1, added, 5) is None
+        assert theory.regression_error(workflow, 1, 2, 9, 1.0) is None
+        assert theory.share_of_real_data(workflow, 1) is None
+    like = types.SimpleNamespace(keep=2, real="once", draw=None)
+    np.testing.assert_array_equal(
+        theory.gaussian_variance(like, T, 5), theory.gaussian_variance(window(2), T, 5)
+    )
+    assert np.isnan(theory.gaussian_variance(window(2), 0, 5))
+    assert np.isnan(theory.gaussian_variance(accumulate_subsample(6), 3, 5))
+
+
+def test_a_thousand_generations_take_no_time():
+    moments.recursion.cache_clear()
+    started = time.perf_counter()
+    for workflow in (accumulate(), Workflow(real="fresh"), window(5), fixed_real()):
+        moments.recursion(record_of(workflow), 1000, 20.0)
+    assert time.perf_counter() - started < 2
+
+
+def test_share_of_real_data():
+    t = np.asarray([1, 2, 3, 6])
+    for workflow, expected in {
+        replace(): [1, 0, 0, 0],
+        accumulate(): [1, 1 / 2, 1 / 3, 1 / 6],
+        accumulate_subsample(3): [1, 1 / 2, 1 / 3, 1 / 6],
+        window(2): [1, 1 / 2, 0, 0],
+        window(5): [1, 1 / 2, 1 / 3, 0],
+        Workflow(keep=3, draw=0): [1, 1 / 2, 1 / 3, 0],
+        fixed_real(): [1, 1 / 2, 1 / 2, 1 / 2],
+        fresh_real(): [1, 1 / 2, 1 / 2, 1 / 2],
+        Workflow(keep=2, real="kept"): [1, 1 / 2, 1 / 3, 1 / 3],
+        Workflow(keep=None, real="fresh"): [1, 1 / 2, 1 / 3, 1 / 6],
+    }.items():
+        np.testing.assert_array_equal(theory.share_of_real_data(workflow, t), expected)
+
+
+# Means and variances ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_samples", [2, 6, 20])
+def test_real_data_beside_the_newest_batch(num_samples):
+    """``M' = w^2/n + (1-w)^2 (M + (1-M)/m)`` if fresh, ``(1-(1-w)^2)/n + ...`` if fixed."""
+    n, w = num_samples, 1 / 2
+    for workflow, real, limit in (
+        (fresh_real(), w**2, theory.gaussian_fresh_real_mean_error),
+        (fixed_real(), 1 - (1 - w) ** 2, theory.gaussian_fixed_real_mean_error),
+    ):
+        error = 1 / n
+        for t in range(1, 60):
+            assert theory.gaussian_mean_error(workflow, t, n) == pytest.approx(error, rel=1e-12)
+            error = real / n + (1 - w) ** 2 * (error + (1 - error) / n)
+        late = theory.gaussian_mean_error(workflow, 200, n)
+        assert late == pytest.approx(limit(n, n), rel=1e-12)
+
+
+def simulated(workflow, num_samples, generations, first, publish, fresh):
+    """Yields what each generation finds, rows ``[S, R]``: lists of batches, and nothing cleverer.
+
+    Args:
+      first: the real batch, ``[S, N]``.
+      publish: ``publish(rows, t)``, the batch ``[S, N]`` that the model of t makes.
+      fresh: makes another real batch.
+    """
+    rng = np.random.default_rng(99)
+    real, made = first, []
+    for t in range(1, generations + 1):
+        if workflow.real == "once":
+            batches = [first, *made]
+            batches = batches if workflow.keep is None else batches[-workflow.keep :]
+        else:
+            if workflow.real == "fresh" and t > 1:
+                real = fresh()
+            newest = made if workflow.keep is None else made[-workflow.keep :]
+            batches = [real, *newest]
+        rows = np.concatenate(batches, axis=1)
+        if workflow.draw is not None:
+            size = workflow.draw or num_samples
+            order = np.argsort(rng.random(rows.shape), axis=1)[:, :size]
+            rows = np.take_along_axis(rows, order, axis=1)
+        yield t, rows
+        made.append(publish(rows, t))
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize("num_samples", [6, 20])
+@pytest.mark.parametrize("workflow", OTHERS, ids=str)
+def test_moments_against_a_simulation(workflow, num_samples, ddof):
+    rng = np.random.default_rng([num_samples, ddof])
+    seeds = 20_000
+
+    def publish(rows, t):
+        spread = rows.std(axis=1, ddof=ddof, keepdims=True)
+        noise = rng.standard_normal((seeds, num_samples))
+        return rows.mean(axis=1, keepdims=True) + spread * noise
+
+    def real():
+        return rng.standard_normal((seeds, num_samples))
+
+    for t, rows in simulated(workflow, num_samples, 12, real(), publish, real):
+        if t in (1, 2, 5, 12):
+            variance = theory.gaussian_variance(workflow, t, num_samples, ddof)
+            error = theory.gaussian_mean_error(workflow, t, num_samples, ddof)
+            assert standard_errors(rows.var(axis=1, ddof=ddof), variance) < 5, ("variance", t)
+            assert standard_errors(rows.mean(axis=1) ** 2, error) < 5, ("mean", t)
+
+
+@pytest.mark.parametrize("workflow", [window(2), fresh_real(), Workflow(keep=2, draw=5)], ids=str)
+def test_categorical_moments_against_a_simulation(workflow):
+    rng = np.random.default_rng(3)
+    seeds, n, p = 20_000, 8, np.asarray([0.6, 0.3, 0.1])
+    values = np.arange(3)
+
+    def publish(rows, t):
+        return np.take_along_axis(rows, rng.integers(rows.shape[1], size=(seeds, n)), axis=1)
+
+    def real():
+        return rng.choice(values, (seeds, n), p=p)
+
+    left = 1 - np.sum(p**2)
+    for t, rows in simulated(workflow, n, 6, real(), publish, real):
+        share = np.mean(rows[..., None] == values, axis=1)
+        expected = left * theory.categorical_metric("heterozygosity_ratio", workflow, t, 3, n)
+        assert standard_errors(1 - np.sum(share**2, axis=1), expected) < 5
+        error = theory.categorical_metric("squared_error", workflow, t, 3, n, False, left)
+        assert standard_errors(np.sum((share - p) ** 2, axis=1), error) < 5
+
+
+# Kernel density estimates -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workflow", OTHERS, ids=str)
+def test_kde_moments_against_a_simulation(workflow):
+    """Gaussian data of variance 4, and bandwidths that change."""
+    rng = np.random.default_rng(7)
+    seeds, n, generations = 20_000, 6, 8
+    h = 0.5 + 0.1 * np.arange(generations)
+
+    def publish(rows, t):
+        chosen = np.take_along_axis(rows, rng.integers(rows.shape[1], size=(seeds, n)), axis=1)
+        return chosen + h[t - 1] * rng.standard_normal((seeds, n))
+
+    def real():
+        return 1 + 2 * rng.standard_normal((seeds, n))
+
+    first = real()
+    given = (workflow, 4 * (1 - 1 / n), 4 / n, h**2, n)
+    moment = theory.kde_metric("second_moment", *given)
+    variance = theory.kde_metric("pool_variance", *given)
+    centre = first.mean(axis=1, keepdims=True)
+    for t, rows in simulated(workflow, n, generations, first, publish, real):
+        second = np.mean((rows - centre) ** 2, axis=1) + h[t - 1] ** 2
+        assert standard_errors(second, moment[t - 1]) < 5
+        assert standard_errors(rows.var(axis=1), variance[t - 1]) < 5
+
+
+def test_kde_of_published_workflows():
+    k, later = np.linspace(0.1, 0.5, 30), np.arange(2, 32)
+    schedule = 2 + k + np.concatenate([[0], np.cumsum(k / later)[:-1]])
+    for workflow, moment in {
+        replace(): 2 + np.cumsum(k),
+        accumulate(): schedule,
+        accumulate_subsample(): schedule,
+    }.items():
+        for unknown in (math.nan, 0.3):
+            found = theory.kde_metric("second_moment", workflow, 2.0, unknown, k, 7)
+            np.testing.assert_array_equal(found, moment)
+    # The recursions in general meet the formulas of these.
+    for keep in (30, 31):
+        found = theory.kde_metric("second_moment", window(keep), 2.0, math.nan, k, 7)
+        np.testing.assert_allclose(found, schedule, rtol=1e-13)
+    found = theory.kde_metric("pool_variance", Workflow(keep=1, draw=7), 2.0, math.nan, k, 7)
+    np.testing.assert_array_equal(
+        theory.kde_metric("pool_variance", replace(), 2.0, math.nan, k, 7),
+        theory.kde_replace_pool_variance(2.0, k, 7),
+    )
+    np.testing.assert_allclose(found, theory.kde_replace_pool_variance(2.0, k, 7), rtol=1e-13)
+
+
+def test_kde_with_fresh_real_data():
+    """``v_0 + h^2 (1 - (1-a)^t) / a`` with a share a of real points, as N grows."""
+    moment = theory.kde_second_moment(fresh_real(), 2.0, 0.0, np.full(20, 0.25))
+    a, t = 0.5, np.arange(1, 21)
+    np.testing.assert_allclose(moment, 2 + 0.25 * (1 - (1 - a) ** t) / a)
+    for metric in ("second_moment", "pool_variance"):
+        assert theory.kde_metric(metric, fresh_real(), 2.0, math.nan, np.ones(3), 5) is None
+        assert theory.kde_metric(metric, fixed_real(), 2.0, math.nan, np.ones(3), 5) is not None
+
+
+# Linear regression ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dim", "num_samples"), [(2, 12), (8, 3)])
+@pytest.mark.parametrize("workflow", [replace(), accumulate(), *OTHERS[:6]], ids=str)
+def test_regression_against_a_simulation(workflow, dim, num_samples):
+    """Minimum norm fits to designs that are really stacked."""
+    rng = np.random.default_rng([dim, num_samples])
+    seeds, noise = 20_000, 0.5
+    X = rng.standard_normal((seeds, num_samples, dim))
+    truth = rng.standard_normal((seeds, dim, 1))
+    inverse = {}
+
+    def targets(w):
+        return X @ w + math.sqrt(noise) * rng.standard_normal((seeds, num_samples, 1))
+
+    def fit(rows):
+        stacked = rows.shape[1] // num_samples
+        if stacked not in inverse:
+            inverse[stacked] = np.linalg.pinv(np.tile(X, (1, stacked, 1)), rcond=1e-9)
+        return inverse[stacked] @ rows[..., None]
+
+    def publish(rows, t):
+        return targets(fit(rows))[..., 0]
+
+    def real():
+        return targets(truth)[..., 0]
+
+    for t, rows in simulated(workflow, num_samples, 4, real(), publish, real):
+        error = np.sum((fit(rows) - truth) ** 2, axis=(1, 2))
+        expected = theory.regression_error(workflow, t, dim, num_samples, noise)
+        assert standard_errors(error, expected) < 5
+
+
+def test_regression_with_fresh_designs():
+    rng = np.random.default_rng(5)
+    seeds, noise = 20_000, 0.5
+    for dim, num_samples in ((2, 12), (8, 3)):
+        truth = rng.standard_normal((seeds, dim, 1))
+        w = truth
+        for t in (1, 2, 3, 4):
+            X = rng.standard_normal((seeds, num_samples, dim))
+            y = X @ w + math.sqrt(noise) * rng.standard_normal((seeds, num_samples, 1))
+            w = np.linalg.pinv(X) @ y
+            error = np.sum((w - truth) ** 2, axis=(1, 2))
+            expected = theory.regression_error(replace(), t, dim, num_samples, noise, False)
+            assert standard_errors(error, expected) < 5
+    t = np.arange(1, 5)
+    without_noise = theory.regression_error(replace(), t, 20, 10, 0.0, fixed_design=False)
+    np.testing.assert_allclose(without_noise, [10, 15, 17.5, 18.75])
+    assert theory.regression_error(accumulate(), t, 2, 12, 1.0, fixed_design=False) is None
+
+
+def test_regression_of_published_workflows():
+    t = np.arange(1, 9)
+    harmonic = np.cumsum(1 / t**2)
+    np.testing.assert_allclose(theory.regression_error(replace(), t, 2, 12, 1.0), t * 2 / 9)
+    for keep in (None, 8, 20):
+        found = theory.regression_error(Workflow(keep=keep), t, 2, 12, 1.0)
+        np.testing.assert_allclose(found, harmonic * 2 / 9)
+    assert theory.regression_error(accumulate_subsample(), t, 2, 399, 1.0) is None
+    assert theory.regression_error(accumulate_subsample(7), t, 2, 400, 1.0) is None
+    # Its leading order is what the recursion tends to as N grows.
+    found = theory.regression_error(accumulate_subsample(), t, 2, 400, 1.0)
+    limit = moments.recursion(record_of(accumulate_subsample()), 8, math.inf).mean_error[1:]
+    np.testing.assert_allclose(found, limit * 2 / 400)
+
+
+# Formulas of one workflow -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_accumulate_approaches_its_limit(ddof):
     late = theory.gaussian_accumulate_variance(20_000, N, ddof)
     np.testing.assert_allclose(late, theory.gaussian_accumulate_variance_limit(N, ddof), rtol=1e-4)
-
-
-def test_share_of_real_data():
-    t = np.asarray([1, 2, 4])
-    assert theory.share_of_real_data("replace", t).tolist() == [1, 0, 0]
-    assert theory.share_of_real_data("accumulate", t).tolist() == [1, 0.5, 0.25]
-    assert theory.share_of_real_data("half-real", t) is None
 
 
 def test_accumulate_subsample_diverges_only_without_bias():
@@ -125,5 +486,5 @@ def test_which_synthetic_counts_help_beside_part_of_the_real_data(real, helps_fr
 def test_only_two_estimators_have_formulas():
     with pytest.raises(ValueError, match="ddof: expected one of 0, 1, got 2"):
         theory.gaussian_replace_variance(1, 5, 2)
-    assert theory.gaussian_metric("trace_ratio", "replace", 1, 1, 5, ddof=2) is None
-    assert theory.gaussian_metric("wasserstein2", "replace", 1, 1, 5) is None
+    assert theory.gaussian_metric("trace_ratio", replace(), 1, 1, 5, ddof=2) is None
+    assert theory.gaussian_metric("wasserstein2", replace(), 1, 1, 5) is None

@@ -25,8 +25,7 @@ from training_cases import (
     tiny_gemma2,
 )
 
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures, checkpoints
 from jaxcollapse.lm.decoder import training
 from jaxcollapse.lm.decoder.packing import Rows
 from jaxcollapse.lm.decoder.training import Recipe
@@ -214,7 +213,7 @@ def assert_decayed(start, end, rate):
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])
 def test_weight_decay_leaves_norms_and_biases_alone(family):
-    config = named.config(f"tiny-{family}", vocab_size=VOCAB, context=WIDTH)
+    config = architectures.config(f"tiny-{family}", vocab_size=VOCAB, context=WIDTH)
     start = random_params(config)
     nothing = jax.tree.map(np.zeros_like, start)
 
@@ -241,21 +240,24 @@ def test_weight_decay_leaves_norms_and_biases_alone(family):
         ({"accumulation": 3}, "accumulation: expected a divisor of the batch, 16, got 3; change"),
         ({"loss_chunks": 0}, "loss_chunks: expected at least 1, got 0"),
         ({"lora_rank": 0}, "lora_rank: expected at least 1, got 0"),
-        ({"lora_alpha": 0.0}, "lora_alpha: expected a positive number, got 0.0"),
+        ({"lora_alpha": 0.0}, "lora_alpha: expected a finite number above 0, got 0.0"),
         ({"lora_targets": ()}, "lora_targets: expected at least one, got none"),
         ({"epochs": 0}, "epochs: expected at least 1, got 0"),
         ({"steps": 0}, "steps: expected at least 1, got 0"),
-        ({"learning_rate": 0.0}, "learning_rate: expected a positive number, got 0.0"),
-        ({"learning_rate": math.nan}, "learning_rate: expected a positive number, got nan"),
-        ({"learning_rate": math.inf}, "learning_rate: expected a positive number, got inf"),
-        ({"clip": 0.0}, "clip: expected a positive number, got 0.0"),
-        ({"eps": -1e-8}, "eps: expected a positive number, got -1e-08"),
-        ({"warmup": 1.0}, "warmup: expected from 0 to below 1, got 1.0"),
-        ({"warmup": -0.1}, "warmup: expected from 0 to below 1, got -0.1"),
-        ({"beta1": 1.0}, "beta1: expected from 0 to below 1, got 1.0"),
-        ({"beta2": math.nan}, "beta2: expected from 0 to below 1, got nan"),
-        ({"weight_decay": -0.1}, "weight_decay: expected at least 0, got -0.1"),
-        ({"weight_decay": math.nan}, "weight_decay: expected at least 0, got nan"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a finite number above 0, got 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate: expected a finite number above 0, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate: expected a finite number above 0, got inf"),
+        ({"clip": 0.0}, "clip: expected a finite number above 0, got 0.0"),
+        ({"eps": -1e-8}, "eps: expected a finite number above 0, got -1e-08"),
+        ({"warmup": 1.0}, "warmup: expected a finite number of at least 0 and below 1, got 1.0"),
+        ({"warmup": -0.1}, "warmup: expected a finite number of at least 0 and below 1, got -0.1"),
+        ({"beta1": 1.0}, "beta1: expected a finite number of at least 0 and below 1, got 1.0"),
+        ({"beta2": math.nan}, "beta2: expected a finite number of at least 0 and below 1, got nan"),
+        ({"weight_decay": -0.1}, "weight_decay: expected a finite number of at least 0, got -0.1"),
+        (
+            {"weight_decay": math.nan},
+            "weight_decay: expected a finite number of at least 0, got nan",
+        ),
     ],
 )
 def test_recipes_that_train_nothing_are_refused(options, message):

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, training
 from jaxcollapse.lm.decoder.packing import Rows
 from jaxcollapse.lm.decoder.training import Recipe
 
 VOCAB, WIDTH = 16, 12
-CONFIG = named.llama(8, 1, 2, 12, kv_heads=1, vocab_size=VOCAB, context=WIDTH)
+CONFIG = architectures.llama.config(8, 1, 2, 12, kv_heads=1, vocab_size=VOCAB, context=WIDTH)
 STEPS = 4
 # Two steps of warm-up, the top twice, then half of the cosine. The gradients are clipped.
 RECIPE = Recipe(learning_rate=1e-2, warmup=0.4, batch_size=8, clip=0.2, eps=1e-4)
@@ -25,7 +25,7 @@ UNOPTIMISED = {"xla_backend_optimization_level": 0}
 def tiny_gemma2(**others):
     """Everything that Gemma 2 has, with a window that its rows are longer than."""
     options = {"head_dim": 4, "mlp_width": 12, "vocab_size": VOCAB, "context": WIDTH, "window": 4}
-    return named.gemma2(8, 2, 2, 1, **{**options, **others})
+    return architectures.gemma2.config(8, 2, 2, 1, **{**options, **others})
 
 
 def random_params(config, spread=0.5):

@@ -1,241 +1,66 @@
-"""Options of ``jaxcollapse lm``, a class a command, from which its help is made."""
+"""Options of ``jaxcollapse lm``: each command's own, and those that are declared where they belong.
+
+What a command's functions declare of their parameters are options of it: of ``lm.plans``,
+``lm.host``, ``lm.setup`` and the records of training, sampling and protocol. These need the extra
+``lm``, so that they are looked at only when a command is given.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
+from jaxcollapse.cli import asked
+from jaxcollapse.cli.sweeps import Chains, Grid
+from jaxcollapse.parameters import Parameter, parameters_of
+from jaxcollapse.registry import as_family
 
 
-@dataclasses.dataclass(frozen=True)
-class Text:
-    """Real text and its tokens."""
-
-    data: str | None = None
-    """A text file, a .jsonl file, or the name of a hub data set; the embedded stories by default,
-    whose entropy is known."""
-    separator: str = "<|endoftext|>"
-    """Between the documents of a text file."""
-    tokenizer: str = "bpe"
-    """bpe: trained on the text. bytes. Or the folder or hub name of one that exists."""
-    vocab_size: int | None = None
-    """Of bpe; 512 for the embedded stories, 8000 for a text."""
-    context: int | None = None
-    """Tokens of the longest document, longer ones are cut; 128 for the stories, 512 for a text."""
-    test_fraction: float = 0.1
-    """Documents held out for evaluation."""
-    max_documents: int | None = None
-    """Documents read, at most."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """How each model is trained; the defaults are those of the model."""
-
-    epochs: int | None = None
-    """Passes over the data; 3 for tiny models, else 1."""
-    steps: int | None = None
-    """Instead of epochs, so many steps."""
-    batch_size: int | None = None
-    """Rows of a step, each of --context tokens; 4 for tiny models, else 32, or 128 in
-    fine-tuning."""
-    accumulation: int | None = None
-    """Parts that a batch's gradient is summed over, to save memory; 16 in fine-tuning, but of tiny
-    models."""
-    learning_rate: float | None = None
-    """At its highest; 0.01 for tiny models, else 0.001; in fine-tuning 0.003 and 0.000008."""
-    schedule: Literal["constant", "linear", "cosine"] | None = None
-    """Of the learning rate after the warm-up; cosine by default, constant in fine-tuning."""
-    warmup: float | None = None
-    """Share of the steps in which the learning rate rises; 0.05 by default."""
-    weight_decay: float | None = None
-    """Of matrices; 0.1 by default, 0 in fine-tuning."""
-    clip: float | None = None
-    """Largest norm of a gradient; 1 by default."""
-    matched_compute: bool = False
-    """Train every generation for as many steps as real documents need, however much has
-    accumulated."""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Of activations."""
-    remat: bool = False
-    """Compute activations again in the backward pass, to save memory; so does fine-tuning of large
-    models in any case."""
-
-    def options(self) -> dict[str, Any]:
-        """Those that were given."""
-        values = dataclasses.asdict(self)
-        return {name: v for name, v in values.items() if v is not None and v is not False}
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How documents are sampled."""
-
-    temperature: float = 1.0
-    """Of sampling."""
-    top_k: int | None = None
-    """Sample among the k likeliest tokens only."""
-    top_p: float | None = None
-    """Sample among the likeliest tokens that hold this probability together."""
-    slots: int = 64
-    """Documents written at a time."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Chains:
-    """What pretraining and fine-tuning share."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Chains):
+    """Options of everything that runs chains of language models."""
 
     out: Path
-    """Folder of the run: results.nc, a figure, and for each chain its documents and weights."""
-    workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
-    """Training workflows: replace, accumulate, accumulate-subsample."""
-    generations: int = 5
-    """Generations; the first is trained on real text."""
-    seeds: str = "3"
-    """How many seeds from 0 (3 is 0 1 2), or a range FIRST:END without END (5:8 is 5 6 7)."""
-    num_samples: int | None = None
-    """Documents of each generation; all that there are by default, 700 of embedded ones."""
-    subsample_size: int | None = None
-    """Documents that accumulate-subsample draws; as many as a generation has by default."""
-    training: tyro.conf.OmitArgPrefixes[Training] = dataclasses.field(default_factory=Training)
-    sampling: tyro.conf.OmitArgPrefixes[Sampling] = dataclasses.field(default_factory=Sampling)
-    checkpoint_steps: int = 500
-    """Training steps between two checkpoints."""
-    keep_weights: Literal["last", "all", "none"] = "last"
-    """Weights of which finished generations are kept."""
+    """The folder of the run: results.nc, a figure, and for each chain its documents and weights."""
     texts: int = 5
-    """Sample texts shown of each generation."""
-    overwrite: bool = False
-    """Replace an existing results file."""
+    """How many sample texts of each generation are shown."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Pretrain(Chains):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pretrain(Run):
     """Language models trained from fresh weights on text, sampled, and trained again."""
 
-    model: tuple[str, ...] = ("tiny-llama",)
-    """tiny-gpt2, tiny-llama, tiny-gemma2, gpt2-9m, llama2-12m, llama2-42m, llama2-126m,
-    gemma2-2b, gemma2-9b, gemma2-27b."""
-    text: tyro.conf.OmitArgPrefixes[Text] = dataclasses.field(default_factory=Text)
-    preset: str = "corrected"
-    """corrected or authors; they do not differ in pretraining."""
     driver: Literal["host", "compiled"] = "host"
-    """host: of any size, resumed where it was killed, all documents kept. compiled: all
-    generations and seeds of a workflow in one call; only metrics are kept, so that the options
-    on checkpoints, weights and texts do not apply."""
+    """A chain is driven from the host, of any size, resumed where it was killed, all documents kept
+    (host); or all generations and seeds of a workflow are one call, of which only metrics are kept,
+    so that the options on checkpoints, weights and texts do not apply (compiled)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Dialogue:
-    """A base model, and prompts and responses to fine-tune it on."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnDevices:
+    """Options of everything that may share a model among devices."""
 
-    model: str | None = None
-    """gemma2-2b, gemma2-9b, gemma2-27b, or tiny-gemma2, tiny-llama, tiny-gpt2, which without
-    --weights are trained on the embedded stories first. By default that of --weights, or
-    tiny-gemma2."""
-    weights: str | None = None
-    """The base: a folder in the hub's format, a name at the hub (google/gemma-2-2b, by default for
-    gemma2-2b), or any checkpoint that lm generate takes. Its tokenizer comes with it."""
-    data: str | None = None
-    """A .jsonl file of prompt and response (or chosen), helpsteer2, or another data set's name at
-    the hub; the embedded instructions by default, whose entropy is known."""
-    context: int | None = None
-    """Tokens of the longest conversation; 512, or as many as the base model can take, which is 128
-    of tiny models."""
-    longer: Literal["drop", "cut"] = "drop"
-    """Real conversations that are longer: dropped, as published, or cut."""
-    test_documents: int | None = None
-    """Real conversations held out for evaluation, where the data have no validation part."""
-    max_documents: int | None = None
-    """Real conversations that are read, chosen at random; there must be so many."""
-    loss_on: Literal["all", "response"] = "all"
-    """Tokens that the loss is of, in training and evaluation: prompt and response, or responses.
-    With the latter models do not learn to write prompts, so chains need a base that does."""
-    preset: Literal["corrected", "authors"] = "corrected"
-    """corrected: float32 parameters; each seed has an order of the data of its own. authors, as
-    published: bfloat16 parameters, which most steps do not move; one order for all seeds; a row
-    for each conversation; prompts stripped of the characters of 'user: '."""
-    lora_rank: int | None = None
-    """Train low-rank adapters of this rank in place of all parameters."""
-    lora_alpha: float | None = None
-    """Adapters count alpha / rank times; 16 by default."""
-    lora_targets: tuple[str, ...] | None = None
-    """Projections with adapters, of qkv, out, gate_up (or up) and down."""
-    loss_chunks: int | None = None
-    """Parts in which the logits of a batch are computed, to save memory; 16 where the vocabulary
-    is large."""
-    param_dtype: Literal["float32", "bfloat16"] | None = None
-    """Of parameters, gradients and moments; by the preset."""
-    rows: Literal["packed", "single"] | None = None
-    """Whole conversations side by side in rows of --context tokens, or a row for each; by the
-    preset."""
-    data_order: Literal["seed", "shared"] | None = None
-    """An order of the data for each seed and generation, or one for all; by the preset."""
     mesh: str | None = None
-    """Devices that share one model, as DATAxMODEL: 4x2 splits each batch in 4 and each layer in 2.
-    None: each device holds a model of its own."""
-
-    def options(self) -> dict[str, Any]:
-        """Options of training that were given."""
-        names = ("lora_rank", "lora_alpha", "lora_targets", "loss_chunks", "param_dtype")
-        values = {name: getattr(self, name) for name in (*names, "rows", "data_order")}
-        return {name: v for name, v in values.items() if v is not None}
+    """The devices that share one model, as DATAxMODEL: 4x2 splits each batch in 4 and each layer in
+    2. Where none is given, each device holds a model of its own."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Finetune(Chains):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finetune(OnDevices, Run):
     """A language model fine-tuned on conversations, sampled, and fine-tuned anew from its base."""
 
-    dialogue: tyro.conf.OmitArgPrefixes[Dialogue] = dataclasses.field(default_factory=Dialogue)
-    format: Literal["conversation", "text"] | None = None
-    """conversation (default): publish only samples that are a prompt and a response, and draw
-    until there are enough. text: publish whatever is sampled."""
-    strip: Literal["prefix", "characters"] | None = None
-    """How a prompt is taken from a sample; characters is the published way, which eats letters."""
-    max_attempts: int | None = None
-    """Samples drawn for each one published, at most; 20 by default."""
 
-    def options(self) -> dict[str, Any]:
-        """Options of sampling that were given."""
-        values = {name: getattr(self, name) for name in ("format", "strip", "max_attempts")}
-        return {name: v for name, v in values.items() if v is not None}
-
-
-@dataclasses.dataclass(frozen=True)
-class Mix:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mix(OnDevices, Grid):
     """Fine-tune on every count of real and of synthetic conversations: which helps, how much?"""
 
     out: Path
-    """Folder of the run: mixing.nc, a figure, tables, and what is finished."""
-    dialogue: tyro.conf.OmitArgPrefixes[Dialogue] = dataclasses.field(default_factory=Dialogue)
-    real: tuple[int, ...] = (16, 64, 256)
-    """Counts of real conversations; each seed draws its own."""
-    synthetic: tuple[int, ...] = (0, 64, 256, 1024)
-    """Counts of synthetic conversations, made by the model fine-tuned on all real ones. Each seed
-    draws its own from as many as the largest count."""
-    synthetic_data: Path | None = None
-    """Synthetic conversations from a file (.jsonl) in place of that model's."""
-    seeds: str = "3"
-    """How many seeds from 0, or a range FIRST:END without END."""
-    num_samples: int | None = None
-    """All real conversations: what the model that makes the synthetic ones is trained on."""
-    training: tyro.conf.OmitArgPrefixes[Training] = dataclasses.field(default_factory=Training)
-    sampling: tyro.conf.OmitArgPrefixes[Sampling] = dataclasses.field(default_factory=Sampling)
-    max_attempts: int | None = None
-    """Samples drawn for each synthetic conversation, at most; 20 by default."""
-    checkpoint_steps: int = 500
-    """Training steps between two checkpoints."""
-    overwrite: bool = False
-    """Replace an existing results file."""
-
-    def options(self) -> dict[str, Any]:
-        """Options of sampling that were given."""
-        return {} if self.max_attempts is None else {"max_attempts": self.max_attempts}
+    """The folder of the run: mixing.nc, a figure, tables, and what is finished."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Generate:
     """Continue a prompt with a language model."""
 
@@ -243,22 +68,16 @@ class Generate:
     """A checkpoint: the folder of a generation of a run, one in the hub's format, one of
     llama2.c's, or a .gguf file."""
     prompt: str = ""
-    """What to continue; nothing by default."""
+    """The text to continue; nothing by default."""
     max_tokens: int | None = None
-    """Tokens after the prompt, at most; 200 by default, or as many as the context has room for."""
-    temperature: float = 1.0
-    """0 takes the likeliest token each time."""
-    top_k: int | None = None
-    """Sample among the k likeliest tokens only."""
-    top_p: float | None = None
-    """Sample among the likeliest tokens that hold this probability together."""
+    """The most tokens after the prompt; 200 by default, or as many as the context has room for."""
     seed: int = 0
-    """Another seed gives another text."""
+    """The seed: another one gives another text."""
     count: int = 1
-    """How many texts."""
+    """How many texts are written."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Cross-entropy of a language model on text: nats per token, perplexity, number of tokens."""
 
@@ -266,15 +85,93 @@ class Evaluate:
     """A checkpoint, as for generate."""
     data: Path
     """A text file or a .jsonl file."""
-    separator: str = "<|endoftext|>"
-    """Between the documents of a text file."""
     skip_documents: int = 0
-    """Documents left out at the beginning of the file."""
+    """How many documents are left out at the beginning of the file."""
     max_documents: int | None = None
-    """Documents read after those, at most."""
+    """The most documents that are read after those."""
     context: int | None = None
-    """Documents are cut here; by default the model's context, at most 2048."""
+    """The number of tokens at which documents are cut; by default the model's context, at most
+    2048."""
     with_end: bool = False
     """Also count the end of sequence after each document, as chains do."""
     batch_size: int = 8
-    """Rows at a time."""
+    """How many rows are scored at a time."""
+
+
+# What is declared elsewhere -----------------------------------------------------------------
+
+# Of conversations, and of models that exist: nothing that decoders of fresh weights have.
+OF_FINE_TUNING = ("format", "strip", "max_attempts", "lora_rank", "lora_alpha", "lora_targets")
+Parameters = Mapping[str, Parameter]
+
+
+def _some(function: Callable[..., Any], *names: str) -> dict[str, Parameter]:
+    return {name: parameters_of(function)[name] for name in names}
+
+
+def _of_pretrain() -> Parameters:
+    from jaxcollapse.lm import host, plans
+
+    known = parameters_of(plans.pretraining)
+    shown = {name: p for name, p in known.items() if name not in OF_FINE_TUNING}
+    return shown | _some(host.run, "checkpoint_steps", "keep_weights")
+
+
+def _of_finetune() -> Parameters:
+    from jaxcollapse.lm import host, plans
+
+    known = parameters_of(plans.fine_tuning)
+    return {**known, **_some(host.run, "checkpoint_steps", "keep_weights")}
+
+
+def _of_mix() -> Parameters:
+    from jaxcollapse.lm import host, plans
+
+    known = parameters_of(plans.fine_tuned_mixtures)
+    return {**known, **_some(host.run_mixtures, "checkpoint_steps", "synthetic_data")}
+
+
+def _of_generate() -> Parameters:
+    from jaxcollapse.lm.decoder.sampling import Settings
+
+    return parameters_of(Settings)
+
+
+def _of_evaluate() -> Parameters:
+    from jaxcollapse.lm.text.texts import load_corpus
+
+    return _some(load_corpus, "separator")
+
+
+DECLARED: dict[type, tuple[Callable[[], Parameters], str | None]] = {
+    Pretrain: (_of_pretrain, "language-model"),
+    Finetune: (_of_finetune, "fine-tuning"),
+    Mix: (_of_mix, "fine-tuning"),
+    Generate: (_of_generate, None),
+    Evaluate: (_of_evaluate, None),
+}
+
+
+def options_class(kind: type) -> type:
+    """A command's class with the options that are declared elsewhere."""
+    parameters, task = DECLARED[kind]
+    own = {field.name for field in dataclasses.fields(kind)}
+    others = {name: p for name, p in parameters().items() if name not in own}
+    presets = {} if task is None else as_family(task).presets
+    return asked.class_of(kind.__name__, kind, others, presets.get("corrected", {}))
+
+
+def parsed(kind: type, command: str, arguments: Sequence[str]) -> Any:
+    """The options of a command from its words.
+
+    Raises:
+      ValueError: one cannot have its value; what depends on data is checked when these are read.
+    """
+    task = DECLARED[kind][1]
+    own = {field.name for field in dataclasses.fields(kind)}
+    usual = {} if task is None else as_family(task).usual
+    defaults = {name: value for name, value in usual.items() if name in own}
+    args = asked.parsed(options_class(kind), command, arguments, **defaults)
+    for name, value in asked.options_of(args).items():
+        args.parameters[name].checked(value)
+    return args

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws
+from jaxcollapse import checks, draws, plugins
 
 CENTRE_BOX = 10.0  # centres of blobs are uniform on [-10, 10] in each coordinate
 
@@ -90,26 +90,82 @@ def _noisy(key: jax.Array, positions: Any, noise: float) -> jax.Array:
 # Real data for a task --------------------------------------------------------------------------
 
 
+def _unknown(num_samples: int) -> float:
+    return float("nan")
+
+
 class PointDataset(NamedTuple):
-    """Real data for a task.
+    """Real data for a task: what a seed's test set and training points are drawn from.
 
     Attributes:
       dim: D.
-      draw: ``draw(key, num_samples, num_test) -> (train [N, D], test [M, D])``.
+      begin: ``begin(key, num_samples, num_test) -> (test [M, D], source)``: a seed's test set, and
+        what all its training points are drawn from, the centres of its clusters for instance.
+      draw: ``draw(key, source, num_samples) -> points [N, D]`` to train on.
       variance: ``variance(num_samples)``, the expected variance of N training points about their
-        own mean (``ddof=0``), the mean over coordinates.
+        own mean (``ddof=0``), the mean over coordinates; NaN if it is not known.
+      variance_of_mean: ``variance_of_mean(num_samples)``, that of the mean of N training points of
+        one source, likewise.
       check: ``check(num_samples, num_test)`` raises ``ValueError`` if there are not so many.
+      origin: ``[D]``, or 0: where 0 of these coordinates is in those of the data.
+      name: what it is, for files.
     """
 
     dim: int
-    draw: Callable[[jax.Array, int, int], tuple[jax.Array, jax.Array]]
-    variance: Callable[[int], float]
+    begin: Callable[[jax.Array, int, int], tuple[jax.Array, Any]]
+    draw: Callable[[jax.Array, Any, int], jax.Array]
+    variance: Callable[[int], float] = _unknown
+    variance_of_mean: Callable[[int], float] = _unknown
     check: Callable[[int, int], None] = lambda num_samples, num_test: None
+    origin: Any = 0.0
+    name: str = "a law of one's own"
+
+    def describe(self) -> str:
+        """What it is, as a result's options tell."""
+        return self.name
+
+
+def law(
+    dim: int,
+    sample: Callable[[jax.Array, int], jax.Array],
+    variance: float = float("nan"),
+    name: str = "a law of one's own",
+) -> PointDataset:
+    """Real data that are drawn anew, point by point, from a law of one's own.
+
+    >>> cloud = law(2, lambda key, n: jax.random.normal(key, (n, 2)), variance=1.0)
+    >>> task = kde.task("cloud", 0.3, 100, data=cloud)
+
+    Args:
+      dim: D.
+      sample: ``sample(key, n) -> points [n, D]``, independent ones of the law.
+      variance: that of the law, the mean over coordinates, for closed forms; NaN if not known.
+      name: what to call it in files.
+
+    Raises:
+      ValueError: from what is returned, when ``sample`` gives points of another shape.
+    """
+
+    def points(key, number):
+        drawn = jnp.asarray(sample(key, number), draws.float_dtype())
+        if drawn.shape != (number, dim):
+            raise checks.refusal(
+                f"points of {name}", f"shape [{number}, {dim}]", list(drawn.shape), "mend the law"
+            )
+        return drawn
+
+    return PointDataset(
+        dim,
+        begin=lambda key, num_samples, num_test: (points(draws.fold_in(key, 1), num_test), ()),
+        draw=lambda key, source, num_samples: points(draws.fold_in(key, 0), num_samples),
+        variance=lambda n: variance * (1 - 1 / n),
+        variance_of_mean=lambda n: variance / n,
+        name=name,
+    )
 
 
 NOISE = 0.05
 CIRCLES_FACTOR = 0.8
-DATASETS = ("blobs", "circles", "moons", "swiss-roll")
 
 
 def real_data(
@@ -118,13 +174,14 @@ def real_data(
     blob_dim: int = 2,
     test_centres: str = "shared",
 ) -> PointDataset:
-    """A data set by name, or from an array ``[R, D]`` of one's own.
+    """A data set by name, from an array ``[R, D]`` of one's own, or itself.
 
     Of an array, centred at its mean, each seed's test set and training points are distinct rows
-    chosen at random.
+    chosen at random; more real points of a seed are rows that are not of its test set.
 
     Args:
-      name: ``blobs``, ``circles``, ``moons`` or ``swiss-roll``; or the array.
+      name: ``blobs``, ``circles``, ``moons`` or ``swiss-roll``, or one that is registered; the
+        array; or a ``PointDataset``.
       num_clusters: K, of blobs.
       blob_dim: D, of blobs.
       test_centres: ``shared``: the test set of blobs has the centres of the training points;
@@ -133,28 +190,42 @@ def real_data(
     Raises:
       ValueError: an unknown name, a number below 1, or an array of another shape or not finite.
     """
+    if isinstance(name, PointDataset):
+        return name
     if not isinstance(name, str):
         return _of_array(name)
-    name = checks.one_of("dataset", name.replace("_", "-"), DATASETS)
-    if name == "blobs":
-        return _blobs(num_clusters, blob_dim, test_centres)
-    sampler = {"circles": circles, "moons": moons, "swiss-roll": swiss_roll}[name]
+    found = DATASETS.find(name if ":" in name else name.replace("_", "-"))
+    return _blobs(num_clusters, blob_dim, test_centres) if found is blobs else found
 
-    def draw(key, num_samples, num_test):
-        return (
-            sampler(draws.fold_in(key, 0), num_samples),
-            sampler(draws.fold_in(key, 1), num_test),
-        )
 
-    positions = {"circles": circle_positions, "moons": moon_positions}.get(name)
+def _of_curve(
+    name: str,
+    dim: int,
+    sampler: Callable[[jax.Array, int], jax.Array],
+    spread: Callable[[int], float],
+    moves: float,
+) -> PointDataset:
+    """Points of a curve or sheet with noise.
 
-    def variance(num_samples):
-        free = 1 - 1 / num_samples  # the share of a variance that N points show about their mean
-        if positions is None:
-            return free * (_swiss_roll_variance() + NOISE**2)
-        return float(positions(num_samples).var(axis=0).mean()) + free * NOISE**2
+    Args:
+      name: of the data set.
+      dim: D.
+      sampler: ``sampler(key, n)``.
+      spread: ``spread(n)``, the variance of n positions without noise about their mean.
+      moves: how much of it the mean of n positions varies with, times n: 0 where they are fixed.
+    """
+    return PointDataset(
+        dim,
+        begin=lambda key, num_samples, num_test: (sampler(draws.fold_in(key, 1), num_test), ()),
+        draw=lambda key, source, num_samples: sampler(draws.fold_in(key, 0), num_samples),
+        variance=lambda n: spread(n) + (1 - 1 / n) * NOISE**2,
+        variance_of_mean=lambda n: (moves + NOISE**2) / n,
+        name=name,
+    )
 
-    return PointDataset(3 if name == "swiss-roll" else 2, draw, variance)
+
+def _variance_of(positions: np.ndarray) -> float:
+    return float(positions.var(axis=0).mean())
 
 
 def _blobs(num_clusters: int, dim: int, test_centres: str) -> PointDataset:
@@ -162,20 +233,26 @@ def _blobs(num_clusters: int, dim: int, test_centres: str) -> PointDataset:
     dim = checks.whole_number("blob_dim", dim)
     checks.one_of("test_centres", test_centres, ("shared", "redrawn"))
 
-    def draw(key, num_samples, num_test):
+    def begin(key, num_samples, num_test):
         centres = blob_centres(draws.fold_in(key, 2), num_clusters, dim)
         others = centres
         if test_centres == "redrawn":
             others = blob_centres(draws.fold_in(key, 3), num_clusters, dim)
-        train = blobs(draws.fold_in(key, 0), num_samples, centres)
-        return train, blobs(draws.fold_in(key, 1), num_test, others)
+        return blobs(draws.fold_in(key, 1), num_test, others), centres
 
     def variance(num_samples):
         sizes = np.bincount(np.arange(num_samples) % num_clusters, minlength=num_clusters)
         between = (2 * CENTRE_BOX) ** 2 / 12 * (1 - np.sum((sizes / num_samples) ** 2))
         return float(between + 1 - 1 / num_samples)
 
-    return PointDataset(dim, draw, variance)
+    return PointDataset(
+        dim,
+        begin,
+        draw=lambda key, centres, num_samples: blobs(draws.fold_in(key, 0), num_samples, centres),
+        variance=variance,
+        variance_of_mean=lambda num_samples: 1 / num_samples,
+        name="blobs",
+    )
 
 
 def _swiss_roll_variance() -> float:
@@ -186,7 +263,15 @@ def _swiss_roll_variance() -> float:
 
 
 def _of_array(array: Any) -> PointDataset:
-    data = np.asarray(array, np.float64)
+    try:
+        data = np.asarray(array, np.float64)
+    except (TypeError, ValueError):
+        raise checks.refusal(
+            "data",
+            "an array [R, D] of numbers, a data set's name or a PointDataset",
+            f"a {type(array).__name__}",
+            "make a law of one's own with jaxcollapse.datasets.points.law",
+        ) from None
     if data.ndim == 1:
         data = data[:, None]
     if data.ndim != 2 or data.shape[0] < 2:
@@ -196,27 +281,65 @@ def _of_array(array: Any) -> PointDataset:
     if not np.isfinite(data).all():
         raise checks.refusal("data", "finite numbers", "others", "remove infinities and NaN")
     # Centred while precise: a float32 far from 0 has lost what is near it. No metric minds.
-    data = (data - data.mean(axis=0)).astype(draws.float_dtype())
+    origin = data.mean(axis=0)
+    data = (data - origin).astype(draws.float_dtype())
+    rows = len(data)
 
     def check(num_samples, num_test):
         wanted = num_samples + num_test
-        if wanted > len(data):
+        if wanted > rows:
             raise checks.refusal(
                 "data",
                 f"at least {wanted} rows, {num_samples} to train on and {num_test} to test on",
-                len(data),
+                rows,
                 "lower num_samples or num_test, or bring more data",
             )
 
-    def draw(key, num_samples, num_test):
-        wanted = num_samples + num_test
-        order = jax.random.permutation(draws.fold_in(key, 0), len(data))[:wanted]
-        chosen = jnp.asarray(data)[order]
-        return chosen[:num_samples], chosen[num_samples:]
+    def order(key):
+        return jax.random.permutation(draws.fold_in(key, 0), rows)
 
-    def variance(num_samples):
+    def begin(key, num_samples, num_test):
+        tested = order(key)[num_samples : num_samples + num_test]
+        is_test = jnp.zeros(rows, bool).at[tested].set(True)
+        return jnp.asarray(data)[tested], is_test
+
+    def draw(key, is_test, num_samples):
+        shuffled = order(key)
+        (place,) = jnp.nonzero(~is_test[shuffled], size=num_samples)
+        return jnp.asarray(data)[shuffled[place]]
+
+    def variance_of_mean(num_samples):
         # N of R rows, without replacement.
-        rows = len(data)
-        return float(data.var(axis=0).mean() * (1 - 1 / num_samples) * rows / (rows - 1))
+        return float(data.var(axis=0).mean() * (rows - num_samples) / (rows - 1) / num_samples)
 
-    return PointDataset(data.shape[1], draw, variance, check)
+    return PointDataset(
+        data.shape[1],
+        begin,
+        draw,
+        variance=lambda n: float(data.var(axis=0).mean() * (1 - 1 / n) * rows / (rows - 1)),
+        variance_of_mean=variance_of_mean,
+        check=check,
+        origin=origin.astype(draws.float_dtype()),
+        name="data of one's own",
+    )
+
+
+# Blobs are open: how many clusters they have is an option of the task.
+DATASETS = plugins.Named(
+    "dataset",
+    "jaxcollapse.datasets",
+    {
+        "blobs": blobs,
+        "circles": _of_curve(
+            "circles", 2, circles, lambda n: _variance_of(circle_positions(n)), moves=0.0
+        ),
+        "moons": _of_curve("moons", 2, moons, lambda n: _variance_of(moon_positions(n)), moves=0.0),
+        "swiss-roll": _of_curve(
+            "swiss-roll",
+            3,
+            swiss_roll,
+            lambda n: (1 - 1 / n) * _swiss_roll_variance(),
+            moves=_swiss_roll_variance(),
+        ),
+    },
+)

@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.lm import checkpoints
-from jaxcollapse.lm.architectures import named
-from jaxcollapse.lm.checkpoints.hub_config import CONFIG, read_json, to_config
+from jaxcollapse.lm import architectures, checkpoints
+from jaxcollapse.lm.architectures.hub_fields import CONFIG
+from jaxcollapse.lm.checkpoints.hub_config import read_json, to_config
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 
@@ -76,7 +76,7 @@ def load_base(
 
     Args:
       path: as for ``checkpoints.load``.
-      model: a name of ``configs`` that it must have the architecture of; any by default.
+      model: a name of a configuration that it must have the architecture of; any by default.
       name: what to call it; by default ``model``, or the last part of the path.
       dtype: of its parameters: ``float32`` or ``bfloat16``.
 
@@ -97,7 +97,7 @@ def context_of(path: Path | str) -> int:
 
 
 def _same_architecture(path: Path | str, config: Config, model: str) -> None:
-    wanted = named.config(model)
+    wanted = architectures.config(model)
     # A tiny model takes the vocabulary of its text.
     fields = [f for f in ARCHITECTURE if f != "vocab_size" or not model.startswith("tiny-")]
     different = [f for f in fields if getattr(config, f) != getattr(wanted, f)]

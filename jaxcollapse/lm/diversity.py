@@ -28,9 +28,9 @@ def _runs(tokens: jax.Array, lengths: jax.Array, n: int) -> jax.Array:
 def _share_of_repeats(runs: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Runs that equal another before them, and all runs, over the last axis."""
     ordered = jnp.sort(runs, axis=-1)
-    counted = ordered != NONE
-    repeats = (ordered[..., 1:] == ordered[..., :-1]) & counted[..., 1:]
-    return jnp.sum(repeats, dtype=np.float32), jnp.sum(counted, dtype=np.float32)
+    is_run = ordered != NONE
+    repeats = (ordered[..., 1:] == ordered[..., :-1]) & is_run[..., 1:]
+    return jnp.sum(repeats, dtype=np.float32), jnp.sum(is_run, dtype=np.float32)
 
 
 def distinct(tokens: jax.Array, lengths: jax.Array, n: int) -> jax.Array:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jaxcollapse.families import TaskFamily
 from jaxcollapse.lm import language_model
-from jaxcollapse.lm.setup import setup, training_bytes
 from jaxcollapse.metrics import Metric
 
 __all__ = ["ACCEPTANCE_RATE", "FAMILY"]
@@ -21,17 +19,15 @@ METRICS = {
 }
 
 
-def _computed(options: Mapping) -> list[str]:
+def _metrics_under(options: Mapping) -> list[str]:
     names = [name for name in language_model.FAMILY.known(options) if name in METRICS]
     return [*names, ACCEPTANCE_RATE] if options.get("format") == "conversation" else names
 
 
-FAMILY = TaskFamily(
+FAMILY = language_model.FAMILY._replace(
     name="fine-tuning",
-    make=language_model.task,
-    axes=("model", "num_samples"),
     metrics=METRICS,
-    work=lambda model, num_samples: float(num_samples),
+    relative_cost=lambda model, num_samples: float(num_samples),
     presets={
         # What the published experiments did: parameters, gradients and moments in bfloat16, which
         # rounds most steps to nothing; one order of the data for all seeds; rows padded, not
@@ -46,10 +42,5 @@ FAMILY = TaskFamily(
         },
         "corrected": {"format": "conversation"},
     },
-    traced=language_model.FAMILY.traced,
-    computed=_computed,
-    details=lambda point, options: setup(**point, **options).describe(),
-    fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
-    sequential_on=("cpu",),
-    mixing=language_model.MIXING,
+    metrics_under=_metrics_under,
 )

@@ -12,7 +12,7 @@ from jaxcollapse.lm.text.documents import Documents
 
 
 class HostRows:
-    """Documents in rows, as ``models.packing`` has them on a device.
+    """Documents in rows, as ``decoder.packing`` has them on a device.
 
     Attributes:
       used: how many rows there are.
@@ -43,7 +43,7 @@ class HostRows:
         rows: np.ndarray,
         tokens: Any,
         segments: Any,
-        counted: Any = None,
+        in_loss: Any = None,
     ) -> None:
         """Writes rows of some numbers ``[R]`` into the first lines of zeros.
 
@@ -51,7 +51,7 @@ class HostRows:
           rows: which.
           tokens: int32 ``[B, T]``.
           segments: likewise, see ``packing.Rows``.
-          counted: bool, likewise: True for the tokens of responses.
+          in_loss: bool, likewise: True for the tokens of responses.
         """
         offsets, prompts = self._documents.offsets, self._documents.prompts
         for line, row in enumerate(rows):
@@ -60,11 +60,11 @@ class HostRows:
             width = bounds[-1] - bounds[0]
             tokens[line, :width] = self._documents.tokens[bounds[0] : bounds[-1]]
             segments[line, :width] = np.repeat(np.arange(1, len(bounds)), lengths)
-            if counted is not None:
+            if in_loss is not None:
                 assert prompts is not None
                 before = prompts[self._begins[row] : self._begins[row + 1]]
                 place = np.arange(width) - np.repeat(bounds[:-1] - bounds[0], lengths)
-                counted[line, :width] = place >= np.repeat(before, lengths)
+                in_loss[line, :width] = place >= np.repeat(before, lengths)
 
     def all(self, width: int, responses_only: bool = False) -> Rows:
         """Every row, ``[R, T]``."""
@@ -74,9 +74,9 @@ class HostRows:
 
 
 def empty_rows(shape: tuple[int, ...], responses_only: bool) -> Rows:
-    """Rows of zeros on the host, with places for what is counted if only responses are."""
-    counted = np.zeros(shape, bool) if responses_only else None
-    return Rows(np.zeros(shape, np.int32), np.zeros(shape, np.int32), counted)  # type: ignore
+    """Rows of zeros on the host, with places for what is in the loss if only responses are."""
+    in_loss = np.zeros(shape, bool) if responses_only else None
+    return Rows(np.zeros(shape, np.int32), np.zeros(shape, np.int32), in_loss)  # type: ignore
 
 
 def predicted(documents: Documents) -> int:

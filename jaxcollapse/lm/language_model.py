@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxcollapse import checks
-from jaxcollapse.chain import Task
-from jaxcollapse.families import Mixing, TaskFamily
-from jaxcollapse.lm import diversity
-from jaxcollapse.lm.architectures import named
+from jaxcollapse import checks, draws
+from jaxcollapse.families import MixtureFacts, TaskFamily
+from jaxcollapse.lm import architectures, diversity
 from jaxcollapse.lm.arrays import TextData, embedded, text_data
 from jaxcollapse.lm.decoder import decoder, packing, training
-from jaxcollapse.lm.setup import Setup, setup, training_bytes
+from jaxcollapse.lm.setup import Setup, checked_setup, training_bytes
 from jaxcollapse.metrics import Metric
+from jaxcollapse.parameters import Axis, also, declared
 from jaxcollapse.pools import points_pool
+from jaxcollapse.task import Task
 
-__all__ = ["FAMILY", "Setup", "TextData", "embedded", "fit", "sample", "setup", "task", "text_data"]
+__all__ = ["FAMILY", "TextData", "embedded", "evaluate", "fit", "sample", "task", "text_data"]
 
-# Parameters ---------------------------------------------------------------------------------
+# Documents ----------------------------------------------------------------------------------
 
 
 class Batch(NamedTuple):
@@ -43,12 +43,12 @@ class Batch(NamedTuple):
     lengths: jax.Array
 
 
-def real_documents(key: jax.Array, made: Setup) -> jax.Array:
+def real_documents(key: jax.Array, setup: Setup) -> jax.Array:
     """Which documents a seed's real batch is: N of A without replacement, int32 ``[N]``."""
-    available = made.data.available
-    chosen = packing.shuffled(key, available, jnp.ones(available, bool))[: made.num_samples]
+    available = setup.data.available
+    chosen = packing.shuffled(key, available, jnp.ones(available, bool))[: setup.num_samples]
     # In an order of no seed, if the order is to be shared.
-    return jnp.sort(chosen) if made.protocol.data_order == "shared" else chosen
+    return jnp.sort(chosen) if setup.protocol.data_order == "shared" else chosen
 
 
 def gather(data: TextData, chosen: jax.Array) -> Batch:
@@ -63,73 +63,76 @@ def gather(data: TextData, chosen: jax.Array) -> Batch:
 # Sample -------------------------------------------------------------------------------------
 
 
-def sample(key: jax.Array, params: decoder.Params, made: Setup) -> Batch:
+def sample(key: jax.Array, params: decoder.Params, setup: Setup) -> Batch:
     """N documents of a model, each with chances of its own.
 
     Raises:
       ValueError: samples are to be filtered, which needs their text.
     """
-    if made.protocol.format != "text":
+    if setup.protocol.format != "text":
         raise checks.refusal(
             "format",
             "'text' in a compiled chain",
-            repr(made.protocol.format),
+            repr(setup.protocol.format),
             "use jaxcollapse.lm.host",
         )
-    return Batch(*made.sampler.documents(params, key))
+    return Batch(*setup.sampler.documents(params, key))
 
 
 # Fit ----------------------------------------------------------------------------------------
 
 
-def fit_keys(key: jax.Array, made: Setup) -> tuple[jax.Array, jax.Array, jax.Array]:
+def fit_keys(key: jax.Array, setup: Setup) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Keys of a fit: for fresh weights, for the order of documents, for the order of rows."""
     first, second, third = jax.random.split(key, 3)
-    if made.protocol.data_order == "shared":
+    if setup.protocol.data_order == "shared":
         _, second, third = jax.random.split(jax.random.key(0), 3)
     return first, second, third
 
 
-def steps_of(made: Setup, rows: Any) -> tuple[Any, Any]:
+def steps_of(setup: Setup, rows: Any) -> tuple[Any, Any]:
     """Steps of an epoch, and of the whole training; both may be traced.
 
     Matched compute gives every generation the steps that N real documents need on average.
 
     Args:
-      made: all that decides a chain.
+      setup: all that decides a chain.
       rows: int32, packed rows in use.
     """
-    recipe = made.recipe
+    recipe = setup.recipe
     epoch = -(-rows // recipe.batch_size)
     if recipe.steps is not None:
         return epoch, jnp.int32(recipe.steps)
     if recipe.matched_compute:
-        rows = math.ceil(made.real_rows)
+        rows = math.ceil(setup.real_rows)
     return epoch, jnp.asarray(recipe.epochs * -(-rows // recipe.batch_size), np.int32)
 
 
-def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decoder.Params:
+def fit(key: jax.Array, documents: Batch, mask: jax.Array, setup: Setup) -> decoder.Params:
     """A model trained on those documents whose mask is True.
 
     The documents are placed in rows once, in random order; each epoch visits the rows in an order
     of its own. The last batch of an epoch may have empty rows.
     """
-    config, recipe = made.config, made.recipe
-    if made.data.loss_on != "all":
-        given = repr(made.data.loss_on)
+    config, recipe = setup.config, setup.recipe
+    if setup.data.loss_on != "all":
         raise checks.refusal(
-            "loss_on", "'all' in a compiled chain", given, "use jaxcollapse.lm.host"
+            "loss_on",
+            "'all' in a compiled chain",
+            repr(setup.data.loss_on),
+            "use jaxcollapse.lm.host",
         )
-    init_key, document_key, row_key = fit_keys(key, made)
-    base, state = start(init_key, made)
+    init_key, document_key, row_key = fit_keys(key, setup)
+    base, state = start(init_key, setup)
+    state = draws.varying_as(state, (key, documents))
     count = mask.shape[0]
     order = packing.shuffled(document_key, count, mask)
     lengths = jnp.where(mask, documents.lengths, 0)[order]
-    if made.protocol.rows == "packed":
-        rows, used = packing.pack(documents.tokens[order], lengths, made.data.context)
+    if setup.protocol.rows == "packed":
+        rows, used = packing.pack(documents.tokens[order], lengths, setup.data.context)
     else:
         rows, used = packing.single(documents.tokens[order], lengths)
-    epoch_steps, total = steps_of(made, used)
+    epoch_steps, total = steps_of(setup, used)
     size = recipe.batch_size
 
     def epoch(number, state):
@@ -149,13 +152,13 @@ def fit(key: jax.Array, documents: Batch, mask: jax.Array, made: Setup) -> decod
     return training.finished(config, recipe, jax.lax.fori_loop(0, epochs, epoch, state), base)
 
 
-def start(key: jax.Array, made: Setup) -> tuple[decoder.Params | None, training.State]:
+def start(key: jax.Array, setup: Setup) -> tuple[decoder.Params | None, training.State]:
     """What is frozen in training, None if nothing is, and the state before the first step."""
-    config, recipe = made.config, made.recipe
-    if made.base is None:
+    config, recipe = setup.config, setup.recipe
+    if setup.base is None:
         return None, training.start(config, recipe, decoder.init(config, key))
     dtype = jnp.dtype(config.param_dtype)
-    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), made.base.params)
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), setup.base.params)
     frozen = None if recipe.lora_rank is None else params
     return frozen, training.start(config, recipe, params, key)
 
@@ -170,7 +173,7 @@ def row_order(key: jax.Array, epoch: Any, count: int, used: Any) -> jax.Array:
 
 
 def evaluate(
-    data: TextData, params: decoder.Params, made: Setup, mesh: Mesh | None = None
+    data: TextData, params: decoder.Params, setup: Setup, mesh: Mesh | None = None
 ) -> dict[str, jax.Array]:
     """How well a model knows real text; ``mesh`` is what it is sharded over, if it is.
 
@@ -179,16 +182,16 @@ def evaluate(
       ``excess_nll``: how far it is above that of the law that made them, where this is known: an
         estimate of the Kullback-Leibler divergence per token.
     """
-    recipe = made.recipe
+    recipe = setup.recipe
     rows = recipe.batch_size // recipe.accumulation  # as many at a time as in training
-    nll = training.evaluate(made.config, params, data.test, rows, recipe.loss_chunks, mesh)
+    nll = training.evaluate(setup.config, params, data.test, rows, recipe.loss_chunks, mesh)
     if not data.has_reference:
         return {"nll": nll}
     return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}
 
 
 def describe(documents: Batch) -> dict[str, jax.Array]:
-    """How diverse the published documents are; see ``models.diversity``."""
+    """How diverse the published documents are; see ``diversity``."""
     tokens, lengths = documents
     return {
         "distinct_2": diversity.distinct(tokens, lengths, 2),
@@ -211,46 +214,40 @@ METRICS = {
 # Task ---------------------------------------------------------------------------------------
 
 
+@declared
+@also(checked_setup)
 def task(
-    model: str | decoder.Config = "tiny-llama",
-    num_samples: int | None = None,
+    model: Annotated[str | decoder.Config, Axis("tiny-llama")] = "tiny-llama",
+    num_samples: Annotated[int | None, Axis(700, symbol="N", least=1, batch=True)] = None,
     data: TextData | None = None,
     **options: Any,
 ) -> Task:
-    """A decoder trained on N documents, from fresh weights or from a base.
+    """Decoders: trained on documents from fresh weights or from a base, sampled, trained again.
 
     Args:
-      model: a name of ``models.configs``, or a ``Config``; the vocabulary is the data's, and so is
-        the context where the data's is longer.
-      num_samples: N, documents of each generation; by default all that there are to train on. Of
-        more, each seed draws its own.
-      data: from ``text_data``; the embedded stories by default.
-      **options: ``base`` (none), the model that each generation begins from; ``temperature`` (1),
-        ``top_k`` and ``top_p`` (none) of sampling, and ``slots`` (64), documents written at a time;
-        ``dtype`` of activations and ``param_dtype`` of parameters (``float32`` or ``bfloat16``);
-        ``remat``, to save memory in training (True for large bases); the fields of ``Protocol``;
-        and those of ``training.Recipe``, by default those of ``named.recipe``, or with a base of
-        ``named.fine_tuning_recipe``: ``learning_rate``, ``schedule``, ``warmup``,
-        ``batch_size``, ``accumulation``, ``epochs``, ``steps``, ``matched_compute``,
-        ``weight_decay``, ``clip``, ``beta1``, ``beta2``, ``eps``, ``loss_chunks``, ``lora_rank``,
-        ``lora_alpha``, ``lora_targets``.
+      model: The decoder, by name (of ``architectures``) or as a ``Config``; the vocabulary is the
+        data's, and so is the context where the data's is longer.
+      num_samples: N, the number of documents of each generation; by default all that there are to
+        train on. Of more, each seed draws its own.
+      data: The real text, from ``text_data``; the embedded stories by default.
+      **options: those of ``checked_setup``: ``base``, ``slots``, and the fields of
+        ``sampling.Settings``, ``Precision``, ``Protocol`` and ``training.Recipe``.
 
     Raises:
       ValueError: an unknown name, more documents than there are, or an option out of its range.
     """
-    made = setup(model, num_samples, data, **options)
-    data = made.data
+    setup = checked_setup(model, num_samples, data, **options)
 
-    def init(key):
-        return data, gather(data, real_documents(key, made))
+    def real(key, data):
+        return gather(data, real_documents(key, setup))
 
     return Task(
-        init=init,
-        pool=lambda truth, capacity: points_pool(capacity),
-        fit=lambda key, view: fit(key, view.data, view.mask, made),
-        noise=lambda key: key,
-        sample=lambda key, params: sample(key, params, made),
-        evaluate=lambda truth, params: evaluate(truth, params, made),
+        init=lambda key: (setup.data, real(key, setup.data)),
+        pool=lambda truth, workflow, generations: points_pool(workflow, generations),
+        fit=lambda key, view: fit(key, view.data, view.mask, setup),
+        sample=lambda key, params: sample(key, params, setup),
+        evaluate=lambda truth, params: evaluate(truth, params, setup),
+        real=real,
         describe=describe,
     )
 
@@ -264,26 +261,33 @@ def _traced(workflow: Any, point: Mapping, options: Mapping) -> dict[str, Any]:
     return traced
 
 
-def _computed(options: Mapping) -> list[str]:
+def _metrics_under(options: Mapping) -> list[str]:
     data = options.get("data")
     known = data is None or data.has_reference
     return [name for name in METRICS if known or name != "excess_nll"]
 
 
-MIXING = Mixing(loss="excess_nll", metrics=("nll", "excess_nll"))
+MIXTURES = MixtureFacts(
+    loss="excess_nll",
+    metrics=("nll", "excess_nll"),
+    real=(44, 175, 700),
+    synthetic=(0, 175, 700, 1400),
+    seeds="4",
+)
+USUAL = {"generations": 5, "seeds": "3"}
 FAMILY = TaskFamily(
     name="language-model",
-    make=task,
-    axes=("model", "num_samples"),
+    task=task,
     metrics=METRICS,
-    work=lambda model, num_samples: (
-        float(num_samples) * decoder.num_parameters(named.as_config(model))
+    relative_cost=lambda model, num_samples: (
+        float(num_samples) * decoder.num_parameters(architectures.as_config(model))
     ),
     traced=_traced,
     presets={"corrected": {}, "authors": {}},
-    computed=_computed,
-    details=lambda point, options: setup(**point, **options).describe(),
-    fit_bytes=lambda point, options: training_bytes(setup(**point, **options)),
+    metrics_under=_metrics_under,
+    resolved=lambda point, options: checked_setup(**point, **options).describe(),
+    fit_bytes=lambda point, options: training_bytes(checked_setup(**point, **options)),
     sequential_on=("cpu",),
-    mixing=MIXING,
+    mixtures=MIXTURES,
+    usual=USUAL,
 )

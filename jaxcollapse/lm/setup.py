@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.arrays import TextData, embedded
 from jaxcollapse.lm.base import Base
 from jaxcollapse.lm.decoder import decoder, lora, sampling, training
+from jaxcollapse.parameters import Option, also, declared, parameters_of, record
 
 # Unless one says otherwise, logits of so many tokens are computed in so many parts, and layers of
 # models of so many parameters again in the backward pass.
@@ -20,34 +22,42 @@ LARGE_VOCABULARY, LOSS_CHUNKS = 100_000, 16
 LARGE_MODEL = 500_000_000
 
 
+class Precision(NamedTuple):
+    """How many bits a decoder computes with, and what it computes twice.
+
+    Attributes:
+      dtype: The type of activations.
+      param_dtype: The type of parameters, gradients and moments.
+      remat: The activations of a layer are computed again in the backward pass, to save memory; of
+        large base models they are in any case.
+    """
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool | None = None
+
+
 class Protocol(NamedTuple):
     """How documents are treated on their way from one model to the next.
 
     Attributes:
-      format: ``text``: a model publishes what it samples. ``conversation``: only samples that are
-        a prompt and a response, finished within the context, and tokenised anew; others are
+      format: A model publishes whatever it samples (text), or only samples that are a prompt and a
+        response, finished within the context, and tokenised anew (conversation); others are
         rejected.
-      strip: how the prompt is taken from such a sample, see ``conversations.parsed``.
-      max_attempts: samples drawn for each one published, at most, all together.
-      rows: ``packed``: whole documents side by side in a row of the context's length. ``single``:
-        each document has a row of its own, so that a batch is so many documents.
-      data_order: ``seed``: each generation of each seed has an order of its own. ``shared``: the
-        same order for all.
+      strip: The prompt is taken from such a sample without the prefix "user: " (prefix), or, as
+        published, without any of its characters at the beginning (characters), which eats letters.
+      max_attempts: The number of samples drawn for each one published, at most, all together.
+      rows: A row of the context's length holds whole documents side by side (packed), or a
+        document has a row of its own (single), so that a batch is so many documents.
+      data_order: Each generation of each seed sees its data in an order of its own (seed), or all
+        see them in the same one (shared).
     """
 
-    format: str = "text"
-    strip: str = "prefix"
-    max_attempts: int = 20
-    rows: str = "packed"
-    data_order: str = "seed"
-
-
-CHOICES = {
-    "format": ("text", "conversation"),
-    "strip": ("prefix", "characters"),
-    "rows": ("packed", "single"),
-    "data_order": ("seed", "shared"),
-}
+    format: Literal["text", "conversation"] = "text"
+    strip: Literal["prefix", "characters"] = "prefix"
+    max_attempts: Annotated[int, Option(least=1)] = 20
+    rows: Literal["packed", "single"] = "packed"
+    data_order: Literal["seed", "shared"] = "seed"
 
 
 class Setup(NamedTuple):
@@ -120,60 +130,48 @@ class Setup(NamedTuple):
         return self.data.train_rows * self.num_samples / self.data.available
 
 
-OPTIONS = (
-    "data",
-    "base",
-    "temperature",
-    "top_k",
-    "top_p",
-    "slots",
-    "dtype",
-    "param_dtype",
-    "remat",
-    "pool",
-    *Protocol._fields,
-)
+# Records whose fields are options of the task.
+PARTS = (sampling.Settings, Precision, Protocol, training.Recipe)
 
 
-def setup(
+@declared
+@also(*PARTS)
+def checked_setup(
     model: str | decoder.Config = "tiny-llama",
     num_samples: int | None = None,
     data: TextData | None = None,
     base: Base | None = None,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    slots: int = 64,
-    dtype: str = "float32",
-    param_dtype: str = "float32",
-    remat: bool | None = None,
-    pool: str = "auto",
-    **others: Any,
+    slots: Annotated[int, Option(least=1)] = 64,
+    pool: Annotated[Literal["auto", "points"], Option(hidden=True)] = "auto",
+    **options: Any,
 ) -> Setup:
-    """Checks the parameters of ``language_model.task``; see there."""
-    checks.one_of("pool", pool, ("auto", "points"))
-    protocol = _protocol({k: v for k, v in others.items() if k in Protocol._fields})
-    recipe = {name: v for name, v in others.items() if name not in Protocol._fields}
-    known = [field.name for field in dataclasses.fields(training.Recipe)]
-    for name in recipe:
-        checks.one_of("option of language-model", name, (*OPTIONS, *known))
+    """All that decides a chain but its key, from the parameters of ``language_model.task``.
+
+    Args:
+      model: as in ``language_model.task``.
+      num_samples: likewise.
+      data: likewise.
+      base: The model that each generation begins from; by default each has fresh weights.
+      slots: The number of documents that are written at a time.
+      pool: The pool keeps documents, whichever is named: a decoder is trained on no statistics.
+      **options: fields of ``sampling.Settings``, ``Precision``, ``Protocol`` and
+        ``training.Recipe``.
+
+    Raises:
+      ValueError: an option is unknown, out of its range or at odds with another, or there are fewer
+        documents than N.
+    """
+    check_options(options)
+    settings, precision, protocol = (record(part, options) for part in PARTS[:3])
+    of_recipe = {name: v for name, v in options.items() if name in parameters_of(training.Recipe)}
     data = embedded() if data is None else data
-    if remat is None:
-        remat = base is not None and decoder.num_parameters(base.config) >= LARGE_MODEL
-    precision: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "remat": remat}
     if base is None:
-        config = named.as_config(model)
-        context = max(config.context, data.context)
-        config = dataclasses.replace(
-            config, vocab_size=data.vocab_size, context=context, **precision
-        )
-        if isinstance(model, str):
-            recipe = {**named.recipe(model), **recipe}
+        config = _fresh_config(model, data, precision)
+        usual = architectures.recipe(model) if isinstance(model, str) else {}
     else:
-        _check_base(base, data)
-        config = dataclasses.replace(base.config, **precision)
-        recipe = {**named.fine_tuning_recipe(decoder.num_parameters(config)), **recipe}
-    checked = _recipe(recipe, config, data)
+        config = _base_config(base, data, precision)
+        usual = architectures.fine_tuning_recipe(decoder.num_parameters(config))
+    recipe = _recipe({**usual, **of_recipe}, config, data, base)
     if data.loss_on == "response" and protocol.format == "text":
         raise checks.refusal(
             "loss_on",
@@ -182,26 +180,55 @@ def setup(
             "publish conversations, or count all tokens",
         )
     num_samples = data.available if num_samples is None else num_samples
-    num_samples = checks.whole_number("num_samples", num_samples)
-    if num_samples > data.available:
+    if checks.whole_number("num_samples", num_samples) > data.available:
         raise checks.refusal(
             "num_samples",
             f"at most the {data.available} documents that there are to train on",
             num_samples,
             "lower it or give more text",
         )
-    checks.whole_number("slots", slots)
-    settings = sampling.check_settings(
-        sampling.Settings(temperature, top_k, top_p), data.vocab_size
+    settings = sampling.check_settings(settings, data.vocab_size)
+    return Setup(config, recipe, settings, data, num_samples, slots, protocol, base)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuses options that no model and no data can make right.
+
+    Raises:
+      ValueError: one is unknown or out of its range.
+    """
+    known = parameters_of(checked_setup)
+    for name, value in options.items():
+        known[checks.one_of("option of language-model", name, known)].checked(value)
+
+
+def _fresh_config(
+    model: str | decoder.Config, data: TextData, precision: Precision
+) -> decoder.Config:
+    """A decoder with the data's vocabulary, and their context if that is longer than its own."""
+    config = architectures.as_config(model)
+    context = max(config.context, data.context)
+    precision = precision._replace(remat=bool(precision.remat))
+    return dataclasses.replace(
+        config, vocab_size=data.vocab_size, context=context, **precision._asdict()
     )
-    return Setup(config, checked, settings, data, num_samples, slots, protocol, base)
 
 
-def _recipe(given: dict[str, Any], config: decoder.Config, data: TextData) -> training.Recipe:
+def _base_config(base: Base, data: TextData, precision: Precision) -> decoder.Config:
+    """The decoder of a base that knows the tokens, and documents as long as the data's."""
+    _check_base(base, data)
+    if precision.remat is None:
+        precision = precision._replace(remat=decoder.num_parameters(base.config) >= LARGE_MODEL)
+    return dataclasses.replace(base.config, **precision._asdict())
+
+
+def _recipe(
+    options: Mapping[str, Any], config: decoder.Config, data: TextData, base: Base | None
+) -> training.Recipe:
     """The recipe, if it suits the decoder and the data."""
-    recipe = training.Recipe(**given)
+    recipe = training.Recipe(**options)
     tokens = recipe.batch_size // recipe.accumulation * data.context
-    if "loss_chunks" not in given and config.vocab_size >= LARGE_VOCABULARY:
+    if "loss_chunks" not in options and config.vocab_size >= LARGE_VOCABULARY:
         recipe = dataclasses.replace(recipe, loss_chunks=math.gcd(LOSS_CHUNKS, tokens))
     if tokens % recipe.loss_chunks:
         raise checks.refusal(
@@ -211,6 +238,10 @@ def _recipe(given: dict[str, Any], config: decoder.Config, data: TextData) -> tr
             "try a power of two",
         )
     if recipe.lora_rank is not None:
+        if base is None:
+            raise checks.refusal(
+                "lora_rank", "a base model beside it", "none", "give one, or leave it out"
+            )
         lora.kernel_shapes(config, recipe.lora_rank, recipe.lora_targets)
         return recipe
     without = training.Recipe()
@@ -218,14 +249,6 @@ def _recipe(given: dict[str, Any], config: decoder.Config, data: TextData) -> tr
         if getattr(recipe, name) != getattr(without, name):
             raise checks.refusal(name, "a lora_rank beside it", "none", "give one, or leave it out")
     return recipe
-
-
-def _protocol(given: dict[str, Any]) -> Protocol:
-    protocol = Protocol(**given)
-    for name, allowed in CHOICES.items():
-        checks.one_of(name, getattr(protocol, name), allowed)
-    checks.whole_number("max_attempts", protocol.max_attempts)
-    return protocol
 
 
 def _check_base(base: Base, data: TextData) -> None:
@@ -243,17 +266,17 @@ def _check_base(base: Base, data: TextData) -> None:
             )
 
 
-def training_bytes(made: Setup) -> float:
+def training_bytes(setup: Setup) -> float:
     """About how much memory a chain needs to train, its data not counted.
 
     Parameters, their gradient, two moments and an update; logits and their gradient; and of each
     layer what the backward pass needs.
     """
-    config, recipe = made.config, made.recipe
-    tokens = recipe.batch_size // recipe.accumulation * made.data.context
+    config, recipe = setup.config, setup.recipe
+    tokens = recipe.batch_size // recipe.accumulation * setup.data.context
     width = 1 if config.dtype == "bfloat16" else 2
     layer = config.width if config.remat else 10 * config.width + 4 * config.mlp_width
-    scores = 0 if config.remat else 3 * config.heads * made.data.context
+    scores = 0 if config.remat else 3 * config.heads * setup.data.context
     activations = 2 * width * tokens * config.layers * (layer + scores)
     logits = 12.0 * tokens / recipe.loss_chunks * config.vocab_size
     parameters = np.dtype(np.float32).itemsize if config.param_dtype == "float32" else 2

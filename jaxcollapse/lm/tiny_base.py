@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxcollapse import machine
 from jaxcollapse.lm import checkpoints, language_model
 from jaxcollapse.lm.checkpoints.hub_config import CONFIG
-from jaxcollapse.lm.setup import Setup, setup
+from jaxcollapse.lm.setup import Setup, checked_setup
 from jaxcollapse.lm.text import instructions, texts
 
 STORIES, CONTEXT = 4000, 128
@@ -29,7 +29,7 @@ def tiny_base(
     latter.
 
     Args:
-      model: a name of ``configs`` that begins with ``tiny-``.
+      model: a name of a configuration that begins with ``tiny-``.
       tell: called before it is trained.
       cache: the folder to keep checkpoints in; the user's cache by default.
 
@@ -42,23 +42,23 @@ def tiny_base(
     tokenizer.save(known)
     corpus = texts.load_corpus(tokenizer=str(known))
     data = language_model.text_data(corpus, CONTEXT)
-    made = setup(model, min(STORIES, data.available), data, epochs=1)
-    facts = json.dumps([made.describe(), machine.versions()], sort_keys=True)
+    setup = checked_setup(model, min(STORIES, data.available), data, epochs=1)
+    facts = json.dumps([setup.describe(), machine.versions()], sort_keys=True)
     folder = cache / f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
     if not (folder / CONFIG).exists():
-        tell(f"training {model} on {made.num_samples} stories first: some 20 s, once")
-        params = _trained(made)
+        tell(f"training {model} on {setup.num_samples} stories first: some 20 s, once")
+        params = _trained(setup)
         tokenizer.save(folder)
         # The configuration comes last: a folder that has one is whole.
-        checkpoints.save(folder, made.config, params, tokenizer.bos, tokenizer.eos)
+        checkpoints.save(folder, setup.config, params, tokenizer.bos, tokenizer.eos)
     return folder
 
 
-def _trained(made: Setup) -> Any:
+def _trained(setup: Setup) -> Any:
     def fit(data, key):
         real_key, fit_key = jax.random.split(key)
-        chosen = language_model.real_documents(real_key, made)
+        chosen = language_model.real_documents(real_key, setup)
         documents = language_model.gather(data, chosen)
-        return language_model.fit(fit_key, documents, jnp.ones(made.num_samples, bool), made)
+        return language_model.fit(fit_key, documents, jnp.ones(setup.num_samples, bool), setup)
 
-    return jax.jit(fit)(made.data, jax.random.key(0))
+    return jax.jit(fit)(setup.data, jax.random.key(0))

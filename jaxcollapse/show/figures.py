@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.closed_forms import closed_form
 
 if TYPE_CHECKING:
     import xarray
@@ -73,8 +74,7 @@ def grid(
 
     Args:
       dataset: a sweep's result.
-      metrics: the metrics to show; by default the squared error of the mean and the trace ratio,
-        or the first two that there are.
+      metrics: the metrics to show; by default the first two that there are.
       hue: the axis that colours tell apart; by default the last one of several values. The others
         become rows.
       statistic: ``mean`` or ``median``.
@@ -84,14 +84,16 @@ def grid(
       ImportError: the extra ``plot`` is not installed.
     """
     axes_names = results.axes_of(dataset)
-    shown = list(metrics or _default_metrics(dataset))
+    shown = list(metrics or results.metrics_of(dataset)[:2])
     for metric in shown:
         checks.one_of("metric", metric, results.metrics_of(dataset))
     several = [name for name in axes_names if dataset.sizes[name] > 1]
     hue = checks.one_of("hue", (several or axes_names)[-1] if hue is None else hue, axes_names)
     rest = [name for name in axes_names if name != hue]
     rows = [
-        Row(dataset.sel(point), metric, ", ".join(equation(k, v) for k, v in point.items()))
+        Row(
+            dataset.sel(point), metric, ", ".join(equation(dataset, k, v) for k, v in point.items())
+        )
         for metric in shown
         for point in _points(dataset, rest)
     ]
@@ -144,75 +146,26 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
                 panel = row.dataset.sel(workflow=workflow)
                 _panel(axis, panel, row.metric, hue, colours, statistic)
                 axis.set_title("\n".join(filter(None, [str(workflow), row.title])))
-            _scale_row(panel_axes, row.metric, row.dataset)
+            scale_row(panel_axes, row.metric, row.dataset)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
             panel_axes[0].set_ylabel(wrap(attrs["long_name"]) + units)
         for axis in axes[-1]:
             axis.set_xlabel("Generation")
-        _legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
+        legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
     return figure
 
 
-def last_generation(dataset: xarray.Dataset, metric: str, x: str, hue: str) -> Figure:
-    """A metric in the last generation against an axis of the grid, means with 95% confidence.
-
-    Columns are workflows, rows the values of the other axis, colours those of ``hue``.
-
-    Args:
-      dataset: a sweep's result with three grid axes, ``x`` of numbers or text.
-      metric: what is drawn.
-      x: the axis that runs from left to right.
-      hue: the axis that colours tell apart.
-    """
-    plt = checks.require("matplotlib.pyplot", "plot")
-    (row_axis,) = [name for name in results.axes_of(dataset) if name not in (x, hue)]
-    last = dataset.isel(generation=-1)
-    places = np.arange(dataset.sizes[x])
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            dataset.sizes[row_axis],
-            dataset.sizes["workflow"],
-            figsize=(PAGE_WIDTH, 1.85 * dataset.sizes[row_axis] + 0.9),
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
-        colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, dataset.sizes[hue]))
-        for value, panel_axes in zip(dataset[row_axis].values, axes, strict=True):
-            for workflow, axis in zip(dataset["workflow"].values, panel_axes, strict=True):
-                for colour, shade in zip(dataset[hue].values, colours, strict=True):
-                    line = last.sel({row_axis: value, "workflow": workflow, hue: colour})
-                    low, mean, high = mean_with_interval(line, metric)
-                    name = f"{label(hue)} = {colour}"
-                    axis.plot(places, mean, color=shade, marker="o", markersize=2.5, label=name)
-                    axis.fill_between(places, low, high, color=shade, alpha=0.25, linewidth=0)
-                axis.set_title(f"{workflow}\n{equation(row_axis, value)}")
-                axis.set_xticks(places, [str(v) for v in dataset[x].values], rotation=60)
-            _scale_row(panel_axes, metric, dataset, over_generations=False)
-            attrs = dataset[metric].attrs
-            panel_axes[0].set_ylabel(f"{wrap(attrs['long_name'])}\n[{attrs['units']}]")
-        for axis in axes[-1]:
-            axis.set_xlabel(label(x).capitalize())
-        _legend(figure, axes, "mean", dataset.sizes["seed"])
-    return figure
+def label(dataset: xarray.Dataset, axis: str) -> str:
+    """The name of a grid axis as a figure shows it: its symbol, if the task declares one."""
+    return dataset[axis].attrs.get("symbol") or axis.replace("_", " ")
 
 
-def label(axis: str) -> str:
-    """The name of a grid axis as a figure shows it."""
-    return {"num_samples": "N", "dim": "D", "num_outcomes": "K"}.get(axis, axis.replace("_", " "))
-
-
-def equation(axis: str, value: Any) -> str:
-    """A value of a grid axis as a figure shows it."""
-    return str(value) if axis == "dataset" else f"{label(axis)} = {value}"
-
-
-def _default_metrics(dataset: xarray.Dataset) -> list[str]:
-    names = results.metrics_of(dataset)
-    preferred = [n for n in names if n in ("squared_error_of_mean", "trace_ratio")]
-    return list(preferred or names[:2])
+def equation(dataset: xarray.Dataset, axis: str, value: Any) -> str:
+    """A value of a grid axis as a figure shows it; a name that needs no axis stands alone."""
+    said = label(dataset, axis)
+    named = isinstance(value, str) and said == axis.replace("_", " ")
+    return str(value) if named else f"{said} = {value}"
 
 
 def _points(dataset: xarray.Dataset, names: list[str]) -> list[dict[str, Any]]:
@@ -243,17 +196,20 @@ def _panel(
         if not finite.any():
             continue
         marker = "o" if generation.size == 1 else None
-        axis.plot(generation, centre, color=colour, marker=marker, label=f"{label(hue)} = {value}")
+        axis.plot(
+            generation, centre, color=colour, marker=marker, label=equation(panel, hue, value)
+        )
         axis.fill_between(generation, low, high, color=colour, alpha=0.25, linewidth=0)
-        theory = results.theory(line, metric)
+        theory = closed_form(line, metric)
         if theory is not None and np.isfinite(theory).any():
             theory = np.where(np.isnan(centre), np.nan, theory)
             axis.plot(generation, theory, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
 
 
-def _scale_row(
+def scale_row(
     row: Any, metric: str, dataset: xarray.Dataset, over_generations: bool = True
 ) -> None:
+    """Scales a row of panels: few generations are linear, and what the metric says logarithmic."""
     generations = dataset.sizes["generation"]
     if over_generations and generations > FEW_GENERATIONS:
         row[0].set_xscale("log")
@@ -274,7 +230,8 @@ def _scale_row(
     row[0].set_ylim(max(low, min(high * 1e-6, begins / 3)), high)
 
 
-def _legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
+def legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
+    """One legend below all panels, which says what lines and bands are."""
     plt = checks.require("matplotlib.pyplot", "plot")
     entries: dict[str, Any] = {}
     for axis in axes.flat:
@@ -312,57 +269,3 @@ def wrap(text: str, width: int = 24) -> str:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "\n".join(lines)
-
-
-def densities(
-    mean: np.ndarray,
-    std: np.ndarray,
-    generations: Sequence[int],
-    titles: Sequence[str],
-    preset: str = "corrected",
-) -> Figure:
-    """Densities of fitted one-dimensional Gaussians, a column a workflow, coloured by generation.
-
-    Args:
-      mean: ``[W, S, G]``, fitted means.
-      std: ``[W, S, G]``, fitted standard deviations.
-      generations: ``[G]``, the generation of each.
-      titles: ``[W]``.
-      preset: ``authors`` draws them as published: centred at 0, with the variance as scale.
-    """
-    plt = checks.require("matplotlib.pyplot", "plot")
-    matplotlib = checks.require("matplotlib", "plot")
-    if preset == "authors":
-        mean, std = np.zeros_like(mean), std**2
-    x = np.linspace(-4, 4, 801)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1,
-            len(titles),
-            figsize=(max(PAGE_WIDTH * len(titles) / 3, 3.4), 2.4),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        norm = matplotlib.colors.LogNorm(min(generations), max(generations))
-        colours = plt.cm.ScalarMappable(norm, "viridis_r")
-        for column, axis in enumerate(axes[0]):
-            for index, generation in enumerate(generations):
-                for seed in range(mean.shape[1]):
-                    m, s = mean[column, seed, index], std[column, seed, index]
-                    density = np.exp(-0.5 * ((x - m) / s) ** 2) / (s * np.sqrt(2 * np.pi))
-                    axis.plot(
-                        x, density, color=colours.to_rgba(generation), linewidth=0.7, alpha=0.8
-                    )
-            real = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
-            axis.plot(x, real, color="black", linewidth=1.4, linestyle="--", label="real")
-            axis.set_title(titles[column])
-            axis.set_xlabel("x")
-            axis.set_ylim(0, 1.5)
-        axes[0, 0].set_ylabel("Density of the fitted models")
-        axes[0, 0].legend(frameon=False, loc="upper left")
-        bar = figure.colorbar(colours, ax=axes, label="Generation", ticks=list(generations))
-        bar.ax.set_yticklabels([str(generation) for generation in generations])
-        bar.ax.minorticks_off()
-    return figure

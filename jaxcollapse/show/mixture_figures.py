@@ -10,7 +10,7 @@ from jaxcollapse import checks
 from jaxcollapse.analysis.mixtures import analyse, loss_of
 from jaxcollapse.show import figures
 from jaxcollapse.show.mixture_tables import points_of
-from jaxcollapse.sweeps.mixtures import theory
+from jaxcollapse.sweeps.closed_forms import closed_form_of_mixtures
 
 if TYPE_CHECKING:
     import xarray
@@ -52,7 +52,7 @@ def figure(dataset: xarray.Dataset, metric: str | None = None) -> Figure:
         )
         for (name, part), (by_count, by_share) in zip(points, axes, strict=True):
             best = {found.real: found.synthetic for found in analyse(part, metric).best}
-            known = theory(part, metric)
+            known = closed_form_of_mixtures(part, metric)
             for count, colour in zip(real, colours, strict=True):
                 _lines(by_count, by_share, part, metric, int(count), colour, best, known)
             for axis in (by_count, by_share):

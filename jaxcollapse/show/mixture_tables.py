@@ -21,9 +21,10 @@ from jaxcollapse.analysis.mixtures import (
     analyse,
     loss_of,
 )
+from jaxcollapse.files import whole_file
 from jaxcollapse.show.figures import equation
 from jaxcollapse.show.tables import TABLE_WIDTH
-from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.plan import number_of
 from jaxcollapse.theory.mixtures import SOURCES
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def points_of(dataset: xarray.Dataset, metric: str) -> list[tuple[str, xarray.Da
     found = []
     for values in itertools.product(*(dataset[axis].values for axis in axes)):
         point = dict(zip(axes, values, strict=True))
-        name = ", ".join(equation(axis, value) for axis, value in point.items())
+        name = ", ".join(equation(dataset, axis, value) for axis, value in point.items())
         found.append((name, dataset.sel(point)))
     return found
 
@@ -184,7 +185,7 @@ def best_table(found: Analysis, name: str = "") -> Any:
     table = _table(
         _titled(
             name,
-            f"best synthetic count by real count, {results.number_of(found.num_seeds, 'seed')}",
+            f"best synthetic count by real count, {number_of(found.num_seeds, 'seed')}",
         ),
         "real",
         "best synthetic (95%)",
@@ -265,7 +266,7 @@ def write_csv(dataset: xarray.Dataset, path: Path, metric: str | None = None) ->
     The intervals of a real count hold together (Bonferroni); p is of each count alone.
     """
     metric = loss_of(dataset, metric)
-    with results.whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["point", *CSV_HEADINGS])
         for name, part in points_of(dataset, metric):

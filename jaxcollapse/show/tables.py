@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.chain import SHARE_OF_REAL_DATA
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA
 from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.closed_forms import closed_form
+from jaxcollapse.sweeps.plan import number_of
 
 if TYPE_CHECKING:
     import xarray
@@ -70,7 +72,7 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
     """
     table = checks.require("rich.table", "sweep").Table(
         title=f"{dataset[metric].attrs['long_name']}, generation "
-        f"{int(dataset['generation'][-1])}, {results.number_of(dataset.sizes['seed'], 'seed')}",
+        f"{int(dataset['generation'][-1])}, {number_of(dataset.sizes['seed'], 'seed')}",
         title_justify="left",
         box=checks.require("rich.box", "sweep").SIMPLE,
         pad_edge=False,
@@ -85,7 +87,7 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
     for point in itertools.product(*grid):
         cell = dataset.sel(dict(zip(("workflow", *axes), point, strict=True)))
         values = cell[metric].values[:, -1].astype(np.float64)
-        theory = results.theory(cell, metric)
+        theory = closed_form(cell, metric)
         infinite = bool(np.isinf(values).any())
         error = np.nan if infinite or values.size < 2 else values.std(ddof=1) / values.size**0.5
         known = "" if theory is None else f"{theory[-1]:.4g}"

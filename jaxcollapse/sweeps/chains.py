@@ -1,313 +1,299 @@
-"""A grid of chains in few compiled calls, as labelled arrays.
-
-A cell is one workflow at one point of the grid. Cells that differ only in traced axes share a
-program; one call of it runs one cell for one chunk of seeds, sharded over the devices. Programs
-compile in the background while earlier cells run.
-"""
+"""Chains for every workflow, every combination of axis values and every seed."""
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks
-from jaxcollapse.chain import make_chain, whole_seeds
+from jaxcollapse import checks, registry
+from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, unlabelled
 from jaxcollapse.registry import as_family
-from jaxcollapse.sweeps import grids, programs, results
-from jaxcollapse.sweeps.programs import Program
-from jaxcollapse.workflows import Workflow, as_workflow
+from jaxcollapse.sweeps import plan as plans
+from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.plan import Cell, Plan
+from jaxcollapse.sweeps.programs import Arrays, tree_bytes
+from jaxcollapse.sweeps.progress import Report
+from jaxcollapse.sweeps.run import run
+from jaxcollapse.task import Task
+from jaxcollapse.workflows import Workflow, as_workflows
 
 if TYPE_CHECKING:
     import xarray
 
-
-class Cell(NamedTuple):
-    """One workflow at one point of the grid."""
-
-    workflow: Workflow
-    point: dict[str, Any]
-
-    def __str__(self) -> str:
-        return " ".join([self.workflow.name, *(f"{k}={v}" for k, v in self.point.items())])
+Workflows = Sequence[Workflow | Callable[[], Workflow] | str] | Workflow | str
 
 
-class Plan(NamedTuple):
-    """A sweep whose every parameter has been checked.
+NONFINITE = "First generation with a metric that is not finite; 0 where there is none"
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainPlan(Plan):
+    """A grid of chains whose every parameter has been checked.
 
     Attributes:
-      family: the task.
       workflows: in the order of the result.
-      axes: values by axis, in the order of the result.
-      seeds: uint32 ``[S]``.
       generations: G.
-      options: of the task, the same for every cell.
-      preset: where the options that were not given came from.
-      metrics: names of the metrics to compute.
-      memory_limit: bytes that the chains of one call may take on one device.
+      measures: metrics of one's own, as ``make_chain`` takes them.
     """
 
-    family: TaskFamily
-    workflows: list[Workflow]
-    axes: dict[str, list[Any]]
-    seeds: np.ndarray
-    generations: int
-    options: dict[str, Any]
-    preset: str
-    metrics: list[str]
-    memory_limit: float
+    workflows: list[Workflow] = dataclasses.field(default_factory=list)
+    generations: int = 1
+    measures: Measures = None
 
     @property
     def cells(self) -> list[Cell]:
         """Every workflow at every point, in the order of the result."""
-        points = [
-            dict(zip(self.axes, values, strict=True))
-            for values in itertools.product(*self.axes.values())
-        ]
-        return [Cell(workflow, point) for workflow in self.workflows for point in points]
+        return [Cell(point, workflow) for workflow in self.workflows for point in self.points]
 
     @property
-    def configuration(self) -> dict[str, Any]:
-        """All that decides the numbers, as JSON can hold it."""
+    def facts(self) -> dict[str, Any]:
+        """What decides the numbers beside what every plan has, as JSON can hold it."""
         return {
-            "task": self.family.name,
             "workflow": [workflow.name for workflow in self.workflows],
-            "subsample_size": [workflow.subsample_size for workflow in self.workflows],
-            "axes": self.axes,
-            "seeds": [int(seed) for seed in self.seeds],
+            "records": [workflow.describe() for workflow in self.workflows],
             "generations": self.generations,
-            "preset": self.preset,
-            "options": results.as_json(self.options),
-            "metrics": self.metrics,
         }
 
-    def traced(self, cell: Cell) -> dict[str, Any]:
-        """The parameters of a cell that change no shape."""
-        return self.family.traced(cell.workflow, cell.point, self.options)
+    @property
+    def is_own(self) -> bool:
+        """Whether functions of the user's decide its numbers."""
+        own_workflow = any(type(workflow) is not Workflow for workflow in self.workflows)
+        own_task = registry.is_own(self.family) or plans.has_own_data(self)
+        return own_task or own_workflow or self.measures is not None
 
-    def program(self, cell: Cell) -> Hashable:
-        """A name for the program of a cell: cells that share it share one compilation."""
-        traced = self.traced(cell)
-        fixed = ((k, v) for k, v in cell.point.items() if k not in traced)
-        return (cell.workflow.name, *fixed, jax.tree.structure(traced))
+    @property
+    def title(self) -> str:
+        """What a result of it is called."""
+        return (
+            f"{self.family.name}: {plans.number_of(self.seeds.size, 'seed')}, "
+            f"{plans.number_of(self.generations, 'generation')}"
+        )
 
-    def chain(self, cell: Cell, traced: Mapping[str, Any]) -> Callable[[jax.Array], Any]:
+    def point(self, cell: Cell) -> dict[str, Any]:
+        """All axes of the task at a cell."""
+        return cell.point
+
+    def keeps(self, cell: Cell) -> Workflow:
+        """The workflow that decides how a cell's data are kept."""
+        assert cell.workflow is not None
+        return cell.workflow
+
+    def function(self, cell: Cell) -> Callable[[jax.Array, Any], dict[str, jax.Array]]:
         """The chain of a cell, with traced values in place of those of its traced axes."""
-        task = self.family.make(**{**cell.point, **self.options, **traced})
-        return make_chain(task, cell.workflow, self.generations)
+
+        def chain(key, traced):
+            task = self.family.make(cell.point, {**self.options, **traced})
+            return make_chain(task, self.keeps(cell), self.generations, self.measures)(key)
+
+        return chain
+
+    def seed_bytes(self, cell: Cell) -> float:
+        """An estimate of one chain's memory: its pool, a few batches, its noise, its metrics."""
+        workflow = self.keeps(cell)
+        task = self.family.make(cell.point, self.options).under(workflow)
+
+        def start(key):
+            noise = task.noise(key)
+            truth, batch = task.init(noise)
+            state = task.pool(truth, workflow, self.generations).start(batch)
+            return state, (batch, truth), jax.tree.leaves(noise)
+
+        shapes = jax.eval_shape(start, jax.eval_shape(jax.random.key, 0))
+        state, batch, noise = map(tree_bytes, shapes)
+        metrics = 8 * self.generations * len(self.metrics)
+        fit = self.family.fit_bytes(cell.point, self.options)
+        return fit + 1.1 * state + 8 * batch + 2 * (self.generations + 1) * noise + metrics
+
+    def label(self, metric: str) -> Metric:
+        """The label and units of a metric."""
+        if isinstance(self.measures, Mapping) and isinstance(self.measures.get(metric), Metric):
+            return self.measures[metric]
+        return self.family.labels.get(metric) or unlabelled(metric)
+
+    def labelled(self, values: list[Arrays]) -> tuple[dict, dict, dict]:
+        """Coordinates, variables and attributes of a result from its cells, in order."""
+        coords: dict[str, Any] = {
+            "workflow": [workflow.name for workflow in self.workflows],
+            **results.axis_coordinates(self),
+            "seed": self.seeds.astype(np.int64),
+            "generation": np.arange(1, self.generations + 1),
+        }
+        dims = tuple(coords)
+        shape = tuple(map(results.length_of, coords.values()))
+        variables: dict[str, Any] = {}
+        finite = np.ones(shape, bool)
+        for name in self.metrics:
+            metric = self.label(name)
+            array = np.stack([cell[name] for cell in values])
+            more = array.shape[3:]  # of a metric that is an array itself
+            array = array.reshape(*shape, *more)
+            entries = tuple(f"{name}_{axis}" for axis in range(len(more)))
+            variables[name] = ((*dims, *entries), array, results.labels_of(metric))
+            if np.issubdtype(array.dtype, np.inexact):
+                good = ~np.isnan(array) if metric.infinite else np.isfinite(array)
+                finite &= good.all(axis=tuple(range(len(shape), array.ndim)))
+        first = np.where(finite.all(axis=-1), 0, 1 + np.argmin(finite, axis=-1))
+        variables["first_nonfinite_generation"] = (
+            dims[:-1],
+            first.astype(np.int32),
+            {"long_name": NONFINITE},
+        )
+        variables[results.RUN_SECONDS] = (
+            dims[:-2],
+            np.stack([cell[results.RUN_SECONDS] for cell in values]).reshape(shape[:-2]),
+            {"long_name": "Time that the cell ran, compiling apart", "units": "s"},
+        )
+        computed = {name: variables[name][1] for name in self.metrics}
+        for name, summary in self.family.summaries(computed).items():
+            variables[name] = (dims[:-1], summary.values, {"long_name": summary.long_name})
+        return coords | _fields_of(self.workflows), variables, {"format": results.FORMAT}
+
+
+def _fields_of(workflows: Sequence[Workflow]) -> dict[str, Any]:
+    """What records say, as coordinates along ``workflow``: ``keep``, ``real``, ``draw``, ...
+
+    A number that a record leaves open, all batches or all rows, is infinite here.
+    """
+    names = dict.fromkeys(name for workflow in workflows for name in workflow.fields)
+    return {name: ("workflow", [_field(w.fields.get(name)) for w in workflows]) for name in names}
+
+
+def _field(value: Any) -> Any:
+    if value is None:
+        return float("inf")
+    return value if isinstance(value, str) else float(value)
 
 
 def plan(
-    task: TaskFamily | str,
-    workflows: Sequence[Workflow | Callable[[], Workflow] | str],
-    axes: Mapping[str, Iterable[Any]],
+    task: TaskFamily | Task | str,
+    workflows: Workflows,
+    axes: Mapping[str, Iterable[Any]] | None = None,
     seeds: int | Iterable[int] = 100,
     generations: int = 100,
     preset: str = "corrected",
     metrics: Sequence[str] | None = None,
     memory_limit: float | None = None,
+    measures: Measures = None,
     **options: Any,
-) -> Plan:
+) -> ChainPlan:
     """Checks everything that ``sweep`` takes, before anything is compiled or written.
 
     Raises:
       ValueError: as for ``sweep``.
     """
     family = as_family(task)
-    checks.one_of("preset", preset, family.presets)
-    options = {"pool": "auto", **family.presets[preset], **options}
-    values = grids.axes_of(family, family.axes, axes)
-    grids.check_options(family, options)
-    if isinstance(workflows, str):
-        workflows = [workflows]
-    chosen = [as_workflow(workflow) for workflow in workflows]
-    grids.distinct("workflow", [workflow.name for workflow in chosen])
-    seeds = whole_seeds(grids.seed_list(seeds))
-    for metric in metrics or ():
-        checks.one_of("metric", metric, family.known(options))
-    checked = Plan(
+    options = plans.checked_options(family, preset, options)
+    checked = ChainPlan(
         family=family,
-        workflows=chosen,
-        axes=values,
-        seeds=seeds,
-        generations=checks.whole_number("generations", generations),
+        axes=plans.checked_axes(family, family.axes, axes or {}),
+        seeds=plans.checked_seeds(seeds),
         options=options,
         preset=preset,
-        metrics=list(metrics or family.known(options)),
-        memory_limit=grids.bytes_a_device(memory_limit),
+        metrics=[],
+        memory_limit=plans.bytes_a_device(memory_limit),
+        workflows=as_workflows(workflows),
+        generations=checks.whole_number("generations", generations),
+        measures=measures,
     )
     for cell in checked.cells:
-        family.check(cell.workflow, cell.point, options, checked.generations)
-    return checked
+        family.check(checked.keeps(cell), cell.point, options, checked.generations)
+    known = _known_metrics(checked)
+    for metric in metrics or ():
+        checks.one_of("metric", metric, known)
+    return dataclasses.replace(checked, metrics=list(metrics or known))
 
 
-class Progress(NamedTuple):
-    """How far a sweep is, told after every chunk of seeds.
-
-    Attributes:
-      cell: the cell that is running.
-      done: work done, in the units of ``total``.
-      total: all the work, as the task's ``work`` reckons it.
-    """
-
-    cell: Cell
-    done: float
-    total: float
+def _known_metrics(plan: ChainPlan) -> list[str]:
+    """Names of the metrics of its chains; where functions of one's own tell them, by tracing."""
+    known = plan.family.known(plan.options)
+    if plan.measures is None and plan.family.metrics:
+        return known
+    shapes: dict[str, Any] = {}
+    programs = {plan.program(cell): cell for cell in reversed(plan.cells)}
+    for cell in reversed(programs.values()):
+        traced = plan.traced(cell)
+        key = jax.eval_shape(jax.random.key, 0)
+        found = jax.eval_shape(plan.function(cell), key, traced)
+        for name, leaf in found.items():
+            if not hasattr(leaf, "shape"):
+                raise checks.refusal(
+                    f"metric {name} of a sweep",
+                    "an array",
+                    f"a {type(leaf).__name__}",
+                    "return the parts of a tree as metrics of their own",
+                )
+            if shapes.setdefault(name, leaf.shape) != leaf.shape:
+                raise checks.refusal(
+                    f"metric {name} of a sweep",
+                    "an array of one shape in all cells",
+                    f"{list(shapes[name])} and {list(leaf.shape)} at {cell}",
+                    "sweep the axis that its shape depends on one value at a time",
+                )
+    names = [name for name in (*known, *shapes) if name in shapes]
+    return list(dict.fromkeys([*(n for n in names if n != SHARE_OF_REAL_DATA), SHARE_OF_REAL_DATA]))
 
 
 def sweep(
-    task: TaskFamily | str,
-    workflows: Sequence[Workflow | Callable[[], Workflow] | str],
-    axes: Mapping[str, Iterable[Any]],
+    task: TaskFamily | Task | str,
+    workflows: Workflows,
+    axes: Mapping[str, Iterable[Any]] | None = None,
     seeds: int | Iterable[int] = 100,
     generations: int = 100,
     preset: str = "corrected",
     metrics: Sequence[str] | None = None,
     memory_limit: float | None = None,
+    measures: Measures = None,
+    folder: Path | str | None = None,
+    progress: bool | Report | None = None,
     **options: Any,
 ) -> xarray.Dataset:
     """Chains for every workflow, every combination of axis values and every seed.
 
-    >>> sweep("gaussian", ["replace", "accumulate"], {"dim": [1, 3], "num_samples": [10, 100]})
+    >>> sweep("gaussian", ["replace", "window:keep=3"], {"dim": [1, 3], "num_samples": [10, 100]})
 
     Args:
-      task: a task's name, or a ``TaskFamily`` of one's own.
-      workflows: names, functions or ``Workflow``s.
-      axes: values for each axis of the task.
+      task: a task's name, or a ``TaskFamily`` or a ``Task`` of one's own.
+      workflows: spellings, functions or ``Workflow``s.
+      axes: values for each axis of the task; none for a ``Task``.
       seeds: how many, from 0, or the seeds themselves.
       generations: G.
       preset: ``corrected`` or ``authors``; it sets the options that are not given.
       metrics: names of those to compute; all by default.
       memory_limit: bytes that running chains may take; an eighth of what is free by default.
+      measures: metrics of one's own, as ``make_chain`` takes them; a ``Metric`` with a function
+        also gives label and units.
+      folder: keeps finished cells, from which the same sweep goes on if it is interrupted, and
+        which it takes when it is asked for again.
+      progress: whether to show a bar, or a function that is called after every chunk of seeds; by
+        default a bar where somebody is looking.
       **options: of the task, the same for every cell (for instance ``ddof=1``).
 
     Returns:
       One variable a metric, with dimensions ``workflow``, one for each axis, ``seed`` and
-      ``generation`` (from 1), and ``first_nonfinite_generation`` for each seed.
+      ``generation`` (from 1), more for metrics that are arrays, and
+      ``first_nonfinite_generation`` for each seed.
 
     Raises:
       ValueError: an unknown name, an empty or repeated value, or a cell that the task refuses.
       ImportError: the extra ``sweep`` is not installed.
     """
     checked = plan(
-        task, workflows, axes, seeds, generations, preset, metrics, memory_limit, **options
+        task,
+        workflows,
+        axes,
+        seeds,
+        generations,
+        preset,
+        metrics,
+        memory_limit,
+        measures,
+        **options,
     )
-    return run(checked)
-
-
-def run(
-    plan: Plan,
-    checkpoint: Path | None = None,
-    progress: Callable[[Progress], None] = lambda progress: None,
-) -> xarray.Dataset:
-    """Runs a plan; see ``sweep`` for the result.
-
-    Args:
-      plan: from ``plan``.
-      checkpoint: a folder for finished cells, from which an interrupted run goes on; the caller
-        removes it once the result is safe.
-      progress: called after every chunk of seeds.
-    """
-    checks.require("xarray", "sweep")
-    store = results.CellStore(checkpoint, plan)
-    cells = plan.cells
-    work = [plan.family.work(**cell.point) for cell in cells]
-    total = float(sum(work)) * plan.seeds.size
-    done = 0.0
-    run_seconds = 0.0
-    values: list[dict[str, np.ndarray]] = []
-    # A context of the caller's, such as jax.enable_x64, does not reach the compiling thread.
-    x64 = jnp.result_type(float) == jnp.float64
-    missing = [index for index in range(len(cells)) if not store.has(index)]
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        programs = {}
-        for index in missing:
-            name = plan.program(cells[index])
-            if name not in programs:
-                programs[name] = pool.submit(_compile, plan, cells[index], x64)
-        try:
-            for index, cell in enumerate(cells):
-                if store.has(index):
-                    values.append(store.load(index))
-                    done += work[index] * plan.seeds.size
-                    progress(Progress(cell, done, total))
-                    continue
-                program = programs[plan.program(cell)].result()
-                parts = []
-                cell_seconds = 0.0
-                for first in range(0, plan.seeds.size, program.chunk):
-                    seeds = plan.seeds[first : first + program.chunk]
-                    start = time.perf_counter()
-                    parts.append(_call(program, seeds, plan.traced(cell)))
-                    cell_seconds += time.perf_counter() - start
-                    done += work[index] * seeds.size
-                    progress(Progress(cell, done, total))
-                joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-                joined[results.RUN_SECONDS] = np.asarray(cell_seconds, np.float32)
-                run_seconds += cell_seconds
-                store.save(index, joined)
-                values.append(joined)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    compiled = [future.result() for future in programs.values()]
-    return results.dataset(
-        plan,
-        values,
-        compile_seconds=sum(program.seconds for program in compiled),
-        run_seconds=run_seconds,
-        programs=len(compiled),
-    )
-
-
-def _call(program: Program, seeds: np.ndarray, traced: dict[str, Any]) -> dict[str, np.ndarray]:
-    return programs.call(program, seeds, traced)
-
-
-def _compile(plan: Plan, cell: Cell, x64: bool) -> Program:
-    def chain(key, traced):
-        metrics = plan.chain(cell, traced)(key)
-        for name in plan.metrics:
-            checks.one_of("metric of the chains", name, metrics)
-        return {name: metrics[name] for name in plan.metrics}
-
-    with jax.enable_x64(x64):
-        return programs.compile_over_seeds(
-            chain,
-            plan.seeds,
-            plan.traced(cell),
-            _chunk(plan, cell, jax.device_count()),
-            sequential=jax.default_backend() in plan.family.sequential_on,
-        )
-
-
-def _chunk(plan: Plan, cell: Cell, devices: int) -> int:
-    """Seeds a call: as many as fit in memory, in few chunks of equal size."""
-    fitting = plan.memory_limit / _chain_bytes(plan, cell)
-    return programs.chunk_size(plan.seeds.size, fitting, devices)
-
-
-def _chain_bytes(plan: Plan, cell: Cell) -> float:
-    """An estimate of one chain's memory: its pool, a few batches, its noise and its metrics."""
-    task = plan.family.make(**cell.point, **plan.options)
-    if task.statistics is not None and not cell.workflow.needs_points:
-        task = task.statistics
-
-    def start(key):
-        noise = task.noise(key)
-        truth, batch = task.init(noise)
-        state = task.pool(truth, cell.workflow.capacity(plan.generations)).start(batch)
-        return state, (batch, truth), jax.tree.leaves(noise)
-
-    shapes = jax.eval_shape(start, jax.eval_shape(jax.random.key, 0))
-    state, batch, noise = map(programs.tree_bytes, shapes)
-    metrics = 8 * plan.generations * len(plan.metrics)
-    fit = plan.family.fit_bytes(cell.point, plan.options)
-    return fit + 1.1 * state + 8 * batch + 2 * (plan.generations + 1) * noise + metrics
+    return run(checked, folder, progress)

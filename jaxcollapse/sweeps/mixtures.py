@@ -1,4 +1,4 @@
-"""Fits to every mixture of a grid of real and synthetic counts, as labelled arrays.
+"""Fits to every mixture of a grid of real and synthetic counts.
 
 A point of the task's other axes is one program, which runs all mixtures of a chunk of seeds: what
 is real, and with the source ``all`` what is synthetic, is drawn once a seed. Mixtures of a seed
@@ -8,28 +8,258 @@ compared pair by pair.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from jaxcollapse import checks
-from jaxcollapse.chain import SHARE_OF_REAL_DATA
+from jaxcollapse import checks, registry
 from jaxcollapse.families import TaskFamily
-from jaxcollapse.mixture import Mixture, make_mixture
-from jaxcollapse.sweeps import programs, results
-from jaxcollapse.sweeps.mixture_plan import MixPlan, plan, point_name
-from jaxcollapse.workflows import accumulate
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Metric, unlabelled
+from jaxcollapse.mixture import make_mixture
+from jaxcollapse.registry import as_family
+from jaxcollapse.sweeps import plan as plans
+from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps.plan import Cell, Plan
+from jaxcollapse.sweeps.programs import Arrays, tree_bytes
+from jaxcollapse.sweeps.progress import Report
+from jaxcollapse.sweeps.run import run
+from jaxcollapse.task import Task
+from jaxcollapse.theory.mixtures import SOURCES
+from jaxcollapse.workflows import Workflow, accumulate
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["MixPlan", "Progress", "dataset", "mix", "plan", "run", "theory"]
+MOST_SEEDS_A_CALL = 64  # on a CPU, so that what a call works on stays in the caches
 
-MOST_SEEDS_A_CALL = 64  # so that what a call works on stays in the caches
+
+@dataclasses.dataclass(frozen=True)
+class MixturePlan(Plan):
+    """A grid of mixtures whose every parameter has been checked; its axes are without N.
+
+    Attributes:
+      num_real: A, how many real points there are.
+      real: numbers of real points, in the order of the result.
+      synthetic: numbers of synthetic points, in the order of the result.
+      source: ``all`` or ``subset``.
+      loss: the metric that says how good a fit is.
+    """
+
+    num_real: int = 1
+    real: list[int] = dataclasses.field(default_factory=list)
+    synthetic: list[int] = dataclasses.field(default_factory=list)
+    source: str = "all"
+    loss: str = ""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every point of the other axes, in the order of the result."""
+        return [Cell(point) for point in self.points]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the numbers beside what every plan has, as JSON can hold it."""
+        counts = {"num_real": self.num_real, "real": self.real, "synthetic": self.synthetic}
+        return {**counts, "source": self.source}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether functions of the user's decide its numbers."""
+        return registry.is_own(self.family) or plans.has_own_data(self)
+
+    @property
+    def title(self) -> str:
+        """What a result of it is called."""
+        seeds = plans.number_of(self.seeds.size, "seed")
+        return f"{self.family.name}: mixtures of real and synthetic data, {seeds}"
+
+    def point(self, cell: Cell) -> dict[str, Any]:
+        """All axes of the task at a cell."""
+        assert self.family.batch is not None
+        return {**cell.point, self.family.batch: self.num_real}
+
+    def keeps(self, cell: Cell) -> Workflow:
+        """The workflow that decides how a cell's data are kept."""
+        return accumulate()
+
+    def _task(self, cell: Cell, traced: Mapping[str, Any]) -> Task:
+        return self.family.make(self.point(cell), {**self.options, **traced})
+
+    def function(self, cell: Cell) -> Callable[[jax.Array, Any], dict[str, jax.Array]]:
+        """``function(key, traced)``: metrics ``[R, M]`` of the mixtures of one seed."""
+        real, synthetic = (np.asarray(n, np.int32) for n in (self.real, self.synthetic))
+
+        def metrics_of(key, traced):
+            mixture = make_mixture(self._task(cell, traced), max(self.synthetic), self.source)
+
+            def fits(published, r):
+                return jax.lax.map(lambda m: mixture.fit(published, r, m), synthetic)
+
+            # One mixture after another, so that a choice by their counts is one for all seeds.
+            if self.source == "all":
+                published = mixture.publish(key, self.num_real)
+                return jax.lax.map(lambda r: fits(published, r), real)
+            return jax.lax.map(lambda r: fits(mixture.publish(key, r), r), real)
+
+        return metrics_of
+
+    def seed_bytes(self, cell: Cell) -> float:
+        """An estimate of one seed's memory: all its points, and what a fit makes of them."""
+        mixture = make_mixture(self._task(cell, {}), max(self.synthetic), self.source)
+        key = jax.eval_shape(jax.random.key, 0)
+        published = jax.eval_shape(lambda key: mixture.publish(key, self.num_real), key)
+        data = tree_bytes((published.truth, published.state))
+        metrics = 8 * len(self.real) * len(self.synthetic) * len(self.metrics)
+        return self.family.fit_bytes(self.point(cell), self.options) + 6 * data + metrics
+
+    def most_seeds(self, cell: Cell) -> float:
+        """The most seeds that a call should have on one device, whatever fits."""
+        platform = jax.default_backend()
+        if platform in self.family.sequential_on:
+            return 1.0
+        return MOST_SEEDS_A_CALL if platform == "cpu" else float("inf")
+
+    def label(self, metric: str) -> Metric:
+        """The label and units of a metric."""
+        return self.family.labels.get(metric) or unlabelled(metric)
+
+    def labelled(self, values: list[Arrays]) -> tuple[dict, dict, dict]:
+        """Coordinates, variables and attributes of a result from its points, in order."""
+        coords: dict[str, Any] = {
+            **results.axis_coordinates(self),
+            "real": self.real,
+            "synthetic": self.synthetic,
+            "seed": self.seeds.astype(np.int64),
+        }
+        shape = tuple(map(results.length_of, coords.values()))
+        variables: dict[str, Any] = {}
+        for name in self.metrics:
+            array = np.stack([np.moveaxis(cell[name], 0, -1) for cell in values]).reshape(shape)
+            variables[name] = (tuple(coords), array, results.labels_of(self.label(name)))
+        real, synthetic = np.meshgrid(self.real, self.synthetic, indexing="ij")
+        label = results.labels_of(self.label(SHARE_OF_REAL_DATA))
+        label.pop("scale")
+        share = real / (real + synthetic)
+        variables[SHARE_OF_REAL_DATA] = (("real", "synthetic"), share, label)
+        variables[results.RUN_SECONDS] = (
+            tuple(self.axes),
+            np.stack([cell[results.RUN_SECONDS] for cell in values]).reshape(shape[:-3]),
+            {"long_name": "Time that the point ran, compiling apart", "units": "s"},
+        )
+        facts = {"source": self.source, "num_real": self.num_real, "loss": self.loss}
+        return coords, variables, {"format": results.MIXTURE_FORMAT, **facts}
+
+
+def plan(
+    task: TaskFamily | str,
+    axes: Mapping[str, Iterable[Any]],
+    real: Iterable[int],
+    synthetic: Iterable[int],
+    num_real: int | None = None,
+    seeds: int | Iterable[int] = 1000,
+    source: str = "all",
+    preset: str = "corrected",
+    metrics: Sequence[str] | None = None,
+    loss: str | None = None,
+    memory_limit: float | None = None,
+    **options: Any,
+) -> MixturePlan:
+    """Checks everything that ``mix`` takes, before anything is compiled or written.
+
+    Raises:
+      ValueError: as for ``mix``.
+    """
+    family = as_family(task)
+    if family.batch is None:
+        raise checks.refusal(
+            "task to mix data for",
+            "one with an axis of the number of points, num_samples",
+            family.name,
+            "give it one",
+        )
+    given = plans.checked_options(family, preset, family.mixtures.options, options)
+    if "pool" in family.parameters:
+        checks.one_of("pool of mixtures", given.get("pool", "auto"), ("auto", "points"))
+        given["pool"] = "points"
+    others = [name for name in family.axes if name != family.batch]
+    of_a_fit = family.mixtures.metrics or tuple(family.metrics)
+    known = [name for name in family.known(given) if name in of_a_fit]
+    counts = {
+        name: [checks.whole_number(name, n, minimum=0) for n in plans.axis_values(name, values)]
+        for name, values in (("real", real), ("synthetic", synthetic))
+    }
+    most = max(counts["real"])
+    made = MixturePlan(
+        family=family,
+        axes=plans.checked_axes(family, others, axes),
+        num_real=checks.whole_number("num_real", most if num_real is None else num_real),
+        real=counts["real"],
+        synthetic=counts["synthetic"],
+        seeds=plans.checked_seeds(seeds),
+        source=checks.one_of("source", source, SOURCES),
+        options=given,
+        preset=preset,
+        metrics=known,
+        memory_limit=plans.bytes_a_device(memory_limit),
+    )
+    _check_counts(made)
+    known = known or _traced_metrics(made)
+    for metric in metrics or ():
+        checks.one_of("metric", metric, known)
+    chosen = list(metrics or known)
+    if loss is None:
+        usual = family.mixtures.loss or known[0]
+        loss = usual if usual in chosen else chosen[0]
+    checks.one_of("metric", loss, known)
+    return dataclasses.replace(made, metrics=list(dict.fromkeys([*chosen, loss])), loss=loss)
+
+
+def _traced_metrics(plan: MixturePlan) -> list[str]:
+    """The names of a task's metrics that tells none."""
+    cell = plan.cells[0]
+    key = jax.eval_shape(jax.random.key, 0)
+    found = jax.eval_shape(lambda key: plan.function(cell)(key, plan.traced(cell)), key)
+    return [name for name in found if name not in plan.family.known(plan.options)]
+
+
+def _check_counts(plan: MixturePlan) -> None:
+    if max(plan.real) > plan.num_real:
+        raise checks.refusal(
+            "real",
+            f"at most the {plan.num_real} real points that there are",
+            f"{max(plan.real)}, more data than exist",
+            "lower it or raise num_real",
+        )
+    synthetic_rows = -(-max(plan.synthetic) // plan.num_real)
+    for cell in plan.cells:
+        point = plan.point(cell)
+        plan.family.check(accumulate(), point, plan.options, 1 + synthetic_rows)
+        fewest = plan.family.mixtures.fewest_rows(point, plan.options)
+        if plan.num_real < fewest:
+            raise checks.refusal(
+                f"real points that there are for {cell}",
+                f"at least {fewest}, which a fit needs",
+                plan.num_real,
+                "raise num_real",
+            )
+        if min(plan.real) + min(plan.synthetic) < fewest:
+            raise checks.refusal(
+                f"points of a mixture for {cell}",
+                f"at least {fewest}, which a fit needs",
+                f"{min(plan.real)} real and {min(plan.synthetic)} synthetic",
+                "leave the smallest counts out",
+            )
+        if plan.source == "subset" and min(plan.real) < fewest:
+            raise checks.refusal(
+                f"real for {cell} with the source subset",
+                f"at least {fewest}, which the model that makes synthetic data needs",
+                min(plan.real),
+                "leave the smallest counts out, or use the source all",
+            )
 
 
 def mix(
@@ -44,6 +274,8 @@ def mix(
     metrics: Sequence[str] | None = None,
     loss: str | None = None,
     memory_limit: float | None = None,
+    folder: Path | str | None = None,
+    progress: bool | Report | None = None,
     **options: Any,
 ) -> xarray.Dataset:
     """A fit to R real and M synthetic points for every R, every M and every seed.
@@ -63,6 +295,8 @@ def mix(
       metrics: names of those to compute; all by default.
       loss: the metric that says how good a fit is; the task's own by default.
       memory_limit: bytes that running seeds may take; an eighth of what is free by default.
+      folder: as for ``sweep``.
+      progress: likewise.
       **options: of the task, the same for every cell.
 
     Returns:
@@ -74,201 +308,18 @@ def mix(
         at least 0, more real points than there are, or too few for a fit.
       ImportError: the extra ``sweep`` is not installed.
     """
-    return run(
-        plan(
-            task,
-            axes,
-            real,
-            synthetic,
-            num_real,
-            seeds,
-            source,
-            preset,
-            metrics,
-            loss,
-            memory_limit,
-            **options,
-        )
+    checked = plan(
+        task,
+        axes,
+        real,
+        synthetic,
+        num_real,
+        seeds,
+        source,
+        preset,
+        metrics,
+        loss,
+        memory_limit,
+        **options,
     )
-
-
-class Progress(NamedTuple):
-    """How far a grid is, told after every chunk of seeds.
-
-    Attributes:
-      cell: the point that is running, in words.
-      done: work done, in the units of ``total``.
-      total: all the work, as the task's ``work`` reckons it.
-    """
-
-    cell: str
-    done: float
-    total: float
-
-
-def run(
-    plan: MixPlan,
-    checkpoint: Path | None = None,
-    progress: Callable[[Progress], None] = lambda progress: None,
-) -> xarray.Dataset:
-    """Runs a plan; see ``mix`` for the result.
-
-    Args:
-      plan: from ``plan``.
-      checkpoint: a folder for finished points, from which an interrupted run goes on; the caller
-        removes it once the result is safe.
-      progress: called after every chunk of seeds.
-    """
-    checks.require("xarray", "sweep")
-    store = results.CellStore(checkpoint, plan)
-    cells = plan.cells
-    work = [plan.family.work(**plan.point(cell)) for cell in cells]
-    total, done = float(sum(work)) * plan.seeds.size, 0.0
-    compiled: dict[Hashable, programs.Program] = {}
-    values = []
-    for index, cell in enumerate(cells):
-        if store.has(index):
-            values.append(store.load(index))
-            done += work[index] * plan.seeds.size
-            progress(Progress(point_name(cell), done, total))
-            continue
-        name = plan.program(cell)
-        if name not in compiled:
-            compiled[name] = _compile(plan, cell)
-        program, traced = compiled[name], plan.traced(cell)
-        parts, seconds = [], 0.0
-        for first in range(0, plan.seeds.size, program.chunk):
-            seeds = plan.seeds[first : first + program.chunk]
-            start = time.perf_counter()
-            parts.append(programs.call(program, seeds, traced))
-            seconds += time.perf_counter() - start
-            done += work[index] * seeds.size
-            progress(Progress(point_name(cell), done, total))
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        joined[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
-        store.save(index, joined)
-        values.append(joined)
-    return dataset(
-        plan,
-        values,
-        compile_seconds=sum(program.seconds for program in compiled.values()),
-        run_seconds=float(sum(cell[results.RUN_SECONDS] for cell in values)),
-        programs=len(compiled),
-    )
-
-
-def _compile(plan: MixPlan, cell: Mapping[str, Any]) -> programs.Program:
-    real, synthetic = (np.asarray(n, np.int32) for n in (plan.real, plan.synthetic))
-
-    def metrics_of(key, traced):
-        mixture = make_mixture(plan.task(cell, traced), max(plan.synthetic), plan.source)
-
-        def fits(published, r):
-            def one(m):
-                metrics = mixture.fit(published, r, m)
-                for name in plan.metrics:
-                    checks.one_of("metric of the fits", name, metrics)
-                return {name: metrics[name] for name in plan.metrics}
-
-            return jax.lax.map(one, synthetic)
-
-        # One mixture after another, so that a choice by their counts is a choice for all seeds.
-        if plan.source == "all":
-            published = mixture.publish(key, plan.num_real)
-            return jax.lax.map(lambda r: fits(published, r), real)
-        return jax.lax.map(lambda r: fits(mixture.publish(key, r), r), real)
-
-    platform, devices = jax.default_backend(), jax.device_count()
-    sequential = platform in plan.family.sequential_on
-    fitting = 1.0 if sequential else plan.memory_limit / _seed_bytes(plan, cell)
-    fitting = min(fitting, MOST_SEEDS_A_CALL) if platform == "cpu" else fitting
-    return programs.compile_over_seeds(
-        metrics_of,
-        plan.seeds,
-        plan.traced(cell),
-        programs.chunk_size(plan.seeds.size, fitting, devices),
-        sequential,
-    )
-
-
-def _seed_bytes(plan: MixPlan, cell: Mapping[str, Any]) -> float:
-    """An estimate of one seed's memory: all its points, and what a fit makes of them."""
-    mixture: Mixture = make_mixture(plan.task(cell, {}), max(plan.synthetic), plan.source)
-    key = jax.eval_shape(jax.random.key, 0)
-    published = jax.eval_shape(lambda key: mixture.publish(key, plan.num_real), key)
-    data = programs.tree_bytes((published.truth, published.state))
-    metrics = 8 * len(plan.real) * len(plan.synthetic) * len(plan.metrics)
-    return plan.family.fit_bytes(plan.point(cell), plan.options) + 6 * data + metrics
-
-
-def dataset(
-    plan: MixPlan,
-    values: list[dict[str, np.ndarray]],
-    compile_seconds: float,
-    run_seconds: float,
-    programs: int,
-) -> xarray.Dataset:
-    """The result of a plan from its points, in order: metrics ``[S, R, M]`` and ``run_seconds``."""
-    xarray = checks.require("xarray", "sweep")
-    coords: dict[str, Any] = {
-        **{name: results.coordinate(values) for name, values in plan.axes.items()},
-        "real": plan.real,
-        "synthetic": plan.synthetic,
-        "seed": plan.seeds.astype(np.int64),
-    }
-    shape = tuple(len(values) for values in coords.values())
-    variables: dict[str, Any] = {}
-    for name in plan.metrics:
-        metric = plan.family.labels[name]
-        array = np.stack([np.moveaxis(cell[name], 0, -1) for cell in values]).reshape(shape)
-        labels = {"long_name": metric.long_name, "units": metric.units, "scale": metric.scale}
-        variables[name] = (tuple(coords), array, labels)
-    label = plan.family.labels[SHARE_OF_REAL_DATA]
-    real, synthetic = np.meshgrid(plan.real, plan.synthetic, indexing="ij")
-    variables[SHARE_OF_REAL_DATA] = (
-        ("real", "synthetic"),
-        real / (real + synthetic),
-        {"long_name": label.long_name, "units": label.units},
-    )
-    variables[results.RUN_SECONDS] = (
-        tuple(plan.axes),
-        np.stack([cell[results.RUN_SECONDS] for cell in values]).reshape(shape[:-3]),
-        {"long_name": "Time that the point ran, compiling apart", "units": "s"},
-    )
-    attrs = results.attributes(
-        plan,
-        f"{plan.family.name}: mixtures of real and synthetic data, "
-        f"{results.number_of(plan.seeds.size, 'seed')}",
-        [(accumulate(), plan.point(cell)) for cell in plan.cells],
-        compile_seconds=compile_seconds,
-        run_seconds=run_seconds,
-        programs=programs,
-    )
-    attrs |= {
-        "format": results.MIXING_FORMAT,
-        "source": plan.source,
-        "num_real": plan.num_real,
-        "loss": plan.loss,
-    }
-    return xarray.Dataset(variables, coords, attrs)
-
-
-def theory(line: xarray.Dataset, metric: str) -> np.ndarray | None:
-    """The closed form of a metric's mean ``[real, synthetic]`` at one point, or None.
-
-    Args:
-      line: a result whose other axes are scalars.
-      metric: its name.
-    """
-    from jaxcollapse.registry import FAMILIES
-
-    family = FAMILIES.get(line.attrs.get("task", ""))
-    if family is None or line.attrs.get("format") != results.MIXING_FORMAT:
-        return None
-    options = results.options_of(line)
-    if any(isinstance(value, dict) for value in options.values()):
-        return None  # of a large array the file knows the digest only
-    point = {axis: line[axis].item() for axis in family.axes if axis != "num_samples"}
-    real, synthetic = np.meshgrid(line["real"].values, line["synthetic"].values, indexing="ij")
-    counts = real, synthetic, int(line.attrs["num_real"])
-    return family.mixing.theory(metric, counts, line.attrs["source"], options, **point)
+    return run(checked, folder, progress)

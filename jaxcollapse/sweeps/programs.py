@@ -1,30 +1,68 @@
-"""A function of one seed's key, compiled for chunks of seeds on all devices."""
+"""A function of one seed's key, compiled for chunks of seeds on all devices.
+
+What was compiled before in the process is not compiled again: programs are known by their text.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcollapse.chain import keys_of
+from jaxcollapse.keys import keys_of
 
 Arrays = dict[str, np.ndarray]
+MOST_KEPT = 128  # compiled programs, the ones used last
+_compiled: OrderedDict[str, Any] = OrderedDict()
 
 
-class Program(NamedTuple):
-    """A compiled function of seeds ``[chunk]`` and a tree of traced numbers and arrays."""
+@dataclasses.dataclass
+class Program:
+    """A function of seeds and of a tree of traced numbers and arrays, in chunks of seeds.
 
-    call: Callable[[np.ndarray, dict[str, Any]], Arrays]
+    Attributes:
+      lowered: as JAX lowers it.
+      place: puts seeds ``[chunk]`` and traced values on the devices.
+      chunk: seeds a call.
+      digest: of its text, the same in every process in which it computes the same.
+      seconds: that compiling took, tracing included; 0 until then.
+    """
+
+    lowered: Any
+    place: Callable[[np.ndarray, Any], Any]
     chunk: int
+    digest: str
     seconds: float
+    compiled: Any = None
+
+    def compile(self) -> Program:
+        """The program itself, which can be called then."""
+        start = time.perf_counter()
+        if self.digest not in _compiled:
+            _compiled[self.digest] = self.lowered.compile()
+        _compiled.move_to_end(self.digest)
+        self.compiled = _compiled[self.digest]
+        while len(_compiled) > MOST_KEPT:
+            _compiled.popitem(last=False)
+        self.seconds += time.perf_counter() - start
+        return self
+
+    def __call__(self, seeds: np.ndarray, traced: Any) -> Arrays:
+        """Arrays ``[S, ...]`` of up to ``chunk`` seeds; the last one fills a chunk up."""
+        padded = np.pad(seeds, (0, self.chunk - seeds.size), mode="edge")
+        found = self.compiled(*self.place(padded, traced))
+        return {name: np.asarray(value)[: seeds.size] for name, value in found.items()}
 
 
-def compile_over_seeds(
+def lowered_over_seeds(
     function: Callable[[jax.Array, Any], dict[str, jax.Array]],
     seeds: np.ndarray,
     traced: Any,
@@ -51,6 +89,7 @@ def compile_over_seeds(
         keys = keys_of(seeds)
         return jax.lax.map(one, keys) if sequential else jax.vmap(one)(keys)
 
+    # Unchecked: a loop of the user's that begins with constants is none that the check would take.
     sharded = jax.shard_map(
         chains, mesh=mesh, in_specs=(by_seed, everywhere), out_specs=by_seed, check_vma=False
     )
@@ -61,12 +100,10 @@ def compile_over_seeds(
             (seeds, arrays), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
         )
 
-    compiled = jax.jit(sharded).lower(*place(np.resize(seeds, chunk), traced)).compile()
-
-    def call(seeds, traced):
-        return {name: np.asarray(x) for name, x in compiled(*place(seeds, traced)).items()}
-
-    return Program(call, chunk, time.perf_counter() - start)
+    lowered = jax.jit(sharded).lower(*place(np.resize(seeds, chunk), traced))
+    where = str([(device.id, device.device_kind) for device in jax.devices()])
+    digest = hashlib.sha256((lowered.as_text() + where).encode()).hexdigest()
+    return Program(lowered, place, chunk, digest, time.perf_counter() - start)
 
 
 def _array(value: Any) -> np.ndarray:
@@ -76,15 +113,9 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value, jnp.result_type(type(value)))
 
 
-def call(program: Program, seeds: np.ndarray, traced: Any) -> Arrays:
-    """One chunk, filled up with copies of its last seed."""
-    padded = np.pad(seeds, (0, program.chunk - seeds.size), mode="edge")
-    return {name: value[: seeds.size] for name, value in program.call(padded, traced).items()}
-
-
 def chunk_size(num_seeds: int, most: float, devices: int) -> int:
     """Seeds a call: at most ``most`` on a device, in few chunks of equal size."""
-    fitting = max(1, int(most))
+    fitting = max(1, int(min(most, 2**40)))
     # A power of two, so that the program does not change with every change of the free memory.
     fitting = 2 ** (fitting.bit_length() - 1) * devices
     chunks = -(-num_seeds // fitting)

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxcollapse.theory.gaussian import GAUSSIAN_MEAN_ERROR, GAUSSIAN_VARIANCE
+from jaxcollapse.theory.gaussian import gaussian_mean_error, gaussian_variance
+from jaxcollapse.theory.workflows import record_of
+
+__all__ = [
+    "categorical_absorption_time",
+    "categorical_heterozygosity",
+    "categorical_metric",
+    "categorical_squared_error",
+    "categorical_survivors",
+]
 
 
-def categorical_heterozygosity(workflow: str, t: ArrayLike, n: ArrayLike) -> np.ndarray | None:
+def categorical_heterozygosity(workflow: Any, t: ArrayLike, n: ArrayLike) -> np.ndarray | None:
     """``E H_t / H_0`` with ``H = 1 - sum p^2``: that of the Gaussian's variance with ddof 0.
 
-    Replace ``(1 - 1/N)^t``; accumulate ``prod_{i<=t} (1 - 1/(N i^2))``; both are covariances of
-    indicators, for which the Gaussian's formulas hold unchanged, as under accumulate-subsample.
+    Replace ``(1 - 1/N)^t``; accumulate ``prod_{i<=t} (1 - 1/(N i^2))``. H is the sum of the
+    variances of the outcomes' indicators, so the formulas and the recursion hold unchanged, for
+    every record.
     """
-    formula = GAUSSIAN_VARIANCE.get(workflow)
-    return None if formula is None else formula(t, n, 0)
+    return gaussian_variance(workflow, t, n, 0)
 
 
 def categorical_squared_error(
-    workflow: str, t: ArrayLike, n: ArrayLike, heterozygosity: float
+    workflow: Any, t: ArrayLike, n: ArrayLike, heterozygosity: float
 ) -> np.ndarray | None:
     """``E sum (p_t - p_0)^2``: ``H_0 = 1 - sum p_0^2`` times the Gaussian's mean error, ddof 0.
 
     Frequencies are means of indicators, whose variances sum to ``H_0``.
     """
-    formula = GAUSSIAN_MEAN_ERROR.get(workflow)
-    return None if formula is None else heterozygosity * formula(t, n, 0)
+    error = gaussian_mean_error(workflow, t, n, 0)
+    return None if error is None else heterozygosity * error
 
 
 def categorical_absorption_time(n: ArrayLike, num_outcomes: int) -> np.ndarray:
@@ -77,7 +88,7 @@ def categorical_survivors(
 
 def categorical_metric(
     metric: str,
-    workflow: str,
+    workflow: Any,
     t: ArrayLike,
     num_outcomes: int,
     num_samples: int,
@@ -88,7 +99,7 @@ def categorical_metric(
 
     Args:
       metric: its name.
-      workflow: its name.
+      workflow: its record.
       t: generations, any shape.
       num_outcomes: K.
       num_samples: N.
@@ -103,7 +114,9 @@ def categorical_metric(
         return categorical_squared_error(workflow, t, num_samples, heterozygosity)
     if metric == "heterozygosity_ratio":
         return categorical_heterozygosity(workflow, t, num_samples)
-    if workflow != "replace" or not uniform:
+    record = record_of(workflow)
+    if record is None or not (record.newest_alone and uniform):
         return None
-    known = categorical_survivors(t, num_outcomes, num_samples)
+    # Of the N outcomes of one batch a draw leaves as many independent ones.
+    known = categorical_survivors(t, num_outcomes, record.draw or num_samples)
     return None if known is None else known.get(metric)

@@ -1,9 +1,12 @@
-"""Closed forms: means over seeds, exact. Those for workflows not built here are for one's own.
+"""Closed forms for Gaussians that are fitted by their mean and variance: exact means over seeds.
 
-Plain NumPy in float64, for arrays that broadcast. Gaussian formulas are for one coordinate, in
-units of its real variance; the coordinates of a Gaussian in D dimensions have the same law, so a
-trace ratio has the mean of the variance, and the squared error of the mean is D times that of one
-coordinate (``tr S0`` times, for a real covariance S0).
+``gaussian_variance``, ``gaussian_mean_error`` and ``gaussian_metric`` find them by a workflow's
+record, whatever it says; the others are formulas of one workflow each, some of them for counts of
+real and synthetic points that no record has. Plain NumPy in float64, for arrays that broadcast.
+
+Formulas are for one coordinate, in units of its real variance; the coordinates of a Gaussian in D
+dimensions have the same law, so a trace ratio has the mean of the variance, and the squared error
+of the mean is D times that of one coordinate (``tr S0`` times, for a real covariance S0).
 
 Letters: N points a generation, t the generation (1 is fitted to real data), ``ddof`` 0 for a
 variance over N and 1 for one over N - 1.
@@ -19,6 +22,28 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxcollapse import checks
+from jaxcollapse.theory.moments import moments
+from jaxcollapse.theory.workflows import ACCUMULATE, ACCUMULATE_SUBSAMPLE, REPLACE, record_of
+
+__all__ = [
+    "gaussian_accumulate_mean_error",
+    "gaussian_accumulate_subsample_mean_error",
+    "gaussian_accumulate_subsample_variance",
+    "gaussian_accumulate_variance",
+    "gaussian_accumulate_variance_limit",
+    "gaussian_first_fit_kl",
+    "gaussian_fixed_real_mean_error",
+    "gaussian_fresh_real_mean_error",
+    "gaussian_mean_error",
+    "gaussian_metric",
+    "gaussian_replace_det_ratio",
+    "gaussian_replace_log_det_drift",
+    "gaussian_replace_log_variance_drift",
+    "gaussian_replace_mean_error",
+    "gaussian_replace_variance",
+    "gaussian_replace_wasserstein2_squared",
+    "gaussian_variance",
+]
 
 
 def _cumulative(
@@ -226,23 +251,71 @@ def gaussian_fixed_real_mean_error(num_real: ArrayLike, num_synthetic: ArrayLike
     return ((1 - share**2) / real + variance) / (1 - share**2 + variance)
 
 
-# By workflow ----------------------------------------------------------------------------------
+# By the record of a workflow ------------------------------------------------------------------
 
-GAUSSIAN_VARIANCE = {
-    "replace": gaussian_replace_variance,
-    "accumulate": gaussian_accumulate_variance,
-    "accumulate-subsample": gaussian_accumulate_subsample_variance,
+_VARIANCE = {
+    REPLACE: gaussian_replace_variance,
+    ACCUMULATE: gaussian_accumulate_variance,
+    ACCUMULATE_SUBSAMPLE: gaussian_accumulate_subsample_variance,
 }
-GAUSSIAN_MEAN_ERROR = {
-    "replace": gaussian_replace_mean_error,
-    "accumulate": gaussian_accumulate_mean_error,
-    "accumulate-subsample": gaussian_accumulate_subsample_mean_error,
+_MEAN_ERROR = {
+    REPLACE: gaussian_replace_mean_error,
+    ACCUMULATE: gaussian_accumulate_mean_error,
+    ACCUMULATE_SUBSAMPLE: gaussian_accumulate_subsample_mean_error,
 }
+
+
+def gaussian_variance(
+    workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0
+) -> np.ndarray | None:
+    """``E v_t`` under any workflow that is a record, by its formula or the recursion of moments.
+
+    Args:
+      workflow: its record, as ``jaxcollapse.workflows`` has it.
+      t: generations; they broadcast against n.
+      n: points a generation.
+      ddof: 0 or 1.
+
+    Returns:
+      None for a subclass; nan where more than n rows are to be drawn.
+    """
+    _check_ddof(ddof)
+    record = record_of(workflow)
+    if record is None:
+        return None
+    formula = _VARIANCE.get(record)
+    if formula is not None:
+        return formula(t, n, ddof)
+    return moments(record, t, n, ddof).variance
+
+
+def gaussian_mean_error(
+    workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0
+) -> np.ndarray | None:
+    """``E (mu_t - mu_0)^2``, which for ddof 0 is ``1 - E v_t``.
+
+    Args:
+      workflow: its record.
+      t: generations; they broadcast against n.
+      n: points a generation.
+      ddof: 0 or 1.
+
+    Returns:
+      None for a subclass; nan where more than n rows are to be drawn.
+    """
+    _check_ddof(ddof)
+    record = record_of(workflow)
+    if record is None:
+        return None
+    formula = _MEAN_ERROR.get(record)
+    if formula is not None:
+        return formula(t, n, ddof)
+    return moments(record, t, n, ddof).mean_error / np.asarray(n, np.float64)
 
 
 def gaussian_metric(
     metric: str,
-    workflow: str,
+    workflow: Any,
     t: ArrayLike,
     dim: int,
     num_samples: int,
@@ -252,24 +325,26 @@ def gaussian_metric(
     """The mean over seeds of a metric of the Gaussian task, or None where none is known.
 
     Args:
-      metric: ``squared_error_of_mean``, ``trace_ratio``, or ``log_det_ratio`` (under replace);
-        ``kl`` where t is 1 alone.
-      workflow: its name.
+      metric: ``squared_error_of_mean``, ``trace_ratio``, or ``log_det_ratio`` (where each model
+        sees the newest batch alone); ``kl`` where t is 1 alone.
+      workflow: its record.
       t: generations, any shape.
       dim: D.
       num_samples: N.
       ddof: 0 or 1; for others there is no formula here.
       real_trace: trace of the real covariance; D by default.
     """
-    if ddof not in (0, 1) or workflow not in GAUSSIAN_VARIANCE:
+    record = record_of(workflow)
+    if ddof not in (0, 1) or record is None:
         return None
     if metric == "trace_ratio":
-        return GAUSSIAN_VARIANCE[workflow](t, num_samples, ddof)
+        return gaussian_variance(workflow, t, num_samples, ddof)
     if metric == "squared_error_of_mean":
-        trace = dim if real_trace is None else real_trace
-        return trace * GAUSSIAN_MEAN_ERROR[workflow](t, num_samples, ddof)
-    if metric == "log_det_ratio" and workflow == "replace":
-        return np.asarray(t) * gaussian_replace_log_det_drift(num_samples, dim, ddof)
+        error = gaussian_mean_error(workflow, t, num_samples, ddof)
+        return None if error is None else (dim if real_trace is None else real_trace) * error
+    fitted = record.draw or num_samples  # points of the first fit; of every one under replace
+    if metric == "log_det_ratio" and record.newest_alone:
+        return np.asarray(t) * gaussian_replace_log_det_drift(fitted, dim, ddof)
     if metric == "kl" and np.all(np.asarray(t) == 1):
-        return np.full(np.shape(t), gaussian_first_fit_kl(num_samples, dim, ddof))
+        return np.full(np.shape(t), gaussian_first_fit_kl(fitted, dim, ddof))
     return None

@@ -1,31 +1,63 @@
-"""Closed forms for kernel density estimates: means over seeds."""
+"""Closed forms for kernel density estimates: means over seeds, per coordinate.
+
+Letters: N points a generation, k_t the variance of the kernel in generation t (``h_t^2`` if it is
+Gaussian), v_0 the expected variance of a real batch about its mean (``ddof=0``).
+"""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcollapse.theory.gaussian import GAUSSIAN_VARIANCE
+from jaxcollapse.theory.moments import recursion
+from jaxcollapse.theory.workflows import REPLACE, record_of
+
+__all__ = ["kde_metric", "kde_pool_variance", "kde_replace_pool_variance", "kde_second_moment"]
 
 
-def kde_second_moment(workflow: str, real_variance: float, added: ArrayLike) -> np.ndarray:
-    """The estimate's second moment about the mean of the real batch, per coordinate: ``[G]``.
+def kde_second_moment(
+    workflow: Any, real_variance: float, variance_of_mean: float, added: ArrayLike
+) -> np.ndarray | None:
+    """The estimate's second moment about the mean of the first real batch: ``[G]``.
 
-    With ``k_t`` the variance of the kernel in generation t (``h_t^2`` if gaussian), replace:
-    ``v_0 + sum_{i<=t} k_i``; accumulate and accumulate-subsample:
-    ``v_0 + k_t + sum_{i<t} k_i/(i+1)``, which for a fixed bandwidth is ``v_0 + k H_t`` (the
-    paper's Theorem 7 with its bandwidths left open).
+    ``m_t = k_t +`` the mean over the batches that generation t finds of their second moments: of
+    batch j that of its model, ``m_j``; of the first real batch ``v_0``; of a fresh one
+    ``v_0 + 2 u``, u the variance of a real batch's mean. Draws change nothing. Replace:
+    ``v_0 + sum_{i<=t} k_i``; accumulate: ``v_0 + k_t + sum_{i<t} k_i/(i+1)``, which for a fixed
+    bandwidth is ``v_0 + k H_t`` (the paper's Theorem 7 with its bandwidths left open). Derived
+    here.
 
     Args:
-      workflow: its name.
-      real_variance: v_0, the expected variance of the real batch about its mean (``ddof=0``).
+      workflow: its record.
+      real_variance: v_0.
+      variance_of_mean: u, which only fresh real data need; nan if it is not known.
       added: k, ``[G]``.
+
+    Returns:
+      None for a subclass, and for fresh real data of unknown u.
     """
+    record = record_of(workflow)
     added = np.asarray(added, np.float64)
-    if workflow == "replace":
+    if record is None or (record.real == "fresh" and math.isnan(variance_of_mean)):
+        return None
+    if record.newest_alone:
         return real_variance + np.cumsum(added)
-    earlier = np.cumsum(added / (np.arange(added.size) + 2))
-    return real_variance + added + np.concatenate([[0.0], earlier[:-1]])
+    if record.real == "once" and record.keep is None:
+        earlier = np.cumsum(added / (np.arange(added.size) + 2))
+        return real_variance + added + np.concatenate([[0.0], earlier[:-1]])
+    again = real_variance + (2 * variance_of_mean if record.real == "fresh" else 0.0)
+    moments = [real_variance]  # of batches 0, 1, ...
+    for t, k in enumerate(added, 1):
+        batches = int(record.batches(t))
+        if record.real == "once" or t == 1:
+            found = sum(moments[t - batches :])
+        else:
+            found = again + sum(moments[t - batches + 1 :])
+        moments.append(found / batches + k)
+    return np.asarray(moments[1:])
 
 
 def kde_replace_pool_variance(
@@ -43,14 +75,59 @@ def kde_replace_pool_variance(
     return np.asarray(out)
 
 
-def kde_metric(
-    metric: str, workflow: str, real_variance: float, added: ArrayLike, num_samples: int
+def kde_pool_variance(
+    workflow: Any,
+    real_variance: float,
+    variance_of_mean: float,
+    added: ArrayLike,
+    num_samples: int,
 ) -> np.ndarray | None:
-    """The mean over seeds ``[G]`` of a metric of the KDE task, or None where none is known."""
-    if workflow not in GAUSSIAN_VARIANCE:
+    """The variance of the fitted points about their own mean: ``[G]``.
+
+    An estimate is a law with the mean of its points and their variance plus k_t, so the recursion
+    of moments holds with ``ddof=0``. Where the true mean is matters for fresh batches only.
+
+    Args:
+      workflow: its record.
+      real_variance: v_0.
+      variance_of_mean: u, which only fresh real data need; nan if it is not known.
+      added: k, ``[G]``.
+      num_samples: N.
+
+    Returns:
+      None for a subclass, and for fresh real data of unknown u.
+    """
+    record = record_of(workflow)
+    if record is None or (record.real == "fresh" and math.isnan(variance_of_mean)):
         return None
-    if metric == "second_moment":
-        return kde_second_moment(workflow, real_variance, added)
-    if metric == "pool_variance" and workflow == "replace":
+    if record == REPLACE:
         return kde_replace_pool_variance(real_variance, added, num_samples)
+    added = np.asarray(added, np.float64)
+    apart = num_samples * variance_of_mean if record.real == "fresh" else 0.0
+    real = (float(real_variance), float(apart))
+    return recursion(record, added.size, num_samples, 0, real, tuple(added.tolist())).variance[1:]
+
+
+def kde_metric(
+    metric: str,
+    workflow: Any,
+    real_variance: float,
+    variance_of_mean: float,
+    added: ArrayLike,
+    num_samples: int,
+) -> np.ndarray | None:
+    """The mean over seeds ``[G]`` of a metric of the KDE task, or None where none is known.
+
+    Args:
+      metric: ``second_moment`` or ``pool_variance``.
+      workflow: its record.
+      real_variance: v_0.
+      variance_of_mean: that of a real batch, which only fresh real data need; nan if not known.
+      added: k, ``[G]``.
+      num_samples: N.
+    """
+    if metric == "second_moment":
+        return kde_second_moment(workflow, real_variance, variance_of_mean, added)
+    if metric == "pool_variance":
+        return kde_pool_variance(workflow, real_variance, variance_of_mean, added, num_samples)
     return None

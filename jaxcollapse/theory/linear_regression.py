@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcollapse.theory.gaussian import GAUSSIAN_VARIANCE
+from jaxcollapse.theory.moments import recursion
+from jaxcollapse.theory.workflows import ACCUMULATE, ACCUMULATE_SUBSAMPLE, REPLACE, record_of
+
+__all__ = ["regression_error"]
 
 
 def regression_error(
-    workflow: str, t: ArrayLike, dim: int, num_samples: int, noise_variance: float
+    workflow: Any,
+    t: ArrayLike,
+    dim: int,
+    num_samples: int,
+    noise_variance: float,
+    fixed_design: bool = True,
 ) -> np.ndarray | None:
-    """The mean test error ``E |w_t - w*|^2`` with a fixed design of standard normal rows.
+    """The mean test error ``E |w_t - w*|^2`` with a design of standard normal rows.
 
-    With ``V = s^2 D / (N - D - 1)`` for ``N > D + 1``: replace ``t V``, accumulate
-    ``V sum_{i<=t} 1/i^2``, both exact; accumulate-subsample
-    ``(s^2 D / N) [1 + sum_{i=2..t} (2 - 1/(i-1))/i^2 + 1 - 1/t]``, the leading order for N >> D,
-    given for ``N >= 200 D``, where it is right to about 1%. For ``N < D - 1`` (minimum norm,
-    ``w* ~ N(0, I)``) the projection adds ``D - N`` and ``V = s^2 N / (D - N - 1)``. In between the
-    mean is infinite: None.
+    With one design X for all batches, real ones too, a fit to w of them stacked is the average of
+    the fits to each: ``w_t = (1/w) sum_j (w_j + e_j)`` with ``E |e_j|^2 = V`` independent, and
+    ``w_0 = w*``. So the error is V times what the recursion of moments gives for the mean when
+    variances stay what they were. ``V = s^2 D / (N - D - 1)`` for ``N > D + 1``; for ``N < D - 1``
+    (minimum norm, ``w* ~ N(0, I)``) ``V = s^2 N / (D - N - 1)``, and the projection of w* adds
+    ``D - N``. In between the mean is infinite. Replace ``t V``, accumulate ``V sum_{i<=t} 1/i^2``.
+
+    Of those that draw rows only accumulate-subsample is known, to leading order for N >> D:
+    ``(s^2 D / N) [1 + sum_{i=2..t} (2 - 1/(i-1))/i^2 + 1 - 1/t]``, given for ``N >= 200 D``, where
+    it is right to about 1%.
+
+    With a fresh design in each batch, replace alone: ``t V`` for ``N > D + 1``, and
+    ``(D + V / (1 - r)) (1 - r^t)`` with ``r = N/D`` for ``N < D - 1``: a projection onto N random
+    directions keeps r of what there is.
+
+    Args:
+      workflow: its record.
+      t: generations, any shape.
+      dim: D.
+      num_samples: N.
+      noise_variance: s^2.
+      fixed_design: whether all batches share one.
+
+    Returns:
+      None where no formula is known, or the mean is infinite.
     """
-    if workflow not in GAUSSIAN_VARIANCE or abs(num_samples - dim) <= 1:
+    record = record_of(workflow)
+    if record is None or abs(num_samples - dim) <= 1:
         return None
     t = np.asarray(t, np.float64)
-    i = np.arange(1, int(t.max(initial=1)) + 1)
-    index = t.astype(int) - 1
-    if workflow == "accumulate-subsample":
+    index = t.astype(int)
+    last = int(t.max(initial=1))
+    i = np.arange(1, last + 1)
+    if fixed_design and record == ACCUMULATE_SUBSAMPLE:
         if num_samples < 200 * dim:
             return None
         later = np.where(i > 1, (2 - 1 / np.maximum(i - 1, 1)) / i**2, 0.0)
-        leading = 1 + np.cumsum(later)[index] + 1 - 1 / t
+        leading = 1 + np.cumsum(later)[index - 1] + 1 - 1 / t
         return noise_variance * dim / num_samples * leading
-    growth = t if workflow == "replace" else np.cumsum(1 / i**2)[index]
+    if record.draw is not None or not (fixed_design or record == REPLACE):
+        return None
+    if record == REPLACE:
+        growth = t
+    elif record == ACCUMULATE:
+        growth = np.cumsum(1 / i**2)[index - 1]
+    else:
+        growth = recursion(record, last, math.inf).mean_error[index]
     if num_samples > dim:
         return noise_variance * dim / (num_samples - dim - 1) * growth
-    return dim - num_samples + noise_variance * num_samples / (dim - num_samples - 1) * growth
+    if fixed_design:
+        return dim - num_samples + noise_variance * num_samples / (dim - num_samples - 1) * growth
+    share = num_samples / dim
+    noise = noise_variance * num_samples / (dim - num_samples - 1)
+    return (dim + noise / (1 - share)) * (1 - share**t)

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 
 from jaxcollapse import checks
 
+__all__ = ["mixture_mean_error"]
+
 SOURCES = ("all", "subset")
 
 

@@ -1,8 +1,8 @@
 """Weights of decoders from files and to files.
 
 Read and written are folders in the format of the Hugging Face hub (``config.json`` and
-safetensors) of the families ``gpt2``, ``llama`` and ``gemma2``; read are also llama2.c's ``.bin``
-and GGUF, of ``llama``. Letters of shapes are those of ``decoder``.
+safetensors) of all ``architectures``; read are also GGUF, of those that say how, and llama2.c's
+``.bin``. Letters of shapes are those of ``decoder``.
 """
 
 from __future__ import annotations
@@ -15,21 +15,16 @@ import jax
 import numpy as np
 
 from jaxcollapse import checks
+from jaxcollapse.files import whole_file
+from jaxcollapse.lm.architectures.hub_fields import CONFIG
 from jaxcollapse.lm.checkpoints.gguf import gguf_tokenizer, load_gguf
-from jaxcollapse.lm.checkpoints.hub_config import (
-    CONFIG,
-    from_config,
-    read_json,
-    to_config,
-    write_json,
-)
+from jaxcollapse.lm.checkpoints.hub_config import from_config, read_json, to_config, write_json
 from jaxcollapse.lm.checkpoints.hub_names import check_leaves, leaves_of
 from jaxcollapse.lm.checkpoints.hub_weights import read_safetensors, weight_files, write_weights
 from jaxcollapse.lm.checkpoints.llama2c import load_llama2c
 from jaxcollapse.lm.checkpoints.tensors import Read, assembled, check_context, shortened
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
-from jaxcollapse.sweeps import results
 
 __all__ = ["gguf_tokenizer", "load", "load_gguf", "load_llama2c", "save"]
 
@@ -125,6 +120,6 @@ def save(
 
     folder.mkdir(parents=True, exist_ok=True)
     # Nothing takes its name before all is written.
-    with results.whole_file(folder / CONFIG) as unnamed:
+    with whole_file(folder / CONFIG) as unnamed:
         write_json(unnamed, content)
         write_weights(folder, config, host, shard_bytes)

@@ -1,4 +1,4 @@
-"""GGUF files: a model of the family ``llama``, and its tokenizer."""
+"""GGUF files: a model, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -10,27 +10,12 @@ from typing import Any
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.lm.architectures import named
-from jaxcollapse.lm.checkpoints.hub_config import OTHER_MODEL
+from jaxcollapse.lm import architectures
+from jaxcollapse.lm.architectures.hub_fields import OTHER_MODEL
 from jaxcollapse.lm.checkpoints.tensors import Read, assembled, check_context, hub_rows, shortened
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 
-# What the hub calls them, by GGUF's names.
-NAMES = {
-    "token_embd": "embed_tokens",
-    "output_norm": "norm",
-    "output": "lm_head",
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 # Whether digits are tokens of their own, for the names of GPT-2's pre-tokenizer in GGUF.
 _LONE_DIGITS = {"default": False, "gpt-2": False, "smollm": True, "starcoder": True, "refact": True}
 _CONTROL, _USER_DEFINED = 3, 4  # kinds of token that a text is not cut into
@@ -39,7 +24,7 @@ _CONTROL, _USER_DEFINED = 3, 4  # kinds of token that a text is not cut into
 def load_gguf(
     path: Path | str, dtype: str = "float32", context: int | None = None
 ) -> tuple[Config, Params]:
-    """A Llama model from a GGUF file, its quantised weights as the numbers they stand for.
+    """A model from a GGUF file, its quantised weights as the numbers they stand for.
 
     Args:
       path: the ``.gguf`` file.
@@ -47,10 +32,11 @@ def load_gguf(
       context: as in ``load``.
 
     Returns:
-      The decoder, of the family ``llama``, and its parameters.
+      The decoder and its parameters.
 
     Raises:
-      ValueError: the file is damaged or no Llama model, or has a feature that is not implemented.
+      ValueError: the file is damaged, or of an architecture that is not read from such files, or
+        has a feature that is not implemented.
       ImportError: ``gguf`` is not installed.
     """
     library, reader = _open(Path(path))
@@ -63,24 +49,32 @@ def load_gguf(
         # float32 of a short decimal: that decimal.
         return float(str(np.float32(value))) if isinstance(value, float) else value
 
-    checks.one_of("architecture of a GGUF file", field("general.architecture"), ("llama",))
-    scaling = field("llama.rope.scaling.type", "none")
-    checks.one_of("llama.rope.scaling.type", scaling, ("none",))
-    width, heads = field("llama.embedding_length"), field("llama.attention.head_count")
-    dim = field("llama.attention.key_length", width // heads)
-    checks.one_of("llama.rope.dimension_count", field("llama.rope.dimension_count", dim), (dim,))
+    read_from = {every.name: every.gguf for every in architectures.known() if every.gguf}
+    family = field("general.architecture")
+    how = read_from[checks.one_of("architecture of a GGUF file", family, read_from)]
+
+    def own(name, default=None):
+        return field(f"{family}.{name}", default)
+
+    def only(name, value):
+        checks.one_of(f"{family}.{name}", own(name, value), (value,))
+
+    width, heads = own("embedding_length"), own("attention.head_count")
+    dim = own("attention.key_length", width // heads)
+    only("rope.scaling.type", "none")
+    only("rope.dimension_count", dim)
     stored = {tensor.name: tensor for tensor in reader.tensors}
-    config = named.llama(
-        width,
-        field("llama.block_count"),
-        heads,
-        field("llama.feed_forward_length"),
-        kv_heads=field("llama.attention.head_count_kv", heads),
+    config = how.config(
+        width=width,
+        layers=own("block_count"),
+        heads=heads,
+        mlp_width=own("feed_forward_length"),
+        kv_heads=own("attention.head_count_kv", heads),
         head_dim=dim,
         vocab_size=len(field("tokenizer.ggml.tokens")),
-        context=field("llama.context_length"),
-        norm_eps=field("llama.attention.layer_norm_rms_epsilon"),
-        rope_base=float(field("llama.rope.freq_base", 10_000.0)),
+        context=own("context_length"),
+        norm_eps=own("attention.layer_norm_rms_epsilon"),
+        rope_base=float(own("rope.freq_base", 10_000.0)),
         tied="output.weight" not in stored,
         dtype=dtype,
         param_dtype=dtype,
@@ -95,15 +89,15 @@ def load_gguf(
             raise checks.refusal(
                 f"tensor {tensor.name}", "a quantisation that gguf reads", kind, OTHER_MODEL
             ) from None
-        turn_heads = {"attn_q": heads, "attn_k": config.kv_heads}
+        turn_heads = {"attn_q": heads, "attn_k": config.kv_heads} if how.interleaved else {}
         return hub_rows(rows, turn_heads.get(tensor.name.split(".")[-2]))
 
     tensors: dict[str, Read] = {}
     for name, tensor in stored.items():
         block, _, kind = name.removesuffix(".weight").rpartition(".")
-        if kind in NAMES:
+        if kind in how.tensors:
             block = block.replace("blk.", "layers.") + "." if block else ""
-            name = f"{block}{NAMES[kind]}.weight"
+            name = f"{block}{how.tensors[kind]}.weight"
         tensors[name] = partial(read, tensor)
     return shortened(config, assembled(config, tensors), context)
 

@@ -15,49 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxcollapse import checks
+from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.decoder.config import Config
 
-PREFIX = {"gpt2": "transformer.", "llama": "model.", "gemma2": "model."}
 HEAD = "lm_head.weight"
 # Tensors of older files that hold no weights.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
-
-_GPT2 = {
-    "embed/tokens": "wte.weight",
-    "embed/positions": "wpe.weight",
-    "layers/attention_norm/scale": "h.{}.ln_1.weight",
-    "layers/attention_norm/bias": "h.{}.ln_1.bias",
-    "layers/qkv/kernel": "h.{}.attn.c_attn.weight",
-    "layers/qkv/bias": "h.{}.attn.c_attn.bias",
-    "layers/out/kernel": "h.{}.attn.c_proj.weight",
-    "layers/out/bias": "h.{}.attn.c_proj.bias",
-    "layers/mlp_norm/scale": "h.{}.ln_2.weight",
-    "layers/mlp_norm/bias": "h.{}.ln_2.bias",
-    "layers/up/kernel": "h.{}.mlp.c_fc.weight",
-    "layers/up/bias": "h.{}.mlp.c_fc.bias",
-    "layers/down/kernel": "h.{}.mlp.c_proj.weight",
-    "layers/down/bias": "h.{}.mlp.c_proj.bias",
-    "final_norm/scale": "ln_f.weight",
-    "final_norm/bias": "ln_f.bias",
-}
-_LLAMA = {
-    "embed/tokens": "embed_tokens.weight",
-    "layers/attention_norm/scale": "layers.{}.input_layernorm.weight",
-    "layers/qkv/kernel": "layers.{}.self_attn.%_proj.weight",
-    "layers/out/kernel": "layers.{}.self_attn.o_proj.weight",
-    "layers/mlp_norm/scale": "layers.{}.post_attention_layernorm.weight",
-    "layers/gate_up/kernel": "layers.{}.mlp.%_proj.weight",
-    "layers/down/kernel": "layers.{}.mlp.down_proj.weight",
-    "final_norm/scale": "norm.weight",
-}
-_GEMMA2 = {
-    **_LLAMA,
-    "layers/attention_post_norm/scale": "layers.{}.post_attention_layernorm.weight",
-    "layers/mlp_norm/scale": "layers.{}.pre_feedforward_layernorm.weight",
-    "layers/mlp_post_norm/scale": "layers.{}.post_feedforward_layernorm.weight",
-}
-_NAMES = {"gpt2": _GPT2, "llama": _LLAMA, "gemma2": _GEMMA2}
 
 
 class Piece(NamedTuple):
@@ -76,21 +40,22 @@ class Piece(NamedTuple):
 
 def full_name(config: Config, name: str) -> str:
     """The name of a tensor as transformers writes it."""
-    return name if name == HEAD else PREFIX[config.family] + name
+    return name if name == HEAD else architectures.find(config.family).prefix + name
 
 
 def pieces(config: Config) -> Iterator[tuple[str, Piece]]:
     """All tensors of a checkpoint, each with the path of the parameter it is a part of."""
+    architecture = architectures.find(config.family)
     keys = config.kv_heads * config.head_dim
     joined = {
-        "layers/qkv/kernel": {"q": config.heads * config.head_dim, "k": keys, "v": keys},
-        "layers/gate_up/kernel": {"gate": config.mlp_width, "up": config.mlp_width},
+        "layers/qkv": {"q": config.heads * config.head_dim, "k": keys, "v": keys},
+        "layers/gate_up": {"gate": config.mlp_width, "up": config.mlp_width},
     }
     for path, shape in shapes_of(config).items():
-        name = HEAD if path == "head" else _NAMES[config.family][path]
-        # GPT-2 keeps its layers [in, out]; embeddings are [V, E] everywhere.
-        turned = path == "head" or (path.endswith("kernel") and config.family != "gpt2")
-        parts = joined[path] if "%" in name else {"": shape[-1]}
+        name = HEAD if path == "head" else architecture.tensors[path]
+        # The output layer is [V, E] everywhere, as embeddings are.
+        turned = path == "head" or (path.endswith("kernel") and architecture.turned)
+        parts = joined[path.rpartition("/")[0]] if "%" in name else {"": shape[-1]}
         stack = [(layer,) for layer in range(shape[0])] if path.startswith("layers/") else [()]
         for layer in stack:
             end = 0

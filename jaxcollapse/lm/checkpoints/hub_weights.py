@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.lm.checkpoints.hub_config import OTHER_MODEL, read_json, write_json
+from jaxcollapse.files import whole_file
+from jaxcollapse.lm.architectures.hub_fields import OTHER_MODEL
+from jaxcollapse.lm.checkpoints.hub_config import read_json, write_json
 from jaxcollapse.lm.checkpoints.hub_names import Piece, full_name, pieces
 from jaxcollapse.lm.checkpoints.tensors import Read
 from jaxcollapse.lm.decoder.config import Config
-from jaxcollapse.sweeps import results
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 STORED = ("F32", "F16", "BF16")
@@ -91,7 +92,7 @@ def write_weights(
             for tensor, path, piece in shard:
                 array = arrays[path][piece.place]
                 tensors[tensor] = np.ascontiguousarray(array.T if piece.turned else array)
-            temporary = files.enter_context(results.whole_file(folder / name))
+            temporary = files.enter_context(whole_file(folder / name))
             writer.save_file(tensors, temporary, metadata={"format": "pt"})
         if count > 1:
             index = {
@@ -102,7 +103,7 @@ def write_weights(
                     for tensor, _, _ in shard
                 },
             }
-            write_json(files.enter_context(results.whole_file(folder / INDEX)), index)
+            write_json(files.enter_context(whole_file(folder / INDEX)), index)
             names.append(INDEX)
     # Weights of a model that was here before would be read in place of these.
     for old in (folder / INDEX, *folder.glob("model*.safetensors")):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.lm.architectures import named
+from jaxcollapse.lm.architectures import llama
 from jaxcollapse.lm.checkpoints.tensors import Read, assembled, check_context, hub_rows, shortened
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
@@ -51,7 +51,7 @@ def load_llama2c(
             f"{', '.join(map(str, numbers))} in {path}",
             "check the file",
         )
-    config = named.llama(
+    config = llama.config(
         width,
         layers,
         heads,

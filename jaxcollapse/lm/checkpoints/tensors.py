@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.lm.checkpoints.hub_config import OTHER_MODEL
-from jaxcollapse.lm.checkpoints.hub_names import BUFFERS, HEAD, PREFIX, pieces, shapes_of
+from jaxcollapse.lm import architectures
+from jaxcollapse.lm.architectures.hub_fields import OTHER_MODEL
+from jaxcollapse.lm.checkpoints.hub_names import BUFFERS, HEAD, pieces, shapes_of
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 
@@ -24,7 +25,7 @@ def assembled(config: Config, tensors: Mapping[str, Read]) -> Params:
 
     One tensor is read at a time.
     """
-    prefix = PREFIX[config.family]
+    prefix = architectures.find(config.family).prefix
     left = {name.removeprefix(prefix): read for name, read in tensors.items()}
     dtype = jnp.dtype(config.param_dtype)
     arrays = {path: np.empty(shape, dtype) for path, shape in shapes_of(config).items()}

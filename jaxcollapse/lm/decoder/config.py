@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,7 @@ class Config:
     """What distinguishes one decoder from another.
 
     Attributes:
-      family: ``gpt2``, ``llama`` or ``gemma2``; it names the checkpoint's format.
+      family: the name of its architecture, which is also that of a checkpoint's format.
       vocab_size: V.
       context: C, the longest sequence.
       width: E.
@@ -27,7 +28,7 @@ class Config:
       norm_eps: added to the variance.
       mlp: ``gelu`` (two layers), or gated: ``swiglu`` or ``geglu``.
       rope_base: of rotary positions; None for learned ones.
-      bias: whether projections have biases.
+      bias: whether projections have biases; ``qkv`` where only queries, keys and values do.
       tied: whether the output layer is the embedding.
       post_norms: whether each sublayer's output is normalised too, as in Gemma 2.
       scale_embeddings: whether embeddings are multiplied by sqrt(E).
@@ -53,7 +54,7 @@ class Config:
     norm_eps: float = 1e-5
     mlp: str = "swiglu"
     rope_base: float | None = 10_000.0
-    bias: bool = False
+    bias: bool | Literal["qkv"] = False
     tied: bool = False
     post_norms: bool = False
     scale_embeddings: bool = False
@@ -72,6 +73,7 @@ class Config:
             checks.whole_number(name, getattr(self, name))
         checks.one_of("norm", self.norm, ("layer", "rms", "rms+1"))
         checks.one_of("mlp", self.mlp, ("gelu", "swiglu", "geglu"))
+        checks.one_of("bias", self.bias, (False, True, "qkv"))
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
         checks.one_of("param_dtype", self.param_dtype, ("float32", "bfloat16"))
         if self.heads % self.kv_heads:

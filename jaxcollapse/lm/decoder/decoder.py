@@ -1,4 +1,4 @@
-"""One decoder for GPT-2, Llama-2 and Gemma 2, by configuration, as pure functions of parameters.
+"""One decoder for all architectures, by configuration, as pure functions of parameters.
 
 Shape letters: B batch, T tokens, L layers, E width, H heads, K key and value heads, D width of a
 head, F width of the feed-forward layer, V vocabulary, C longest context.
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcollapse import checks
+from jaxcollapse import checks, draws
 from jaxcollapse.lm.decoder import rotary
 from jaxcollapse.lm.decoder.config import Config
 
@@ -145,7 +145,7 @@ class Block(nn.Module):
             adapter = (adapters or {}).get(name)
             return nn.Dense(
                 features,
-                use_bias=config.bias,
+                use_bias=config.bias in (True, name),
                 dtype=jnp.dtype(config.dtype),
                 param_dtype=jnp.dtype(config.param_dtype),
                 kernel_init=nn.initializers.normal(spread),
@@ -198,7 +198,9 @@ def _softcap(x: jax.Array, cap: float | None) -> jax.Array:
     return x if cap is None else cap * jnp.tanh(x / cap)
 
 
-def _mix(config: Config, q: jax.Array, k: jax.Array, v: jax.Array, allowed: jax.Array) -> jax.Array:
+def _attend(
+    config: Config, q: jax.Array, k: jax.Array, v: jax.Array, allowed: jax.Array
+) -> jax.Array:
     """Values ``[B, H, T, D]`` averaged with the softmax of the scores.
 
     Args:
@@ -226,7 +228,7 @@ def _attend_over(config: Config, segments: jax.Array, window: jax.Array | np.int
     back = np.arange(length)[:, None] - np.arange(length)[None, :]
     near = jnp.asarray(back >= 0) & (jnp.asarray(back, np.int32) < window)
     allowed = near[None] & (segments[:, :, None] == segments[:, None, :])
-    return lambda q, k, v: _mix(config, q, k, v, allowed)
+    return lambda q, k, v: _attend(config, q, k, v, allowed)
 
 
 # Apply --------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def hidden_states(
     # A loop over few layers costs more than their code: on a CPU a tenth of a step.
     unroll = config.layers if config.layers <= UNROLLED else 1
     scanned = params["layers"], adapters and adapters["layers"], config.windows
-    x, _ = jax.lax.scan(layer, x, scanned, unroll=unroll)
+    x, _ = jax.lax.scan(layer, draws.varying_as(x, scanned), scanned, unroll=unroll)
     return Norm(config).apply({"params": params["final_norm"]}, x)
 
 
@@ -382,7 +384,7 @@ def decode(
 
         def attend(q, k, v, index=index, allowed=allowed):
             keys[index], values[index] = write(keys[index], k), write(values[index], v)
-            return _mix(config, q, keys[index], values[index], allowed)
+            return _attend(config, q, keys[index], values[index], allowed)
 
         x = Block(config).apply({"params": block}, x, turn, attend)
     hidden = Norm(config).apply({"params": params["final_norm"]}, x)[:, 0]

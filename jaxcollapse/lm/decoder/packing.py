@@ -21,12 +21,12 @@ class Rows(NamedTuple):
     Attributes:
       tokens: int32 ``[R, T]``.
       segments: int32 ``[R, T]``, the number of a token's document, from 1; 0 where there is none.
-      counted: bool ``[R, T]``, tokens whose prediction is in the loss; None for all.
+      in_loss: bool ``[R, T]``, tokens whose prediction is in the loss; None for all.
     """
 
     tokens: jax.Array
     segments: jax.Array
-    counted: jax.Array | None = None
+    in_loss: jax.Array | None = None
 
 
 def place(lengths: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
@@ -52,7 +52,8 @@ def place(lengths: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
         begins, leap = state
         return begins.at[leap].max(begins), leap[leap]
 
-    begins, _ = jax.lax.fori_loop(0, count.bit_length(), double, (begins, leap))
+    first = draws.varying_as((begins, leap), lengths)
+    begins, _ = jax.lax.fori_loop(0, count.bit_length(), double, first)
     begins = begins[:-1]
     row = jnp.cumsum(begins.astype(np.int32)) - 1
     row_start = jax.lax.cummax(jnp.where(begins, before, 0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jaxcollapse import checks, draws
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
+from jaxcollapse.parameters import Option, record
 
 BLOCK = 128  # tokens of the vocabulary that the second draw chooses among
 STEPS = 32  # between two looks at whether all documents are written
@@ -28,32 +29,32 @@ class Settings(NamedTuple):
     """How a token is chosen.
 
     Attributes:
-      temperature: logits are divided by it; 0 takes the likeliest token.
-      top_k: only the k likeliest tokens; None for all.
-      top_p: only the likeliest tokens that hold this probability together; None for all.
+      temperature: Logits are divided by the temperature; at 0 the likeliest token is taken.
+      top_k: The token is one of the k likeliest; where no number is given, one of all.
+      top_p: The token is one of the likeliest that hold this probability together; where none is
+        given, one of all.
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
+    temperature: Annotated[float, Option(least=0)] = 1.0
+    top_k: Annotated[int | None, Option(least=1)] = None
+    top_p: Annotated[float | None, Option(above=0)] = None
 
 
-AS_IT_IS = Settings()
+DEFAULTS = Settings()
 
 
 def check_settings(settings: Settings, vocab_size: int) -> Settings:
     """Returns the settings, or raises ``ValueError`` for those that choose nothing."""
-    temperature, top_k, top_p = settings
-    if not 0 <= temperature < float("inf"):
-        raise checks.refusal("temperature", "a finite number of at least 0", temperature, "try 1")
-    if top_k is not None and checks.whole_number("top_k", top_k) > vocab_size:
+    settings = record(Settings, settings._asdict())
+    _, top_k, top_p = settings
+    if top_k is not None and top_k > vocab_size:
         raise checks.refusal("top_k", f"at most the vocabulary, {vocab_size}", top_k, "lower it")
-    if top_p is not None and not 0 < top_p <= 1:
+    if top_p is not None and top_p > 1:
         raise checks.refusal("top_p", "above 0 and at most 1", top_p, "try 0.9")
     return settings
 
 
-def choose(keys: jax.Array, logits: jax.Array, settings: Settings = AS_IT_IS) -> jax.Array:
+def choose(keys: jax.Array, logits: jax.Array, settings: Settings = DEFAULTS) -> jax.Array:
     """A token of each row, int32 ``[B]``, by inversion of the cumulative distribution.
 
     Two uniforms a row: one chooses a block of 128 tokens, the other a token in it. Both are
@@ -82,7 +83,7 @@ def choose(keys: jax.Array, logits: jax.Array, settings: Settings = AS_IT_IS) ->
         before = jnp.cumsum(falling, axis=-1) - falling
         least = jnp.min(jnp.where(before < top_p, falling, 1.0), axis=-1, keepdims=True)
         weights = jnp.where(weights >= least, weights, 0.0)
-    u = jax.vmap(lambda key: draws.uniform(key, (2,)))(keys)
+    u = jax.vmap(lambda key: draws.uniform(key, (2,)))(keys).astype(weights.dtype)
     weights = jnp.pad(weights, ((0, 0), (0, -vocab % BLOCK))).reshape(rows, -1, BLOCK)
     block = _first_above(weights.sum(axis=-1), u[:, 0])
     inside = jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0]
@@ -136,8 +137,9 @@ class Sampler(NamedTuple):
 
     def documents(self, params: Params, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """All of them: tokens ``[N, T]`` and lengths ``[N]``."""
+        first = draws.varying_as(self.start(), (params, key))
         end = jax.lax.while_loop(
-            self.unfinished, lambda state: self.advance(params, key, state), self.start()
+            self.unfinished, lambda state: self.advance(params, key, state), first
         )
         return end.tokens, end.lengths
 
@@ -149,7 +151,7 @@ def sampler(
     prompt: Sequence[int],
     ends: Sequence[int],
     slots: int = 64,
-    settings: Settings = AS_IT_IS,
+    settings: Settings = DEFAULTS,
 ) -> Sampler:
     """A sampler of N documents, each from the prompt to an end of sequence or to ``length``.
 
@@ -181,8 +183,8 @@ def sampler(
         )
     if not len(ends):
         raise checks.refusal("ends", "one token or more", "none", "give the end of sequence")
-    given = np.zeros(length, np.int32)
-    given[: len(prompt)] = prompt
+    prompt_row = np.zeros(length, np.int32)
+    prompt_row[: len(prompt)] = prompt
 
     def start(first: Any = 0) -> State:
         index = jnp.arange(slots, dtype=np.int32)
@@ -206,7 +208,7 @@ def sampler(
         chosen = choose(keys, logits, settings)
         position = position + 1
         if len(prompt) > 1:
-            chosen = jnp.where(position < len(prompt), jnp.asarray(given)[position], chosen)
+            chosen = jnp.where(position < len(prompt), jnp.asarray(prompt_row)[position], chosen)
         is_end = functools.reduce(jnp.logical_or, [chosen == token for token in ends])
         ended = is_end & (position >= len(prompt))
         ended = (ended | (position == length - 1)) & (document < num_documents)
@@ -246,7 +248,7 @@ def generate(
     prompt: Sequence[int],
     ends: Sequence[int],
     max_tokens: int,
-    settings: Settings = AS_IT_IS,
+    settings: Settings = DEFAULTS,
     num_documents: int = 1,
 ) -> list[np.ndarray]:
     """Continuations of a prompt, for a person: N arrays of tokens, prompt included.

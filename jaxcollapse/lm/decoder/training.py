@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxcollapse import checks
+from jaxcollapse import checks, draws
 from jaxcollapse.lm.decoder import decoder, lora, packing
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 from jaxcollapse.lm.decoder.loss import cross_entropy
 from jaxcollapse.lm.decoder.packing import Rows
+from jaxcollapse.parameters import Option, parameters_of
 
 optax = checks.require("optax", "lm")
+
+
+OF_MODEL = "that of the model"  # a default, see ``architectures.recipe`` and ``fine_tuning_recipe``
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,58 +29,62 @@ class Recipe:
     """How a decoder is trained: AdamW (Loshchilov & Hutter 2019) on batches of packed rows.
 
     Attributes:
-      learning_rate: at its highest.
-      schedule: after the warm-up: ``constant``, ``linear`` to 0, or ``cosine`` to a tenth.
-      warmup: share of the steps in which the learning rate rises from 0.
-      batch_size: B, rows of a step.
-      accumulation: parts that the gradient of a batch is summed over, to save memory; it divides
-        ``batch_size``.
-      epochs: passes over the data.
-      steps: instead of epochs, so many steps.
-      matched_compute: whether every generation trains for as many steps as N real documents need,
+      learning_rate: The learning rate is this at its highest.
+      schedule: After the warm-up the learning rate stays (constant), falls to 0 in a line (linear),
+        or falls to a tenth in a cosine.
+      warmup: The learning rate rises from 0 in this share of the steps.
+      batch_size: B, the number of rows in a step of training; a row has as many tokens as the
+        context.
+      accumulation: The gradient of a batch is summed over this many parts, to save memory; the
+        number divides the batch size.
+      epochs: The number of passes over the data.
+      steps: The number of steps of training, in place of passes over the data.
+      matched_compute: Every generation is trained for as many steps as N real documents need,
         however much has accumulated; a control.
-      weight_decay: of matrices, not of norms and biases.
-      clip: the largest norm of a gradient.
-      beta1: decay of the mean gradient.
-      beta2: decay of the mean squared gradient.
-      eps: added to the root of the latter.
-      loss_chunks: parts of a batch's tokens of which one at a time has logits, to save memory where
-        V is large; it divides the tokens of each part that is accumulated.
-      lora_rank: R, of adapters that are trained while all other parameters are frozen; None to
-        train these.
-      lora_alpha: adapters are multiplied by ``lora_alpha / R``.
-      lora_targets: names of a block's kernels that have adapters (``qkv``, ``out``, ``up`` or
-        ``gate_up``, ``down``); None for all.
+      weight_decay: The decay of weights: of matrices, not of norms and biases.
+      clip: The largest norm of a gradient; a larger gradient is scaled down to it.
+      beta1: The decay of AdamW's mean gradient.
+      beta2: The decay of AdamW's mean squared gradient.
+      eps: The number that AdamW adds to the root of the mean squared gradient.
+      loss_chunks: The number of parts of a batch of which one at a time has logits, to save memory
+        where the vocabulary is large; it divides the tokens that are trained on at once.
+      lora_rank: R, the rank of adapters, which are trained while all other parameters are frozen;
+        where no rank is given, these are trained.
+      lora_alpha: Adapters are multiplied by alpha over their rank.
+      lora_targets: The kernels of a block that have adapters, of qkv, out, down, and up or gate_up;
+        where none is named, all have.
+
+    Raises:
+      ValueError: a field is out of its range, so that nothing would be trained.
     """
 
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup: float = 0.05
-    batch_size: int = 16
-    accumulation: int = 1
-    epochs: int = 1
-    steps: int | None = None
+    learning_rate: Annotated[float, Option(above=0, by_default=OF_MODEL)] = 1e-3
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        Option(by_default="cosine, in fine-tuning constant"),
+    ] = "cosine"
+    warmup: Annotated[float, Option(least=0, below=1)] = 0.05
+    batch_size: Annotated[int, Option(least=1, by_default=OF_MODEL)] = 16
+    accumulation: Annotated[int, Option(least=1, by_default=OF_MODEL)] = 1
+    epochs: Annotated[int, Option(least=1, by_default=OF_MODEL)] = 1
+    steps: Annotated[int | None, Option(least=1)] = None
     matched_compute: bool = False
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    loss_chunks: int = 1
-    lora_rank: int | None = None
-    lora_alpha: float = 16.0
+    weight_decay: Annotated[float, Option(least=0, by_default="0.1, in fine-tuning 0")] = 0.1
+    clip: Annotated[float, Option(above=0)] = 1.0
+    beta1: Annotated[float, Option(least=0, below=1)] = 0.9
+    beta2: Annotated[float, Option(least=0, below=1, by_default=OF_MODEL)] = 0.95
+    eps: Annotated[float, Option(above=0)] = 1e-8
+    loss_chunks: Annotated[
+        int, Option(least=1, by_default="1, or 16 where the vocabulary is large")
+    ] = 1
+    lora_rank: Annotated[int | None, Option(least=1)] = None
+    lora_alpha: Annotated[float, Option(above=0)] = 16.0
     lora_targets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuses a recipe that trains nothing."""
-        checks.one_of("schedule", self.schedule, ("constant", "linear", "cosine"))
-        checks.whole_number("batch_size", self.batch_size)
-        checks.whole_number("accumulation", self.accumulation)
-        checks.whole_number("epochs", self.epochs)
-        checks.whole_number("loss_chunks", self.loss_chunks)
-        for name in ("steps", "lora_rank"):
-            if getattr(self, name) is not None:
-                checks.whole_number(name, getattr(self, name))
+        for name, parameter in parameters_of(Recipe).items():
+            object.__setattr__(self, name, parameter.checked(getattr(self, name)))
         if self.batch_size % self.accumulation:
             raise checks.refusal(
                 "accumulation",
@@ -86,14 +94,6 @@ class Recipe:
             )
         if self.lora_targets is not None and not self.lora_targets:
             raise checks.refusal("lora_targets", "at least one", "none", "name one or leave it out")
-        for name in ("learning_rate", "clip", "eps", "lora_alpha"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise checks.refusal(name, "a positive number", getattr(self, name), "change it")
-        for name in ("warmup", "beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise checks.refusal(name, "from 0 to below 1", getattr(self, name), "change it")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise checks.refusal("weight_decay", "at least 0", self.weight_decay, "change it")
 
 
 class State(NamedTuple):
@@ -191,7 +191,7 @@ def loss_sum(
     """Negative log-likelihood in nats, summed over ``rows``, and the number of tokens it is of.
 
     Every token of a document but its first is predicted from those before it; where ``rows`` say
-    which are counted, only these.
+    which are in the loss, only these.
 
     Args:
       config: of the decoder.
@@ -206,11 +206,11 @@ def loss_sum(
         config, params, rows.tokens, segments, packing.positions(segments), adapters, mesh
     )
     following = _next(segments)
-    counted = (segments > 0) & (following == segments)
-    if rows.counted is not None:
-        counted &= _next(rows.counted)
-    nll = cross_entropy(config, params, hidden, _next(rows.tokens), counted, chunks, mesh)
-    return nll, jnp.sum(counted, dtype=np.float32)
+    in_loss = (segments > 0) & (following == segments)
+    if rows.in_loss is not None:
+        in_loss &= _next(rows.in_loss)
+    nll = cross_entropy(config, params, hidden, _next(rows.tokens), in_loss, chunks, mesh)
+    return nll, jnp.sum(in_loss, dtype=np.float32)
 
 
 def _next(x: jax.Array) -> jax.Array:
@@ -260,7 +260,8 @@ def train_step(
         # Of bfloat16 parameters in bfloat16, as PyTorch does: it saves 4 bytes a parameter, and
         # the rounding, some 2**-9 of the sum for each part, is far below the noise of a batch.
         zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), state.params)
-        (nll, count, slope), _ = jax.lax.scan(add, (jnp.float32(0), jnp.float32(0), zero), parts)
+        nothing = draws.varying_as((jnp.float32(0), jnp.float32(0), zero), (state, parts))
+        (nll, count, slope), _ = jax.lax.scan(add, nothing, parts)
     count = jnp.maximum(count, 1.0)
     # The sum becomes a clipped mean in one go, so that no second gradient exists.
     squares = [jnp.sum(jnp.square(x.astype(np.float32))) for x in jax.tree.leaves(slope)]
@@ -305,5 +306,6 @@ def evaluate(
         nll = loss_sum(config, params, batch, chunks, mesh=mesh)
         return jax.tree.map(jnp.add, sums, nll), None
 
-    (nll, count), _ = jax.lax.scan(add, (jnp.float32(0), jnp.float32(0)), batches)
+    nothing = draws.varying_as((jnp.float32(0), jnp.float32(0)), (params, batches))
+    (nll, count), _ = jax.lax.scan(add, nothing, batches)
     return nll / jnp.maximum(count, 1.0)

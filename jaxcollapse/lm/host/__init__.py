@@ -4,25 +4,29 @@ The same steps, keys and workflows as in a compiled chain, a few steps a call, s
 be told and kept.
 """
 
-from jaxcollapse.lm.host.chain import Progress
-from jaxcollapse.lm.host.estimate import Estimate, estimate, estimate_mixing, memory
-from jaxcollapse.lm.host.mixtures import Counts, Mixing
+from jaxcollapse.lm.host.devices import use_devices
+from jaxcollapse.lm.host.estimates import Estimate, estimate, estimate_mixtures, memory
+from jaxcollapse.lm.host.mixtures import Mixtures
 from jaxcollapse.lm.host.programs import Programs, programs_of
-from jaxcollapse.lm.host.run import CompileClock, chain_folder, claim_folder, point_folder, run
+from jaxcollapse.lm.host.progress import Progress
+from jaxcollapse.lm.host.run_folder import chain_folder, claim_folder, point_folder, samples
+from jaxcollapse.lm.host.runner import check_synthetic, run, run_mixtures
 
 __all__ = [
-    "CompileClock",
-    "Counts",
     "Estimate",
-    "Mixing",
+    "Mixtures",
     "Programs",
     "Progress",
     "chain_folder",
+    "check_synthetic",
     "claim_folder",
     "estimate",
-    "estimate_mixing",
+    "estimate_mixtures",
     "memory",
     "point_folder",
     "programs_of",
     "run",
+    "run_mixtures",
+    "samples",
+    "use_devices",
 ]

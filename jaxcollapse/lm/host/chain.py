@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse.chain import SHARE_OF_REAL_DATA, generation_keys
+from jaxcollapse.keys import generation_keys, real_keys
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.checkpoints.tensors import shortened
 from jaxcollapse.lm.decoder.decoder import Params
@@ -20,36 +19,14 @@ from jaxcollapse.lm.fine_tuning import ACCEPTANCE_RATE
 from jaxcollapse.lm.host import publisher
 from jaxcollapse.lm.host.folders import SECONDS, ChainFolder, Model
 from jaxcollapse.lm.host.programs import Programs
+from jaxcollapse.lm.host.progress import Progress, Report
 from jaxcollapse.lm.host.trainer import Trainer
 from jaxcollapse.lm.host_rows import predicted
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.texts import Corpus
-from jaxcollapse.pools import Points
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA
+from jaxcollapse.pools import View
 from jaxcollapse.workflows import Workflow
-
-
-class Progress(NamedTuple):
-    """How far a chain is, told after every call.
-
-    Attributes:
-      chain: model, workflow and seed.
-      point: of the grid, as a key of ``programs_of``.
-      generation: from 1.
-      phase: ``training``, ``sampling``, or ``done`` for what was finished before.
-      loss: of the last step, nats per token; None but in training.
-      rate: tokens per second of this chain.
-      trained: tokens trained on since the last report, padding not counted.
-      sampled: tokens sampled since then.
-    """
-
-    chain: str
-    point: tuple
-    generation: int
-    phase: str
-    loss: float | None = None
-    rate: float = 0.0
-    trained: int = 0
-    sampled: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +41,7 @@ class Chain:
       generations: G.
       corpus: real documents and their tokenizer.
       folder: what is kept.
-      tell: called with a ``Progress`` after every call.
+      report: called with a ``Progress`` after every call.
       stop: ends the chain when it is set.
       checkpoint_steps: training steps between two checkpoints.
     """
@@ -76,7 +53,7 @@ class Chain:
     generations: int
     corpus: Corpus
     folder: ChainFolder
-    tell: Callable[[Progress], None]
+    report: Report
     stop: threading.Event
     checkpoint_steps: int
 
@@ -87,46 +64,48 @@ class Chain:
 
     def run(self) -> dict[str, np.ndarray]:
         """The metrics of all generations, float32 ``[G]`` each; as ``make_chain`` gives them."""
-        keys = generation_keys(jax.random.key(self.seed), self.generations)
+        key = jax.random.key(self.seed)
+        keys = generation_keys(key, self.generations)
+        real = [keys[0, 0], *real_keys(key, jnp.arange(1, self.generations + 1))]
         pool = self.programs.pool(self.workflow, self.generations)
         state = pool.start()
         metrics = []
         for generation in range(1, self.generations + 1):
             done = self.folder.finished(generation)
             if done is None:
-                view = pool.select(keys[generation, 2], state)
-                done = self._generation(generation, keys[0, 0], keys[generation], view)
+                view = pool.view(keys[generation, 2], state, np.int32(generation))
+                done = self._generation(generation, real, keys[generation], view)
             else:
                 trained, sampled = int(done["trained_tokens"]), int(done["sampled_tokens"])
                 self._say(generation, "done", trained=trained, sampled=sampled)
             metrics.append(done)
-            state = pool.update(state, np.int32(generation))
+            state = pool.add(state, np.int32(generation))
         return {name: np.asarray([m[name] for m in metrics], np.float32) for name in metrics[0]}
 
-    def _documents(self, real_key: jax.Array, numbers: np.ndarray) -> Documents:
+    def _documents(self, real_keys: list[jax.Array], numbers: np.ndarray) -> Documents:
         """The documents of some numbers, read from where their generations are kept."""
-        size = self.programs.made.num_samples
+        size = self.programs.setup.num_samples
         generations, which = np.unique(numbers // size, return_inverse=True)
-        batches = [self._batch(real_key, int(generation)) for generation in generations]
+        batches = [self._batch(real_keys, int(generation)) for generation in generations]
         return Documents.concatenate(batches).take(which * size + numbers % size)
 
-    def _batch(self, real_key: jax.Array, generation: int) -> Documents:
-        """What a generation published; 0 is the real documents, cut at the context."""
+    def _batch(self, real_keys: list[jax.Array], generation: int) -> Documents:
+        """What a generation published; 0 and below are real documents, cut at the context."""
         if generation > 0:
             return self.folder.documents(generation)
-        chosen = np.asarray(self.programs.real_documents(real_key))
-        return self.corpus.train.take(chosen).cut(self.programs.made.data.context)
+        chosen = np.asarray(self.programs.real_documents(real_keys[-generation]))
+        return self.corpus.train.take(chosen).cut(self.programs.setup.data.context)
 
     def _generation(
-        self, generation: int, real_key: jax.Array, keys: jax.Array, view: Points
+        self, generation: int, real_keys: list[jax.Array], keys: jax.Array, view: View
     ) -> dict[str, float]:
         """Trains, evaluates, samples and keeps a generation."""
-        programs, made = self.programs, self.programs.made
+        programs, setup = self.programs, self.programs.setup
         begun = time.perf_counter()
-        params, trained = self._train(generation, real_key, keys[1], view)
-        arrays = programs.evaluate(made.data, params)
+        params, trained = self._train(generation, real_keys, keys[1], view)
+        arrays = programs.evaluate(setup.data, params)
         published = self._publish(generation, keys[0], params)
-        tokens, lengths = map(jnp.asarray, published.documents.padded(made.data.context))
+        tokens, lengths = map(jnp.asarray, published.documents.padded(setup.data.context))
         described = programs.describe(language_model.Batch(tokens, lengths))
         arrays = {SHARE_OF_REAL_DATA: view.share, **arrays, **described}
         metrics = {name: float(value) for name, value in arrays.items()}
@@ -148,11 +127,11 @@ class Chain:
         """What is kept of a model: no context that it has never seen, nor has its base."""
         if self.folder.keep_weights == "none":
             return None
-        made = self.programs.made
-        return shortened(made.config, params, made.data.context if made.base is None else None)
+        setup = self.programs.setup
+        return shortened(setup.config, params, setup.data.context if setup.base is None else None)
 
     def _train(
-        self, generation: int, real_key: jax.Array, key: jax.Array, view: Points
+        self, generation: int, real_keys: list[jax.Array], key: jax.Array, view: View
     ) -> tuple[Params, int]:
         """A model of a view of document numbers, and how many tokens it was trained on."""
         numbers = np.asarray(view.data)
@@ -165,7 +144,7 @@ class Chain:
             self.folder.name(generation),
             key,
             np.asarray(view.mask),
-            lambda places: self._documents(real_key, numbers[places]),
+            lambda places: self._documents(real_keys, numbers[places]),
             tell,
         )
 
@@ -182,13 +161,5 @@ class Chain:
             self.folder.name(generation), key, params, tell, f"{self.name} generation {generation}"
         )
 
-    def _say(
-        self,
-        generation: int,
-        phase: str,
-        loss: float | None = None,
-        rate: float = 0.0,
-        trained: int = 0,
-        sampled: int = 0,
-    ) -> None:
-        self.tell(Progress(self.name, self.point, generation, phase, loss, rate, trained, sampled))
+    def _say(self, generation: int, phase: str, *told: Any, **more: Any) -> None:
+        self.report(Progress(self.name, self.point, generation, phase, *told, **more))

@@ -18,13 +18,13 @@ import jax
 import numpy as np
 
 from jaxcollapse import checks
+from jaxcollapse.files import whole_file
 from jaxcollapse.lm import checkpoints
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 from jaxcollapse.lm.decoder.training import State
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.tokenizers import Tokenizer
-from jaxcollapse.sweeps import results
 
 KEEP_WEIGHTS = ("last", "all", "none")
 SECONDS = "seconds"  # that a generation took, of its metrics
@@ -89,7 +89,7 @@ class SampleFolder:
         """Keeps samples of a model, numbered from ``first``."""
         self.path.mkdir(parents=True, exist_ok=True)
         path = self._file(name, first)
-        with results.whole_file(path) as temporary, temporary.open("wb") as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **samples)
 
     def load(self, name: str, first: int) -> dict[str, np.ndarray] | None:

@@ -11,73 +11,51 @@ import functools
 import itertools
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxcollapse.chain import SHARE_OF_REAL_DATA, generation_keys
+from jaxcollapse.files import whole_file
+from jaxcollapse.keys import generation_keys
+from jaxcollapse.lm.fine_tuning import ACCEPTANCE_RATE
 from jaxcollapse.lm.host import publisher
-from jaxcollapse.lm.host.chain import Progress
 from jaxcollapse.lm.host.devices import run_on_devices
 from jaxcollapse.lm.host.folders import ChainFolder, StateFolder
 from jaxcollapse.lm.host.programs import Programs
+from jaxcollapse.lm.host.progress import Progress, Report
 from jaxcollapse.lm.host.trainer import Trainer
 from jaxcollapse.lm.host_rows import predicted
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.texts import Corpus
-from jaxcollapse.sweeps import results
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA
+from jaxcollapse.sweeps.mixtures import MixturePlan
 
 TEACHER_SEED = 2**32 - 1  # no seed that one would mix with
 
 
-class Counts(NamedTuple):
-    """A grid of mixtures.
-
-    Attributes:
-      real: counts of real documents.
-      synthetic: counts of synthetic ones.
-      seeds: uint32 ``[S]``.
-    """
-
-    real: list[int]
-    synthetic: list[int]
-    seeds: np.ndarray
-
-    @property
-    def mixtures(self) -> list[tuple[int, int]]:
-        """Pairs of a real and a synthetic count, in the order of a result."""
-        return list(itertools.product(self.real, self.synthetic))
-
-    @property
-    def documents(self) -> int:
-        """The most that a mixture holds."""
-        return max(self.real) + max(self.synthetic)
-
-
 @dataclasses.dataclass(frozen=True)
-class Mixing:
+class Mixtures:
     """A grid of mixtures that goes on from what is in its folder.
 
     Attributes:
       programs: compiled steps, for all real documents.
-      counts: the grid.
+      plan: counts of real and of synthetic documents, and seeds.
       corpus: real documents and their tokenizer.
       folder: what is kept.
       point: of the grid of the task, as a key of ``programs_of``.
-      tell: called with a ``Progress`` after every call.
+      report: called with a ``Progress`` after every call.
       checkpoint_steps: training steps between two checkpoints.
       stop: ends it when it is set.
     """
 
     programs: Programs
-    counts: Counts
+    plan: MixturePlan
     corpus: Corpus
     folder: Path
     point: tuple
-    tell: Callable[[Progress], None] = lambda progress: None
+    report: Report = lambda progress: None
     checkpoint_steps: int = 500
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
 
@@ -94,14 +72,14 @@ class Mixing:
             synthetic = self._synthetic()
         jobs = {
             int(seed): functools.partial(self._seed, int(seed), synthetic)
-            for seed in self.counts.seeds
+            for seed in self.plan.seeds
         }
         finished = run_on_devices(jobs, self.stop, self.programs.mesh is not None)
-        shape = (len(self.counts.real), len(self.counts.synthetic))
-        names = finished[int(self.counts.seeds[0])][0].keys()
+        shape = (len(self.plan.real), len(self.plan.synthetic))
+        names = finished[int(self.plan.seeds[0])][0].keys()
         return {
             name: np.asarray(
-                [[metrics[name] for metrics in finished[int(s)]] for s in self.counts.seeds],
+                [[metrics[name] for metrics in finished[int(s)]] for s in self.plan.seeds],
                 np.float32,
             ).reshape(-1, *shape)
             for name in names
@@ -111,11 +89,11 @@ class Mixing:
         """All real documents that there are: the teacher's, of which mixtures hold some."""
         key = generation_keys(jax.random.key(TEACHER_SEED), 1)[0, 0]
         chosen = np.asarray(self.programs.real_documents(key))
-        return self.corpus.train.take(chosen).cut(self.programs.made.data.context)
+        return self.corpus.train.take(chosen).cut(self.programs.setup.data.context)
 
     def _synthetic(self) -> Documents:
         """As many documents as are mixed at most, of a model of all real ones."""
-        wanted = max(self.counts.synthetic)
+        wanted = max(self.plan.synthetic)
         if not wanted:
             return Documents.from_lists([])
         kept = ChainFolder(self.folder / "teacher")
@@ -126,7 +104,7 @@ class Mixing:
 
     def _teach(self, kept: ChainFolder, wanted: int) -> None:
         """Trains on all real documents, writes synthetic ones, and keeps both."""
-        programs, made = self.programs, self.programs.made
+        programs, setup = self.programs, self.programs.setup
         keys = generation_keys(jax.random.key(TEACHER_SEED), 1)
         real = self._real()
         trainer = Trainer(programs, kept.states, self.stop, self.checkpoint_steps)
@@ -138,8 +116,8 @@ class Mixing:
             real.take,
             lambda loss, rate, trained: self._say("teacher", "training", loss, rate, trained),
         )
-        metrics = jax.tree.map(float, dict(programs.evaluate(made.data, params)))
-        writers = Programs(made._replace(num_samples=wanted), programs.mesh)
+        metrics = jax.tree.map(float, dict(programs.evaluate(setup.data, params)))
+        writers = Programs(setup._replace(num_samples=wanted), programs.mesh)
         writer = publisher.Publisher(writers, kept.samples, self.corpus.tokenizer, self.stop)
         published = writer.publish(
             kept.name(1),
@@ -148,13 +126,13 @@ class Mixing:
             lambda rate, sampled: self._say("teacher", "sampling", rate=rate, sampled=sampled),
             "the model of all real documents",
         )
-        metrics["acceptance_rate"] = published.acceptance_rate
+        metrics[ACCEPTANCE_RATE] = published.acceptance_rate
         kept.finish(
             1,
             metrics,
             published.documents,
             self.corpus.tokenizer,
-            (made.config, params),
+            (setup.config, params),
             published.rejected,
         )
 
@@ -171,19 +149,19 @@ class Mixing:
         real = real.take(_order(real_key, real.count))
         synthetic = synthetic.take(_order(synthetic_key, synthetic.count))
         found = []
-        for real_count, synthetic_count in self.counts.mixtures:
+        for real_count, synthetic_count in itertools.product(self.plan.real, self.plan.synthetic):
             name = f"real-{real_count}-synthetic-{synthetic_count}"
             path = folder / f"{name}.json"
             documents = Documents.concatenate(
                 [real.take(range(real_count)), synthetic.take(range(synthetic_count))]
             )
             if path.exists():
-                trained = self.programs.made.recipe.epochs * predicted(documents)
+                trained = self.programs.setup.recipe.epochs * predicted(documents)
                 self._say(f"seed {seed} {name}", "done", trained=trained)
             else:
                 metrics = self._mixture(trainer, name, keys[2, 1], documents, seed)
                 metrics[SHARE_OF_REAL_DATA] = real_count / documents.count
-                with results.whole_file(path) as temporary:
+                with whole_file(path) as temporary:
                     temporary.write_text(json.dumps(metrics, indent=1) + "\n")
                 states.forget(name)
             found.append(json.loads(path.read_text()))
@@ -199,21 +177,13 @@ class Mixing:
             self._say(label, "training", loss, rate, trained)
 
         # As many places as the largest mixture needs, so that all share their programs.
-        mask = np.arange(self.counts.documents) < documents.count
+        mask = np.arange(max(self.plan.real) + max(self.plan.synthetic)) < documents.count
         params, _ = trainer.fit(name, key, mask, documents.take, tell)
-        arrays: Any = self.programs.evaluate(self.programs.made.data, params)
+        arrays: Any = self.programs.evaluate(self.programs.setup.data, params)
         return {metric: float(value) for metric, value in arrays.items()}
 
-    def _say(
-        self,
-        name: str,
-        phase: str,
-        loss: float | None = None,
-        rate: float = 0.0,
-        trained: int = 0,
-        sampled: int = 0,
-    ) -> None:
-        self.tell(Progress(name, self.point, 1, phase, loss, rate, trained, sampled))
+    def _say(self, name: str, phase: str, *told: Any, **more: Any) -> None:
+        self.report(Progress(name, self.point, 1, phase, *told, **more))
 
 
 def _order(key: jax.Array, count: int) -> np.ndarray:

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxcollapse import checks
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.decoder import packing, sharding, training
 from jaxcollapse.lm.decoder.decoder import Params
 from jaxcollapse.lm.decoder.packing import Rows
 from jaxcollapse.lm.host_rows import empty_rows
-from jaxcollapse.lm.language_model import Setup
-from jaxcollapse.pools import Points, points_pool
-from jaxcollapse.sweeps.chains import Plan
+from jaxcollapse.lm.setup import Setup, checked_setup
+from jaxcollapse.pools import View, points_pool
+from jaxcollapse.sweeps.plan import Plan
 from jaxcollapse.workflows import Workflow
 
 STEPS_A_CALL = 10
@@ -28,15 +29,18 @@ REJECTING_CALLS = 8  # calls that N samples are written in, where more may be ne
 class PoolSteps(NamedTuple):
     """A pool that holds the numbers of documents, int32, which themselves stay on the host.
 
+    Documents n N to n N + N - 1 are those of generation n, from 0, the real ones; below 0 are fresh
+    real ones: from -n N on, those of generation n.
+
     Attributes:
       start: ``start() -> state``, with the real documents, 0 to N - 1.
-      select: ``select(key, state) -> view`` that the next model trains on.
-      update: ``update(state, generation) -> state``, with the documents that it published.
+      view: ``view(key, state, generation) -> view`` that the model of a generation trains on.
+      add: ``add(state, generation) -> state``, with the documents that it published.
     """
 
     start: Callable[[], Any]
-    select: Callable[[jax.Array, Any], Points]
-    update: Callable[[Any, Any], Any]
+    view: Callable[[jax.Array, Any, Any], View]
+    add: Callable[[Any, Any], Any]
 
 
 class Programs:
@@ -44,7 +48,7 @@ class Programs:
 
     def __init__(
         self,
-        made: Setup,
+        setup: Setup,
         mesh: Mesh | None = None,
         steps_a_call: int = STEPS_A_CALL,
         documents_a_call: int = DOCUMENTS_A_CALL,
@@ -52,7 +56,7 @@ class Programs:
         """All that is left open is data, parameters and keys.
 
         Args:
-          made: of the language model.
+          setup: of the language model.
           mesh: the devices over which a model is sharded; None for one that holds it whole.
           steps_a_call: K, steps of training between two looks at the loss.
           documents_a_call: the most that one sampler writes before they are kept.
@@ -60,18 +64,18 @@ class Programs:
         Raises:
           ValueError: the mesh does not divide the model.
         """
-        self.made, self.mesh, self.steps_a_call = made, mesh, steps_a_call
-        self._pools: dict[tuple[str, int | None, int], PoolSteps] = {}
-        config, recipe = made.config, made.recipe
+        self.setup, self.mesh, self.steps_a_call = setup, mesh, steps_a_call
+        self._pools: dict[tuple[Workflow, int], PoolSteps] = {}
+        config, recipe = setup.config, setup.recipe
         if mesh is not None:
             sharding.check_mesh(config, recipe, mesh)
-        self.documents_a_call = documents = _documents_a_call(made, documents_a_call)
-        sampler = made._replace(num_samples=documents).sampler
+        self.documents_a_call = documents = _documents_a_call(setup, documents_a_call)
+        sampler = setup._replace(num_samples=documents).sampler
 
         def fresh(key, params):
             if params is None:
-                return language_model.start(key, made)
-            return language_model.start(key, made.with_base_params(params))
+                return language_model.start(key, setup)
+            return language_model.start(key, setup.with_base_params(params))
 
         def train(state, frozen, batches, count, total):
             def step(index, state):
@@ -87,7 +91,7 @@ class Programs:
             written = finished + jnp.sum(jnp.where(state.document < documents, state.position, 0))
             return state, sampler.unfinished(state), written
 
-        self._base = None if made.base is None else made.base.params
+        self._base = None if setup.base is None else setup.base.params
         self._shapes = jax.eval_shape(fresh, jax.eval_shape(jax.random.key, 0), self._base)
         place = self._placement(self._shapes)
         self._fresh = jax.jit(fresh, out_shardings=place)
@@ -96,17 +100,17 @@ class Programs:
             lambda state, frozen: training.finished(config, recipe, state, frozen)
         )
         self.evaluate = jax.jit(
-            lambda data, params: language_model.evaluate(data, params, made, mesh)
+            lambda data, params: language_model.evaluate(data, params, setup, mesh)
         )
         self.start_sampling = jax.jit(sampler.start)
         self.advance = jax.jit(advance, donate_argnums=2)
         self.describe = jax.jit(language_model.describe)
         self.document_order = jax.jit(lambda key, mask: packing.shuffled(key, mask.shape[0], mask))
         self.row_order = jax.jit(language_model.row_order, static_argnums=2)
-        self.real_documents = jax.jit(lambda key: language_model.real_documents(key, made))
+        self.real_documents = jax.jit(lambda key: language_model.real_documents(key, setup))
 
     def _placement(self, tree: Any) -> Any:
-        """Where the arrays of a tree are kept; None leaves it to where they are made."""
+        """Where the arrays of a tree are kept; None leaves it to where they are setup."""
         if self.mesh is None:
             return None
         return sharding.shardings(self.mesh, tree)
@@ -161,39 +165,64 @@ class Programs:
 
     def pool(self, workflow: Workflow, generations: int) -> PoolSteps:
         """The steps of a pool of document numbers under a workflow."""
-        name = (workflow.name, workflow.subsample_size, generations)
+        name = (workflow, generations)
         if name not in self._pools:
-            pool = points_pool(workflow.capacity(generations))
-            numbers = np.arange(self.made.num_samples, dtype=np.int32)
-
-            def update(state, generation):
-                return workflow.update(pool, state, numbers + generation * len(numbers))
-
-            self._pools[name] = PoolSteps(
-                start=lambda: pool.start(jnp.asarray(numbers), real=True),
-                select=jax.jit(lambda key, state: workflow.select(key, pool, state)),
-                update=jax.jit(update),
-            )
+            self._pools[name] = _pool_steps(workflow, generations, self.setup.num_samples)
         return self._pools[name]
 
     def batches(self) -> Rows:
         """Empty batches ``[K, B, T]`` for one call of ``train``, on the host."""
-        shape = (self.steps_a_call, self.made.recipe.batch_size, self.made.data.context)
-        return empty_rows(shape, self.made.data.loss_on == "response")
+        shape = (self.steps_a_call, self.setup.recipe.batch_size, self.setup.data.context)
+        return empty_rows(shape, self.setup.data.loss_on == "response")
 
 
-def _documents_a_call(made: Setup, most: int) -> int:
+def check_workflow(workflow: Workflow) -> None:
+    """Refuses a workflow that would have to see documents, of which a pool here knows the numbers.
+
+    Raises:
+      ValueError: the workflow chooses among rows.
+    """
+    if workflow.chooses:
+        raise checks.refusal(
+            "workflow of a chain that is driven from the host",
+            "one that a record says",
+            f"{workflow.name}, which chooses among rows",
+            "run it compiled (--driver compiled)",
+        )
+
+
+def _pool_steps(workflow: Workflow, generations: int, size: int) -> PoolSteps:
+    check_workflow(workflow)
+    pool = points_pool(workflow, generations)
+    numbers = np.arange(size, dtype=np.int32)
+
+    def view(key, state, generation):
+        if workflow.real == "fresh":
+            fresh = numbers - jnp.where(generation > 1, generation * size, 0)
+            state = pool.renew(state, fresh)
+        return pool.view(key, state)
+
+    return PoolSteps(
+        start=lambda: pool.start(jnp.asarray(numbers)),
+        view=jax.jit(view),
+        add=jax.jit(
+            lambda state, generation: pool.add(state, numbers + generation * size, generation)
+        ),
+    )
+
+
+def _documents_a_call(setup: Setup, most: int) -> int:
     """Documents that one call of the sampler writes: equal parts of N, or of what is rejected."""
-    calls = -(-made.num_samples // most)
-    if made.filters:
-        calls = max(calls, min(REJECTING_CALLS, made.num_samples // made.slots))
-    return -(-made.num_samples // max(calls, 1))
+    calls = -(-setup.num_samples // most)
+    if setup.filters:
+        calls = max(calls, min(REJECTING_CALLS, setup.num_samples // setup.slots))
+    return -(-setup.num_samples // max(calls, 1))
 
 
 def programs_of(plan: Plan, mesh: Mesh | None = None, **sizes: int) -> dict[tuple, Programs]:
     """The programs of each point of a plan's grid; ``sizes`` are those of ``Programs``."""
-    points = dict.fromkeys(tuple(cell.point.items()) for cell in plan.cells)
+    points = dict.fromkeys(tuple(plan.point(cell).items()) for cell in plan.cells)
     return {
-        point: Programs(language_model.setup(**dict(point), **plan.options), mesh, **sizes)
+        point: Programs(checked_setup(**dict(point), **plan.options), mesh, **sizes)
         for point in points
     }

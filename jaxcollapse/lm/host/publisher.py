@@ -16,7 +16,7 @@ from jaxcollapse.lm.decoder.decoder import Params
 from jaxcollapse.lm.host.folders import SampleFolder
 from jaxcollapse.lm.host.programs import Programs
 from jaxcollapse.lm.host.trainer import StoppedError
-from jaxcollapse.lm.language_model import Setup
+from jaxcollapse.lm.setup import Setup
 from jaxcollapse.lm.text import conversations
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.tokenizers import Tokenizer
@@ -47,22 +47,22 @@ NOTHING = Published(Documents.from_lists([]), 0, ())
 
 
 def add(
-    published: Published, samples: Mapping[str, np.ndarray], made: Setup, tokenizer: Tokenizer
+    published: Published, samples: Mapping[str, np.ndarray], setup: Setup, tokenizer: Tokenizer
 ) -> Published:
     """With more samples, up to the N-th that is published.
 
     Args:
       published: before.
       samples: ``tokens`` ``[K, C]`` and ``lengths`` ``[K]``.
-      made: all that decides a chain.
+      setup: all that decides a chain.
       tokenizer: of the samples.
     """
     rows = [row[:n] for row, n in zip(samples["tokens"], samples["lengths"], strict=True)]
-    if made.protocol.format == "text":
+    if setup.protocol.format == "text":
         documents, accepted = Documents.from_lists(rows), np.arange(len(rows))
     else:
-        documents, accepted = _conversations(rows, made, tokenizer)
-    missing = made.num_samples - published.documents.count
+        documents, accepted = _conversations(rows, setup, tokenizer)
+    missing = setup.num_samples - published.documents.count
     accepted = accepted[:missing]
     # Nothing that comes after the last document wanted counts as drawn.
     drawn = int(accepted[-1]) + 1 if len(accepted) == missing else len(rows)
@@ -77,30 +77,30 @@ def add(
 
 
 def _conversations(
-    rows: list[np.ndarray], made: Setup, tokenizer: Tokenizer
+    rows: list[np.ndarray], setup: Setup, tokenizer: Tokenizer
 ) -> tuple[Documents, np.ndarray]:
     """The well-formed ones, tokenised anew as real ones are, and which they are."""
     found = []
     for index, row in enumerate(rows):
         if row[-1] != tokenizer.eos:
             continue  # it did not end within the context
-        conversation = conversations.parsed(tokenizer.decode(row.tolist()), made.protocol.strip)
+        conversation = conversations.parsed(tokenizer.decode(row.tolist()), setup.protocol.strip)
         if conversation is not None:
             found.append((index, conversation))
     documents = conversations.tokenise([c for _, c in found], tokenizer)
-    fitting = np.flatnonzero(documents.lengths <= made.data.context)
+    fitting = np.flatnonzero(documents.lengths <= setup.data.context)
     accepted = np.asarray([index for index, _ in found], np.int64)[fitting]
     return documents.take(fitting), accepted
 
 
-def check_attempts(published: Published, made: Setup, where: str) -> None:
+def check_attempts(published: Published, setup: Setup, where: str) -> None:
     """Refuses to go on when too many samples have been drawn for too few documents.
 
     Raises:
       ValueError: as many samples as are allowed were drawn, and more would be needed.
     """
-    wanted = made.num_samples
-    most = made.protocol.max_attempts * wanted
+    wanted = setup.num_samples
+    most = setup.protocol.max_attempts * wanted
     if published.documents.count < wanted and published.drawn >= most:
         example = " ".join(published.rejected[0].split())[:80] if published.rejected else ""
         raise checks.refusal(
@@ -148,17 +148,17 @@ class Publisher:
         Raises:
           ValueError: too few samples are fit to be published.
         """
-        made = self.programs.made
+        setup = self.programs.setup
         published, first = NOTHING, 0
-        while published.documents.count < made.num_samples:
-            check_attempts(published, made, where)
+        while published.documents.count < setup.num_samples:
+            check_attempts(published, setup, where)
             part = self.folder.load(name, first)
             if part is None:
                 part = self._write(key, params, first, tell)
                 self.folder.save(name, first, part)
             else:
                 tell(0.0, int(np.sum(part["lengths"] - 1)))
-            published = add(published, part, made, self.tokenizer)
+            published = add(published, part, setup, self.tokenizer)
             first += len(part["lengths"])
         return published
 

@@ -58,16 +58,16 @@ class Trainer:
           read: ``read(places)``, the documents of some places, in their order.
           tell: called after every call.
         """
-        programs, made = self.programs, self.programs.made
-        size = made.recipe.batch_size
-        init_key, document_key, row_key = language_model.fit_keys(key, made)
+        programs, setup = self.programs, self.programs.setup
+        size = setup.recipe.batch_size
+        init_key, document_key, row_key = language_model.fit_keys(key, setup)
         order = np.asarray(programs.document_order(document_key, mask))[: int(np.sum(mask))]
-        rows = HostRows(read(order), made.data.context, made.protocol.rows)
-        steps = language_model.steps_of(made, rows.used)
+        rows = HostRows(read(order), setup.data.context, setup.protocol.rows)
+        steps = language_model.steps_of(setup, rows.used)
         epoch_steps, total = (int(number) for number in steps)
         tokens_a_step = rows.predicted / epoch_steps
         frozen, state = None, self.folder.load_state(name, programs.state_like)
-        if state is None or made.recipe.lora_rank is not None:
+        if state is None or setup.recipe.lora_rank is not None:
             # Frozen parameters are not kept: they are the base's.
             frozen, fresh = programs.start(init_key)
             state = fresh if state is None else state

@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxcollapse import checks
+from jaxcollapse.lm import hub
 from jaxcollapse.lm.text import corpora, instructions, reading, tokenizers
 from jaxcollapse.lm.text.corpora import Corpus
 from jaxcollapse.lm.text.documents import Documents
+from jaxcollapse.parameters import Option, declared
 
 USER, ASSISTANT = "user: ", "assistant: "
 FIELDS = [("prompt", "response"), ("prompt", "chosen")]  # of rows; the first that are there
@@ -81,16 +83,17 @@ def tokenise(conversations: Iterable[Conversation], tokenizer: tokenizers.Tokeni
 # Corpora ---------------------------------------------------------------------------------------
 
 
+@declared
 def load(
-    data: str | Path | None,
-    tokenizer: tokenizers.Tokenizer,
-    context: int,
-    longer: str = "drop",
-    test_documents: int | None = None,
-    test_fraction: float = 0.1,
-    max_documents: int | None = None,
-    seed: int = 0,
-    cache: Path | None = None,
+    data: Annotated[str | Path | None, Option()],
+    tokenizer: Annotated[tokenizers.Tokenizer, Option(hidden=True)],
+    context: Annotated[int, Option(least=2)],
+    longer: Literal["drop", "cut"] = "drop",
+    test_documents: Annotated[int | None, Option(least=1)] = None,
+    test_fraction: Annotated[float, Option(above=0, below=1)] = 0.1,
+    max_documents: Annotated[int | None, Option(least=2)] = None,
+    seed: Annotated[int, Option(hidden=True, least=0)] = 0,
+    cache: Annotated[Path | None, Option(hidden=True)] = None,
 ) -> Corpus:
     """Prompts and responses as a corpus, from the cache if it has been made before.
 
@@ -101,18 +104,21 @@ def load(
     follow the law too.
 
     Args:
-      data: None: 21,000 instructions of the embedded law, 1,000 of them to test on; a file of JSON
-        lines with ``prompt`` and ``response``, or ``prompt`` and ``chosen``; or the name of a data
-        set at the Hugging Face hub with these fields. ``helpsteer2`` is ``nvidia/HelpSteer2``.
-        A hub's split ``validation``, or else ``test``, is the test set if there is one.
+      data: The conversations are a file of JSON lines (.jsonl) with prompt and response, or prompt
+        and chosen, or the name of a data set at the Hugging Face hub with these fields (helpsteer2
+        is nvidia/HelpSteer2), of which the split validation, or else test, is held out. By default
+        they are 21,000 instructions of the embedded law, whose entropy is known, 1,000 of them to
+        test on.
       tokenizer: of the model to be trained.
       context: the most tokens of a document, ``bos`` and ``eos`` included.
-      longer: what happens to a longer one: ``drop``, left out, to train and to test alike, as in
-        the published experiments (``Corpus.dropped`` counts them); or ``cut``, cut there.
-      test_documents: hold out exactly so many; None for a fraction, or for all of a test split.
-      test_fraction: the share of the rows to test on; of the embedded law 1,000 at most.
-      max_documents: take so many, chosen at random, those to test on included unless they have a
-        split of their own; of the embedded law, draw so many.
+      longer: Real conversations that are longer than the context are left out, to train and to test
+        alike, as published (drop), or cut there (cut).
+      test_documents: The number of conversations that are held out for evaluation, in place of a
+        share or of the whole of a test split.
+      test_fraction: The share of the conversations that are held out for evaluation; of the
+        embedded law, 1,000 at most.
+      max_documents: The number of conversations that are read, chosen at random, those to test on
+        included unless they have a split of their own; of the embedded law, that are drawn.
       seed: of the order, and of the embedded law.
       cache: a folder to keep corpora in; the user's cache by default.
 
@@ -121,11 +127,6 @@ def load(
         all of it is too long, or there are fewer than two different documents.
       ImportError: the extra ``lm``, or for the hub ``hub``, is not installed.
     """
-    checks.whole_number("context", context, 2)
-    checks.one_of("longer", longer, ("drop", "cut"))
-    corpora.check_options(test_fraction, max_documents, seed)
-    if test_documents is not None:
-        checks.whole_number("test_documents", test_documents)
     source = _source(data)
     parameters = [
         "conversations",
@@ -181,8 +182,8 @@ def _source(data: str | Path | None) -> _Source:
     if path.is_file():
         rows = _complete(reading.json_rows(path.read_bytes(), str(path), FIELDS), str(path))
         return _Source(path.name, ["rows", path.name, _digest(rows)], rows)
-    name = ALIASES.get(str(data)) or reading.hub_name(data)
-    splits = reading.hub(name)
+    name = ALIASES.get(str(data)) or hub.dataset_name(data)
+    splits = hub.dataset(name)
     rows = _complete(reading.hub_rows(splits, name, "train", FIELDS), name)
     test_rows = None
     split = next((split for split in TEST_SPLITS if split in splits), None)

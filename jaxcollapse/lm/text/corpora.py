@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcollapse import checks, machine
+from jaxcollapse.files import whole_file
 from jaxcollapse.lm.text import tokenizers
 from jaxcollapse.lm.text.context_free import Grammar
 from jaxcollapse.lm.text.documents import Documents
-from jaxcollapse.sweeps import results
 
 FORMAT = "jaxcollapse corpus 3"
 EMBEDDED, EMBEDDED_TEST = 21_000, 1_000  # documents of an embedded law, and those to test on
@@ -94,21 +94,6 @@ def _digest(train: Documents, test: Documents, tokenizer: tokenizers.Tokenizer) 
 
 
 # Splitting -------------------------------------------------------------------------------------
-
-
-def check_options(test_fraction: float, max_documents: int | None, seed: int) -> None:
-    """Refuses numbers that no corpus can be made with.
-
-    Raises:
-      ValueError: one is out of range.
-    """
-    if not 0.0 < test_fraction < 1.0:
-        raise checks.refusal(
-            "test_fraction", "a number between 0 and 1", test_fraction, "0.1 is usual"
-        )
-    if max_documents is not None:
-        checks.whole_number("max_documents", max_documents, 2)
-    checks.whole_number("seed", seed, 0, maximum=None)
 
 
 def random_order(count: int, seed: int) -> np.ndarray:
@@ -193,7 +178,7 @@ def write(path: Path, corpus: Corpus, trained: bool) -> None:
         if array is not None
     }
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    with results.whole_file(path) as temporary:
+    with whole_file(path) as temporary:
         np.savez(temporary, **arrays)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks
-from jaxcollapse.lm.text import tokenizers
 
 Row = tuple[str, ...]
 
@@ -106,40 +105,6 @@ def _listed(names: Iterable[str]) -> str:
 
 def _bad_line(where: str, number: int, expected: str, got: str) -> ValueError:
     return checks.refusal(f"line {number} of {where}", expected, got, "mend or remove the line")
-
-
-def hub_name(data: str | Path) -> str:
-    """What may be the name of a data set at the Hugging Face hub.
-
-    Raises:
-      ValueError: it looks like a file, or is no name.
-    """
-    path, name = Path(data), str(data)
-    looks_like_a_file = path.suffix in (".txt", ".jsonl") or path.exists()
-    if isinstance(data, Path) or looks_like_a_file or not tokenizers.HUB_NAME.fullmatch(name):
-        raise checks.refusal(
-            "data", "a file that exists, or a data set's name at the hub", name, "check the path"
-        )
-    return name
-
-
-def hub(name: str) -> Any:
-    """The splits of a data set at the Hugging Face hub: columns by field, by split.
-
-    Raises:
-      ValueError: it cannot be had.
-      ImportError: the extra ``hub`` is not installed.
-    """
-    library = checks.require("datasets", "hub")
-    try:
-        return library.load_dataset(name)
-    except Exception as error:  # the library and those below it raise many kinds
-        raise checks.refusal(
-            "data",
-            "a file that exists, or a data set at the hub that can be reached",
-            f"'{name}' ({tokenizers.first_sentence(error)})",
-            "check the name and the network, or give a file",
-        ) from None
 
 
 def hub_rows(splits: Any, name: str, split: str, choices: Sequence[Row]) -> list[Row]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from jaxcollapse import checks, machine
+from jaxcollapse.lm import hub
 from jaxcollapse.lm.text import corpora, reading, stories, tokenizers
 from jaxcollapse.lm.text.conversations import FIELDS, Conversation, formatted
 from jaxcollapse.lm.text.corpora import Corpus
 from jaxcollapse.lm.text.documents import Documents, tokenise
+from jaxcollapse.parameters import Option, declared
 
 __all__ = [
     "SEPARATOR",
@@ -26,6 +28,7 @@ __all__ = [
     "tokenise",
 ]
 
+STORIES_VOCABULARY, VOCABULARY = 512, 8000  # tokens of bpe, unless one says otherwise
 SEPARATOR = "<|endoftext|>"  # between the documents of a text file
 
 
@@ -68,7 +71,7 @@ def read_hub(name: str, split: str = "train", field: str = "text") -> list[str]:
       ValueError: it cannot be had, or has no such field or split, or no document.
       ImportError: the extra ``hub`` is not installed.
     """
-    rows = reading.hub_rows(reading.hub(name), name, split, [(field,)])
+    rows = reading.hub_rows(hub.dataset(name), name, split, [(field,)])
     return reading.not_empty((text for (text,) in rows), name)
 
 
@@ -87,15 +90,16 @@ def _json_lines(content: bytes, where: str, fields: tuple[str, ...] | None) -> l
 # Corpora ---------------------------------------------------------------------------------------
 
 
+@declared
 def load_corpus(
     data: str | Path | None = None,
     tokenizer: str = "bpe",
-    vocab_size: int = 512,
-    test_fraction: float = 0.1,
-    max_documents: int | None = None,
+    vocab_size: int | None = None,
+    test_fraction: Annotated[float, Option(above=0, below=1)] = 0.1,
+    max_documents: Annotated[int | None, Option(least=2)] = None,
     separator: str = SEPARATOR,
-    seed: int = 0,
-    cache: Path | None = None,
+    seed: Annotated[int, Option(hidden=True, least=0)] = 0,
+    cache: Annotated[Path | None, Option(hidden=True)] = None,
 ) -> Corpus:
     """A corpus in tokens, from the cache if it has been made before.
 
@@ -103,15 +107,17 @@ def load_corpus(
     training set.
 
     Args:
-      data: None: 21,000 stories of the embedded grammar, 1,000 of them to test on; a file of JSON
-        lines if its name ends in ``.jsonl``, of text otherwise; or the name of a data set at the
-        Hugging Face hub.
-      tokenizer: ``bpe``, trained on the training documents; ``bytes``; or the folder or name of
-        one that exists.
-      vocab_size: the tokens of ``bpe``.
-      test_fraction: the share of the documents to test on; of stories, 1,000 at most.
-      max_documents: take this many, chosen at random; of stories, make this many.
-      separator: what stands between the documents of a text file.
+      data: The text is a file of JSON lines (.jsonl), a text file, or the name of a data set at the
+        Hugging Face hub; by default it is 21,000 stories of the embedded grammar, whose entropy is
+        known, 1,000 of them to test on.
+      tokenizer: The tokens are pairs of bytes, trained on the text (bpe); single bytes (bytes); or
+        those of a tokenizer that exists, by its folder or its name at the hub.
+      vocab_size: The number of tokens of bpe; by default 512 for the stories, 8000 for a text.
+      test_fraction: The share of the documents that are held out for evaluation; of the stories,
+        1,000 at most.
+      max_documents: The number of documents that are read, chosen at random; of the stories, that
+        are made.
+      separator: The separator stands between the documents of a text file.
       seed: of the order, and of the stories.
       cache: a folder to keep corpora in; the user's cache by default.
 
@@ -120,9 +126,10 @@ def load_corpus(
         fewer than two different documents.
       ImportError: the extra ``lm``, or for the hub ``hub``, is not installed.
     """
+    if vocab_size is None:
+        vocab_size = STORIES_VOCABULARY if data is None else VOCABULARY
     if tokenizer == "bpe":
         checks.whole_number("vocab_size", vocab_size, tokenizers.SMALLEST_BPE)
-    corpora.check_options(test_fraction, max_documents, seed)
     source = _source(data, separator)
     ready = None if tokenizer in ("bpe", "bytes") else tokenizers.load_tokenizer(tokenizer)
     parameters = [
@@ -175,7 +182,7 @@ def _source(data: str | Path | None, separator: str) -> _Source:
         if path.suffix == ".jsonl":
             return _Source(path.name, ["json lines", path.name, digest], content)
         return _Source(path.name, ["text", path.name, digest, separator], content, separator)
-    name = reading.hub_name(data)
+    name = hub.dataset_name(data)
     texts = read_hub(name)
     digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
     return _Source(name, ["hub", name, digest], texts)

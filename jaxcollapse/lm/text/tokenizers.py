@@ -9,19 +9,18 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
-import re
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks
-from jaxcollapse.sweeps import results
+from jaxcollapse.files import whole_file
+from jaxcollapse.lm import hub
+from jaxcollapse.lm.text import llama2c
 
 BOS, EOS = "<s>", "</s>"  # in vocabularies of our own
 SMALLEST_BPE = 258  # bytes and the two special tokens
 BATCH = 1000  # texts at a time: the library's answers are larger than the numbers in them
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class Tokenizer:
@@ -123,9 +122,9 @@ class Tokenizer:
             "eos_token": self._backend.id_to_token(self.eos),
             "clean_up_tokenization_spaces": False,
         }
-        with results.whole_file(folder / "tokenizer.json") as temporary:
+        with whole_file(folder / "tokenizer.json") as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
-        with results.whole_file(folder / "tokenizer_config.json") as temporary:
+        with whole_file(folder / "tokenizer_config.json") as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -214,7 +213,7 @@ def load_tokenizer(path_or_name: Path | str) -> Tokenizer:
     if path.is_dir():
         return _of_folder(path)
     name = str(path_or_name)
-    if isinstance(path_or_name, Path) or not HUB_NAME.fullmatch(name):
+    if isinstance(path_or_name, Path) or not hub.NAME.fullmatch(name):
         raise checks.refusal(
             "tokenizer", "a folder or file that exists, or a name at the hub", name, "check it"
         )
@@ -289,6 +288,10 @@ def _both(bos: int | None, eos: int | None, where: str) -> tuple[int, int]:
     return (first, first if last is None else last)
 
 
+def _of_llama2c(path: Path) -> Tokenizer:
+    return Tokenizer(path.stem, *llama2c.tokenizer(path, BOS, EOS))
+
+
 def _of_gguf(path: Path) -> Tokenizer:
     from jaxcollapse.lm import checkpoints  # needs flax
 
@@ -304,7 +307,7 @@ def _of_hub(name: str) -> Tokenizer:
         raise checks.refusal(
             "tokenizer",
             "a folder that exists, or a name at the hub that can be reached",
-            f"'{name}' ({first_sentence(error)})",
+            f"'{name}' ({hub.first_sentence(error)})",
             "check the name and the network, or download it and give its folder",
         ) from None
     backend = getattr(loaded, "backend_tokenizer", None)
@@ -316,74 +319,3 @@ def _of_hub(name: str) -> Tokenizer:
             "choose another",
         )
     return Tokenizer(name, backend, *_both(loaded.bos_token_id, loaded.eos_token_id, name))
-
-
-def first_sentence(error: Exception) -> str:
-    """What an error of a library says first, in one line."""
-    return " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-
-
-# llama2.c --------------------------------------------------------------------------------------
-
-LLAMA_BOS, LLAMA_EOS, LLAMA_BYTES = 1, 2, 3  # and the byte b is the token 3 + b
-
-
-def _of_llama2c(path: Path) -> Tokenizer:
-    """A tokenizer of llama2.c: of all neighbours whose join is a token, the best joins first.
-
-    A join's rank is its token's, so that they are merges as of any byte-pair encoding.
-    """
-    library = checks.require("tokenizers", "lm")
-    scores: list[float] = []
-    tokens: list[str] = []
-    for score, piece in _llama2c_pieces(path):
-        scores.append(score)
-        tokens.append(piece)
-    # Its special tokens are written with line breaks around them; they have the usual names here.
-    tokens[:LLAMA_BYTES] = ["<unk>", BOS, EOS]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    merges = [
-        (token[:cut], token[cut:])
-        for number, token in sorted(enumerate(tokens), key=lambda pair: -scores[pair[0]])
-        if number >= LLAMA_BYTES + 256
-        for cut in range(1, len(token))
-        if token[:cut] in vocabulary and token[cut:] in vocabulary
-    ]
-    model = library.models.BPE(
-        vocab=vocabulary, merges=merges, unk_token="<unk>", byte_fallback=True
-    )
-    backend = library.Tokenizer(model)
-    backend.normalizer = library.normalizers.Prepend(" ")
-    backend.decoder = library.decoders.Sequence(
-        [
-            library.decoders.ByteFallback(),
-            library.decoders.Fuse(),
-            library.decoders.Strip(" ", 1, 0),
-        ]
-    )
-    backend.add_special_tokens(tokens[:LLAMA_BYTES])
-    return Tokenizer(path.stem, backend, LLAMA_BOS, LLAMA_EOS)
-
-
-def _llama2c_pieces(path: Path) -> Iterator[tuple[float, str]]:
-    """Scores and tokens: int32 longest token; then float32 score, int32 length, bytes of each."""
-    content = path.read_bytes()
-    place, count = 4, 0
-    try:
-        while place < len(content):
-            score, length = struct.unpack_from("<fi", content, place)
-            piece = content[place + 8 : place + 8 + length]
-            if length < 0 or len(piece) < length:
-                raise ValueError("cut off")
-            text = piece.decode("utf-8")
-            if LLAMA_BYTES <= count < LLAMA_BYTES + 256 and text != f"<0x{count - 3:02X}>":
-                raise ValueError(f"token {count} is not byte {count - 3}")
-            yield score, text
-            place += 8 + length
-            count += 1
-        if count < LLAMA_BYTES + 256:
-            raise ValueError(f"{count} tokens")
-    except (struct.error, ValueError) as error:
-        raise checks.refusal(
-            "tokenizer", "a vocabulary of llama2.c", f"{path} ({error})", "check the file"
-        ) from None

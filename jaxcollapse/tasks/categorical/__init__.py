@@ -1,5 +1,6 @@
-"""Categorical distributions, fitted by frequencies."""
+"""Categorical distributions: fitted by frequencies, sampled, and fitted again."""
 
-from jaxcollapse.tasks.categorical.family import FAMILY, METRICS, evaluate, fit, sample, task
+from jaxcollapse.tasks.categorical.family import FAMILY, task
+from jaxcollapse.tasks.categorical.fitting import METRICS, Truth, evaluate, fit, sample
 
-__all__ = ["FAMILY", "METRICS", "evaluate", "fit", "sample", "task"]
+__all__ = ["FAMILY", "METRICS", "Truth", "evaluate", "fit", "sample", "task"]

@@ -1,14 +1,17 @@
-"""Gaussians: mean and covariance."""
+"""Gaussians: mean and covariance fitted, sampled, and fitted again."""
 
 from jaxcollapse.tasks.gaussian.affine import Gaussian
-from jaxcollapse.tasks.gaussian.family import (
-    FAMILY,
-    METRICS,
-    evaluate,
-    fit,
-    fit_points,
-    sample,
-    task,
-)
+from jaxcollapse.tasks.gaussian.family import FAMILY, task
+from jaxcollapse.tasks.gaussian.fitting import METRICS, Truth, evaluate, fit, fit_points, sample
 
-__all__ = ["FAMILY", "METRICS", "Gaussian", "evaluate", "fit", "fit_points", "sample", "task"]
+__all__ = [
+    "FAMILY",
+    "METRICS",
+    "Gaussian",
+    "Truth",
+    "evaluate",
+    "fit",
+    "fit_points",
+    "sample",
+    "task",
+]

@@ -171,3 +171,88 @@ def kl_from_standard(model: Gaussian) -> jax.Array:
     on_diagonal = jnp.expm1(-2.0 * log_diagonal) + 2.0 * log_diagonal
     kl = 0.5 * (jnp.sum(squares) + jnp.sum(on_diagonal))
     return jnp.where(jnp.isneginf(model.log_det), jnp.inf, kl)
+
+
+def standard_like(model: Gaussian) -> Gaussian:
+    """N(0, I) on the columns that a model has; where it has none, neither has this."""
+    singular = jnp.isneginf(model.log_diagonal)
+    identity = jnp.eye(model.mean.shape[0], dtype=model.mean.dtype)
+    return Gaussian(
+        jnp.zeros_like(model.mean),
+        identity,
+        jnp.where(singular, -jnp.inf, 0.0).astype(identity.dtype),
+    )
+
+
+def image(model: Gaussian, points: jax.Array) -> jax.Array:
+    """``mean + L x`` for points ``[R, D]``."""
+    return model.mean[None, :] + points @ model.factor.T
+
+
+def preimage(outer: Gaussian, law: Gaussian) -> Gaussian:
+    """The Gaussian whose ``compose`` with ``outer`` is ``law``, which lies in the span of outer."""
+    mean = inverse_map(outer, law.mean[None, :])[0]
+    return from_factor(mean, inverse_factor(outer, law.factor))
+
+
+def inverse_map(model: Gaussian, points: jax.Array) -> jax.Array:
+    """``L^-1 (x - mean)`` for points ``[R, D]``, 0 in the columns that the model does not have."""
+    return inverse_factor(model, (points - model.mean[None, :]).T).T
+
+
+def inverse_factor(model: Gaussian, columns: jax.Array) -> jax.Array:
+    """``L^-1 X`` for X ``[D, K]`` in the span of L; 0 in rows of columns that L does not have."""
+    solved = jax.scipy.linalg.solve_triangular(
+        model.unit_factor, columns, lower=True, unit_diagonal=True
+    )
+    singular = jnp.isneginf(model.log_diagonal)
+    scale = jnp.where(singular, 0.0, jnp.exp(-jnp.where(singular, 0.0, model.log_diagonal)))
+    return scale[:, None] * solved
+
+
+def moved(model: Gaussian, moments: Moments) -> Moments:
+    """Moments of points seen through ``inverse_map``."""
+    half = inverse_factor(model, moments.scatter)
+    return Moments(
+        num_points=moments.num_points,
+        mean=inverse_map(model, moments.mean[None, :])[0],
+        scatter=inverse_factor(model, half.T),
+    )
+
+
+def of_any_factor(mean: jax.Array, factor: jax.Array) -> Gaussian:
+    """The Gaussian N(mean, F F') of any F ``[D, K]``, by a QR decomposition."""
+    dim = factor.shape[0]
+    upper = jnp.linalg.qr(factor.T, mode="r")
+    upper = jnp.pad(upper, ((0, max(0, dim - upper.shape[0])), (0, 0)))
+    sign = jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0).astype(factor.dtype)
+    return from_factor(mean, upper.T * sign[None, :])
+
+
+def safe_sqrt(x: jax.Array) -> jax.Array:
+    """``sqrt(max(x, 0))`` with slope 0, not infinity, where ``x <= 0``."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), jnp.where(jnp.isnan(x), x, 0.0))
+
+
+def singular_values(matrix: jax.Array, rank: int | jax.Array) -> jax.Array:
+    """Singular values ``[K]`` of ``[M, K]``, K <= M, whose columns beyond ``rank`` are zero.
+
+    The work of a decomposition grows with the columns squared, so a wide matrix of small rank is
+    cut to the narrowest of a few widths that hold it; a traced rank chooses among them.
+    """
+    columns = matrix.shape[1]
+    if columns == 1:
+        return jnp.linalg.norm(matrix, axis=0)
+    widths = [width for width in (16, 32) if 2 * width <= columns] + [columns]
+
+    def of_width(width):
+        def decompose(matrix):
+            values = jnp.linalg.svd(matrix[:, :width], compute_uv=False)
+            return jnp.pad(values, (0, columns - width))
+
+        return decompose
+
+    if isinstance(rank, int):
+        return of_width(next(width for width in widths if rank <= width))(matrix)
+    branch = jnp.sum(rank > np.asarray(widths[:-1], np.float32), dtype=jnp.int32)
+    return jax.lax.switch(branch, [of_width(width) for width in widths], matrix)

@@ -1,8 +1,11 @@
-"""Pools of affine-equivariant data, in the coordinates of their first batch.
+"""Pools of affine-equivariant data, in coordinates of their own.
 
 A Gaussian fitted to points seen through an affine map is the fitted Gaussian seen through the map.
-So a pool may keep its data in coordinates of its own, and the map from them. What is started anew
-is standard normal again however far it has collapsed, and no precision is lost.
+So a pool may keep its data in coordinates of its own, the *frame*, and the map from them to the
+*standard* coordinates, in which the real data are N(0, I). Where real data stay in the pool, the
+frame is that of the first batch. Where they go, it moves: to the newest model, in whose coordinates
+its own batch is standard normal, however far everything has collapsed; what else stays is seen
+through the inverse of the step.
 """
 
 from __future__ import annotations
@@ -12,20 +15,28 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxcollapse.pools import Pool
-from jaxcollapse.tasks.gaussian.affine import Gaussian, compose, standard
+from jaxcollapse.pools import Beside, Pool
+from jaxcollapse.tasks.gaussian.affine import Gaussian, compose, standard, standard_like
+from jaxcollapse.workflows import Workflow
+
+
+@jax.tree_util.register_static
+class Rank(int):
+    """A whole number that is known to whoever compiles: no array, but part of a tree."""
 
 
 class Model(NamedTuple):
     """A fitted model.
 
     Attributes:
-      local: the model in the coordinates of the pool that it was fitted to.
-      absolute: the model in the coordinates in which the real data are N(0, I).
+      in_frame: in the coordinates of the pool that it was fitted to.
+      in_standard: in those in which the real data are N(0, I).
+      rank: a bound on the rank of its covariance.
     """
 
-    local: Gaussian
-    absolute: Gaussian
+    in_frame: Gaussian
+    in_standard: Gaussian
+    rank: Any
 
 
 class Batch(NamedTuple):
@@ -40,65 +51,99 @@ class Batch(NamedTuple):
     drawn: Any
 
 
-class Framed(NamedTuple):
-    """The state and the view of a pool that has coordinates of its own.
+class Frame(NamedTuple):
+    """What a framed pool shows beside its data.
 
     Attributes:
-      frame: the map from those coordinates to the ones in which the real data are N(0, I).
-      content: what the pool keeps, in its own coordinates.
+      origin: the map from the frame to standard coordinates.
+      rank: a bound on the rank of what is fitted, see ``Model``.
+      spans: how many rows span all that can be seen, a ``Rank``; None where every row that is seen
+        may bring a direction of its own.
     """
 
-    frame: Gaussian
+    origin: Gaussian
+    rank: Any
+    spans: Any
+
+
+class Framed(NamedTuple):
+    """The state of a framed pool.
+
+    Attributes:
+      origin: the map from the frame to standard coordinates.
+      content: what the inner pool keeps, in the frame.
+    """
+
+    origin: Gaussian
     content: Any
 
-    @property
-    def share(self) -> jax.Array:
-        """The share of real data, of a view."""
-        return self.content.share
 
-    @property
-    def mask(self) -> jax.Array:
-        """The rows that count, of a view of rows."""
-        return self.content.mask
-
-
-def framed_pool(inner: Pool, first: Callable, further: Callable) -> Pool:
-    """A pool in the coordinates of its first batch.
-
-    What is started anew (``replace``, every generation) is standard normal again however far it
-    has collapsed, and what is added was drawn by a model that was fitted in these coordinates.
+def framed_pool(
+    inner: Pool,
+    workflow: Workflow,
+    first: Callable[[Batch], tuple[Gaussian, Any]],
+    further: Callable[[Gaussian, Any], Any],
+    inverted: Callable[[Gaussian, Any], Any],
+    rank: Any,
+    spans: Any,
+    shown: Callable[[Gaussian, Any], Any],
+) -> Pool:
+    """A pool that keeps what another keeps, in a frame.
 
     Args:
-      inner: keeps the contents.
-      first: ``first(batch) -> (frame, content)`` of a batch that starts a pool.
-      further: ``further(local, drawn) -> content`` of a batch of the model ``local``.
+      inner: keeps the contents, under the same workflow.
+      workflow: the record.
+      first: ``first(batch) -> (origin, content)`` of a batch that a pool begins with.
+      further: ``further(model, drawn) -> content`` of a batch of a model, in its frame.
+      inverted: ``inverted(model, content) -> content`` of all that the inner pool keeps, in the
+        coordinates in which the model is standard normal.
+      rank: see ``Frame``.
+      spans: likewise.
+      shown: ``shown(origin, rows) -> rows`` in the coordinates of the real data.
     """
+    moves = workflow.keep is not None and not workflow.real_apart
+    alone = workflow.slots(2) == 1  # nothing but the newest batch
 
-    def start(batch, real=False):
-        frame, content = first(batch)
-        return Framed(frame, inner.start(content, real))
+    def start(batch):
+        origin, content = first(batch)
+        return Framed(origin, inner.start(content))
 
-    def add(state, batch):
-        content = further(batch.model.local, batch.drawn)
-        return state._replace(content=inner.add(state.content, content))
+    def add(state, batch, generation):
+        if alone:
+            origin, content = first(batch)
+            return Framed(origin, inner.add(state.content, content, generation))
+        model = batch.model
+        if not moves:
+            content = further(model.in_frame, batch.drawn)
+            return state._replace(content=inner.add(state.content, content, generation))
+        held = state.content
+        held = held._replace(content=inverted(model.in_frame, held.content))
+        content = further(standard_like(model.in_frame), batch.drawn)
+        return Framed(model.in_standard, inner.add(held, content, generation))
 
-    def all_of(state):
-        return state._replace(content=inner.all(state.content))
+    def view(key, state, inclusion=None):
+        seen = inner.view(key, state.content, inclusion)
+        return Beside(seen, Frame(state.origin, rank, spans))
 
-    def draw(key, state, size):
-        return state._replace(content=inner.draw(key, state.content, size))
+    def renew(state, batch):
+        # In standard coordinates, which are the frame's where fresh real data come.
+        return state._replace(content=inner.renew(state.content, first(batch)[1]))
 
-    def mix(key, state, real, synthetic):
-        return state._replace(content=inner.mix(key, state.content, real, synthetic))
+    def rows(state, now):
+        found = inner.rows(state.content, now)
+        return found._replace(data=shown(state.origin, found.data))
 
-    return Pool(start, add, all_of, draw, mix)
+    def take_over(state):
+        return state._replace(content=inner.take_over(state.content))
+
+    return Pool(start, add, view, renew, rows, take_over)
 
 
-def fitted(frame: Gaussian, local: Gaussian) -> Model:
-    """The model that is ``local`` in the coordinates that ``frame`` maps from."""
-    return Model(local, compose(frame, local))
+def fitted(frame: Frame, in_frame: Gaussian) -> Model:
+    """The model that is ``in_frame`` in the coordinates of a frame."""
+    return Model(in_frame, compose(frame.origin, in_frame), frame.rank)
 
 
-def real_model(dim: int) -> Model:
-    """The model that made the real data, in their coordinates."""
-    return Model(standard(dim), standard(dim))
+def real_model(dim: int, rank: Any) -> Model:
+    """The model that made the real data."""
+    return Model(standard(dim), standard(dim), rank)

@@ -21,6 +21,8 @@ from jaxcollapse import draws
 FAR = 1e18
 # More than any squared distance; finite, so that 0 times it is 0.
 NOWHERE = 1e38
+# exp(-NOTHING) is 0 in every precision.
+NOTHING = 1e4
 # Test points are the long, vectorised axis; so many points at a time keep partial sums in cache.
 CHUNK = 50
 CHUNK_WITH_MOMENTS = 10
@@ -99,7 +101,7 @@ def add_points(
     precisions: jax.Array,
     test: jax.Array,
     points: jax.Array,
-    mask: jax.Array | None = None,
+    inclusion: jax.Array | None = None,
 ) -> KernelSums:
     """The sums with more points: a log-sum-exp that streams, one exponential a kernel.
 
@@ -109,34 +111,43 @@ def add_points(
       precisions: b, ``[K]``.
       test: ``[M, D]``.
       points: ``[R, D]``.
-      mask: bool ``[R]``, those that count; all by default. Chunks without any are skipped.
+      inclusion: bool ``[R]``, those that count, or float, of how many points each counts as; all
+        count by default. Chunks without any are skipped.
     """
     rows, dim = points.shape
     orders = sums.moments.shape[1]
+    sums = draws.varying_as(sums, (precisions, test, points, inclusion))
     chunks = -(-rows // (CHUNK if orders == 1 else CHUNK_WITH_MOMENTS))
     chunk = -(-rows // chunks)
     far = FAR / math.sqrt(dim)
+    weights = mask = None
+    padding = ((0, chunks * chunk - rows), (0, 0))
+    if inclusion is not None:
+        mask = inclusion
+        if inclusion.dtype != bool:
+            mask = inclusion > 0
+            weights = jnp.pad(inclusion, padding[0]).reshape(chunks, chunk)
     if mask is not None:
         points = jnp.where(mask[:, None], points, far)
-    padding = ((0, chunks * chunk - rows), (0, 0))
     points = jnp.pad(points, padding, constant_values=far).reshape(chunks, chunk, dim)
     add_chunk = _add_chunk_gaussian if kernel.name == "gaussian" else _add_chunk_tophat
 
-    def add(sums, points):
-        return add_chunk(sums, precisions, test, points)
+    def add(sums, points, weights=None):
+        return add_chunk(sums, precisions, test, points, weights)
 
     if chunks == 1:
-        return add(sums, points[0])
+        return add(sums, points[0], weights if weights is None else weights[0])
     if mask is None:
         return jax.lax.scan(lambda sums, points: (add(sums, points), None), sums, points)[0]
     # Of the mask alone, which all seeds share: a choice that differs between them skips nothing.
     counts = jnp.any(jnp.pad(mask, padding[0]).reshape(chunks, chunk), axis=1)
 
     def step(sums, inputs):
-        points, counts = inputs
-        return jax.lax.cond(counts, add, lambda sums, _: sums, sums, points), None
+        counts, *chunk = inputs
+        return jax.lax.cond(counts, add, lambda sums, *_: sums, sums, *chunk), None
 
-    return jax.lax.scan(step, sums, (points, counts))[0]
+    given = (points,) if weights is None else (points, weights)
+    return jax.lax.scan(step, sums, (counts, *given))[0]
 
 
 def _squared_distances(test: jax.Array, points: jax.Array) -> jax.Array:
@@ -147,15 +158,19 @@ def _squared_distances(test: jax.Array, points: jax.Array) -> jax.Array:
     return total
 
 
-def _add_chunk_gaussian(sums, precisions, test, points):
+def _add_chunk_gaussian(sums, precisions, test, points, weights):
     u = _squared_distances(test, points)
     nearest = jnp.minimum(sums.nearest, jnp.min(u, axis=0))
-    nearer = sums.nearest - nearest
-    v = u - nearest[None, :]
+    # Beyond it every kernel is 0; so far, and no further, squares of it are finite, which second
+    # derivatives multiply by that 0.
+    beyond = NOTHING / precisions[0]
+    nearer = jnp.minimum(sums.nearest - nearest, beyond)
+    v = jnp.minimum(u - nearest[None, :], beyond)
     num_precisions, orders, _ = sums.moments.shape
     terms = []
     for k in range(num_precisions):
-        terms.append(jnp.exp(-precisions[k] * v))
+        kernel = jnp.exp(-precisions[k] * v)
+        terms.append(kernel if weights is None else weights[:, None] * kernel)
         for _ in range(orders - 1):
             terms.append(terms[-1] * v)
     moments = []
@@ -188,10 +203,12 @@ def _sums_over_points(terms, num_precisions):
     return [summed[k * orders : (k + 1) * orders] for k in range(num_precisions)]
 
 
-def _add_chunk_tophat(sums, precisions, test, points):
+def _add_chunk_tophat(sums, precisions, test, points, weights):
     u = _squared_distances(test, points)
     nearest = jnp.minimum(sums.nearest, jnp.min(u, axis=0))
     inside = u[None, :, :] * precisions[:, None, None] <= 1.0
+    if weights is not None:
+        inside = jnp.where(inside, weights[None, :, None], 0.0)
     added = jnp.sum(inside, axis=1, dtype=u.dtype)
     return KernelSums(nearest, sums.moments + added[:, None, :])
 

@@ -1,5 +1,6 @@
-"""Linear regression by least squares."""
+"""Linear regression: weights fitted by least squares, used to label, and fitted again."""
 
-from jaxcollapse.tasks.linear_regression.family import FAMILY, METRICS, evaluate, fit, sample, task
+from jaxcollapse.tasks.linear_regression.family import FAMILY, task
+from jaxcollapse.tasks.linear_regression.fitting import METRICS, Batch, Truth, evaluate, fit, sample
 
-__all__ = ["FAMILY", "METRICS", "evaluate", "fit", "sample", "task"]
+__all__ = ["FAMILY", "METRICS", "Batch", "Truth", "evaluate", "fit", "sample", "task"]

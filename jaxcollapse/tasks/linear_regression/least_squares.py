@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse.pools import counted
+from jaxcollapse.pools import indices_of
 
 
 def pseudo_inverse(matrix: jax.Array, rank: jax.Array | int | None = None) -> jax.Array:
@@ -55,7 +55,7 @@ def repeated_rows(
     inputs: jax.Array,
     count: jax.Array,
     total: jax.Array,
-    num_rows: jax.Array,
+    num_rows: jax.Array | None,
     distinct: bool = False,
 ) -> jax.Array:
     """``minimum_norm`` for a design whose row i was seen ``count_i`` times.
@@ -65,23 +65,34 @@ def repeated_rows(
       count: ``[N]``, may be 0.
       total: ``[N]``, the sum of the targets seen with each row; 0 where there were none.
       num_rows: how many rows were seen in all. Where they are many the normal equations serve;
-        a number that differs between chains mapped together has both ways computed.
+        a number that differs between chains mapped together has both ways computed. None where
+        they may be few rows seen many times, which the decomposition takes.
       distinct: whether no row was seen twice, so that many rows are many directions.
     """
     dim = inputs.shape[1]
     most = ROWS_FOR_NORMAL_EQUATIONS * dim
-    if inputs.shape[0] < most or (dim < DIM_FOR_NORMAL_EQUATIONS and not distinct):
+    if (
+        num_rows is None
+        or inputs.shape[0] < most
+        or (dim < DIM_FOR_NORMAL_EQUATIONS and not distinct)
+    ):
         return _by_decomposition(inputs, count, total)
 
     def of_few_rows(inputs, count, total):
         if distinct:  # then fewer than ``most`` have a count
-            index = counted(count > 0, most)
+            index = indices_of(count > 0, most)
             inputs, count, total = (
                 x.at[index].get(mode="fill", fill_value=0) for x in (inputs, count, total)
             )
         return _by_decomposition(inputs, count, total)
 
     return jax.lax.cond(num_rows >= most, _by_normal_equations, of_few_rows, inputs, count, total)
+
+
+def weighted_rows(inputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    """``minimum_norm`` where each example counts as ``weights`` ``[N]`` of them."""
+    root = jnp.where(weights > 0, jnp.sqrt(jnp.where(weights > 0, weights, 1.0)), 0.0)
+    return minimum_norm(inputs * root[:, None], targets * root)
 
 
 def _by_normal_equations(inputs, count, total):

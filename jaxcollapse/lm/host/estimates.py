@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,10 @@ import numpy as np
 
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.decoder import sampling
-from jaxcollapse.lm.host.mixtures import Mixing
 from jaxcollapse.lm.host.programs import Programs
 from jaxcollapse.lm.setup import Setup, training_bytes
-from jaxcollapse.sweeps.chains import Plan
+from jaxcollapse.sweeps.chains import ChainPlan
+from jaxcollapse.sweeps.mixtures import MixturePlan
 
 MOST_STEPS, ENOUGH_SECONDS = 5, 1.0  # of a measurement
 
@@ -49,33 +50,33 @@ def memory(programs: Mapping[tuple, Programs]) -> float:
 
 def _training_bytes(program: Programs) -> float:
     needed = program.training_memory()
-    return training_bytes(program.made) if needed is None else needed
+    return training_bytes(program.setup) if needed is None else needed
 
 
 class _Pace(NamedTuple):
     """How fast a chain is.
 
     Attributes:
-      made: all that decides it.
+      setup: all that decides it.
       step_seconds: of a step of training.
       sample_rate: tokens sampled per second.
     """
 
-    made: Setup
+    setup: Setup
     step_seconds: float
     sample_rate: float
 
     @property
     def length(self) -> float:
         """Tokens of a document that are predicted, the mean of the real ones."""
-        data = self.made.data
+        data = self.setup.data
         return float(np.minimum(np.diff(data.offsets), data.context).mean()) - 1
 
     @property
     def tokens_a_step(self) -> float:
-        """Tokens of a batch, padding not counted."""
-        made = self.made
-        return made.recipe.batch_size * self.length * made.num_samples / made.real_rows
+        """Tokens of a batch, without padding."""
+        setup = self.setup
+        return setup.recipe.batch_size * self.length * setup.num_samples / setup.real_rows
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -84,57 +85,58 @@ class _Pace(NamedTuple):
 
     def steps(self, documents: float) -> float:
         """Steps of training on so many documents."""
-        rows = math.ceil(documents / self.made.num_samples * self.made.real_rows)
-        return float(language_model.steps_of(self.made, rows)[1])
+        rows = math.ceil(documents / self.setup.num_samples * self.setup.real_rows)
+        return float(language_model.steps_of(self.setup, rows)[1])
 
 
-def estimate(plan: Plan, programs: Mapping[tuple, Programs]) -> Estimate:
+def estimate(plan: ChainPlan, programs: Mapping[tuple, Programs]) -> Estimate:
     """Measures a few steps of training and sampling, compiled, and counts what there is to do."""
     trained = sampled = seconds = 0.0
-    together = _together(programs, len(plan.cells) * plan.seeds.size)
+    together = chains_at_a_time(programs, len(plan.cells) * plan.seeds.size)
     rates = {}
     for point, program in programs.items():
         pace = _measure(program, together)
         rates[point] = pace.rates
-        size = program.made.num_samples
+        size = program.setup.num_samples
         for cell in plan.cells:
             if tuple(cell.point.items()) != point:
                 continue
             for generation in range(1, plan.generations + 1):
-                workflow = cell.workflow
-                documents = size if workflow.needs_points else workflow.capacity(generation) * size
-                steps = plan.seeds.size * pace.steps(workflow.subsample_size or documents)
+                workflow = plan.keeps(cell)
+                steps = plan.seeds.size * pace.steps(workflow.rows(generation, size))
                 seconds += steps * pace.step_seconds
                 trained += steps * pace.tokens_a_step
             tokens = plan.seeds.size * plan.generations * size * pace.length
             sampled += tokens
             seconds += tokens / pace.sample_rate
-    filtered = any(program.made.filters for program in programs.values())
+    filtered = any(program.setup.filters for program in programs.values())
     return Estimate(trained, sampled, filtered, rates, seconds, seconds / together)
 
 
-def estimate_mixing(mixing: Mixing, teach: bool) -> Estimate:
-    """What a grid of mixtures will take, and with ``teach`` the model that makes documents."""
-    programs, counts = mixing.programs, mixing.counts
-    together = _together({mixing.point: programs}, counts.seeds.size)
-    pace = _measure(programs, together)
-    steps = sum(pace.steps(sum(pair)) for pair in counts.mixtures) * counts.seeds.size
-    sampled = 0.0
-    if teach and max(counts.synthetic):
-        steps += pace.steps(programs.made.num_samples)
-        sampled = max(counts.synthetic) * pace.length
-    seconds = steps * pace.step_seconds + sampled / pace.sample_rate
-    return Estimate(
-        steps * pace.tokens_a_step,
-        sampled,
-        teach and programs.made.filters,
-        {mixing.point: pace.rates},
-        seconds,
-        seconds / together,
-    )
+def estimate_mixtures(
+    plan: MixturePlan, programs: Mapping[tuple, Programs], teach: bool
+) -> Estimate:
+    """What grids of mixtures will take, and with ``teach`` the models that make documents."""
+    pairs = list(itertools.product(plan.real, plan.synthetic))
+    together = chains_at_a_time(programs, plan.seeds.size)
+    trained = sampled = seconds = 0.0
+    rates = {}
+    for point, program in programs.items():
+        pace = _measure(program, together)
+        rates[point] = pace.rates
+        steps = sum(pace.steps(sum(pair)) for pair in pairs) * plan.seeds.size
+        tokens = 0.0
+        if teach and max(plan.synthetic):
+            steps += pace.steps(program.setup.num_samples)
+            tokens = max(plan.synthetic) * pace.length
+        trained += steps * pace.tokens_a_step
+        sampled += tokens
+        seconds += steps * pace.step_seconds + tokens / pace.sample_rate
+    filtered = teach and any(program.setup.filters for program in programs.values())
+    return Estimate(trained, sampled, filtered, rates, seconds, seconds / together)
 
 
-def _together(programs: Mapping[tuple, Programs], chains: int) -> int:
+def chains_at_a_time(programs: Mapping[tuple, Programs], chains: int) -> int:
     """How many chains run at a time."""
     sharded = any(program.mesh is not None for program in programs.values())
     return 1 if sharded else min(jax.local_device_count(), chains)
@@ -182,5 +184,5 @@ def _measure(program: Programs, together: int) -> _Pace:
     params, step_seconds = trained()
     first, _ = side_by_side(lambda: program.start_sampling(np.int32(0)))
     _, sample_seconds = repeated(lambda states: side_by_side(advance, params, states), first)
-    slots = min(program.made.slots, program.documents_a_call)
-    return _Pace(program.made, step_seconds, slots * sampling.STEPS / sample_seconds)
+    slots = min(program.setup.slots, program.documents_a_call)
+    return _Pace(program.setup, step_seconds, slots * sampling.STEPS / sample_seconds)

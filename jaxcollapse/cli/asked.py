@@ -1,0 +1,198 @@
+"""Options of a command from what a task's signature declares, and what was asked for with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from jaxcollapse import checks
+from jaxcollapse.families import TaskFamily
+from jaxcollapse.parameters import Axis, Option, Parameter, alternatives, parameters_of
+
+PLAIN = (int, float, str, bool)
+FILE = "On the command line it is a .npy file, or a .csv file of numbers without a header line."
+
+
+def options_class(
+    family: TaskFamily, command: type, hidden: Sequence[str] = (), mixture: bool = False
+) -> type:
+    """A dataclass of a command's options with those of a task.
+
+    Args:
+      family: the task.
+      command: the dataclass of what all tasks have.
+      hidden: names of parameters that the command does not have.
+      mixture: whether axes have the values of grids of mixtures.
+    """
+    shown = {name: p for name, p in family.parameters.items() if name not in hidden}
+    usual = family.presets.get("corrected", {})
+    name = "".join(part.capitalize() for part in family.name.split("-"))
+    return class_of(name, command, shown, usual, mixture, summary_of(family), family=family)
+
+
+def class_of(
+    name: str,
+    command: type,
+    parameters: Mapping[str, Parameter],
+    usual: Mapping[str, Any] = MappingProxyType({}),
+    mixture: bool = False,
+    about: str | None = None,
+    **others: Any,
+) -> type:
+    """A dataclass of a command's own options with those that are declared elsewhere.
+
+    Every axis takes some values, every other parameter one, or none: then it is its default.
+
+    Args:
+      name: of the class.
+      command: the dataclass of the command's own options.
+      parameters: the declared ones; those that a command cannot say are left out.
+      usual: what stands in for some of these where they are not given.
+      mixture: whether axes have the values of grids of mixtures.
+      about: one line; the command's own by default.
+      **others: attributes of the class.
+    """
+    found = {
+        p.name: _field(p, mixture, usual.get(p.name, p.by_default)) for p in parameters.values()
+    }
+    fields = [(field, *told) for field, told in found.items() if told is not None]
+    shown = {field: parameters[field] for field, *_ in fields}
+    namespace = {"__doc__": about or command.__doc__, "parameters": shown, **others}
+    return dataclasses.make_dataclass(
+        name, fields, bases=(command,), frozen=True, kw_only=True, namespace=namespace
+    )
+
+
+def summary_of(family: TaskFamily) -> str:
+    """The first line of a task's docstring."""
+    return (inspect.getdoc(inspect.unwrap(family.task)) or family.name).splitlines()[0]
+
+
+def _field(parameter: Parameter, mixture: bool, usual: Any) -> tuple[Any, Any] | None:
+    """Type and default of the field of a parameter; None if a command cannot say it."""
+    how, told = parameter.how, parameter.help
+    if isinstance(how, Axis):
+        kind = _kind(parameter, *how.grid)
+        several: Any = tuple[kind, ...]  # type: ignore[valid-type]
+        grid = how.mixture if mixture else how.grid
+        if grid or parameter.default is not inspect.Parameter.empty:
+            default = dataclasses.field(default=tuple(grid) or (parameter.default,))
+        else:
+            default = dataclasses.field()
+        return Annotated[several, tyro.conf.arg(help=told)], default
+    if how.file:
+        told = f"{told} {FILE}"
+        return Annotated[Path | None, tyro.conf.arg(help=told)], dataclasses.field(default=None)
+    kind = _kind(parameter)
+    if kind is None or how.hidden:
+        return None
+    if kind is bool:
+        return Annotated[bool, tyro.conf.arg(help=told)], dataclasses.field(default=False)
+    if usual is not None and usual != () and usual is not inspect.Parameter.empty:
+        told = f"{told} By default {usual}."
+    # Names are the task's to refuse, in the words of everything else.
+    named = "|".join(parameter.choices) if kind is str and parameter.choices else None
+    shown = tyro.conf.arg(help=told, metavar=named)
+    return Annotated[kind | None, shown], dataclasses.field(default=None)
+
+
+def _kind(parameter: Parameter, *values: Any) -> Any:
+    """The type that a command reads a parameter's value as; None if it can read none."""
+    if parameter.kind is Any:
+        return type(values[0]) if values else str if isinstance(parameter.how, Axis) else None
+    known = [
+        str if all(isinstance(value, str) for value in typing.get_args(k) or [0]) else k
+        for k in alternatives(parameter.kind)
+        if k in PLAIN or typing.get_origin(k)
+    ]
+    return typing.Union[tuple(known)] if known else None  # noqa: UP007
+
+
+def axes_of(asked: Any, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Values of some axes, as they were asked for; a file may stand for the only one.
+
+    Raises:
+      ValueError: a file is given and values beside it.
+    """
+    parameters = asked.parameters
+    axes = {name: list(getattr(asked, name)) for name in names}
+    for name, parameter in parameters.items():
+        how = parameter.how
+        path = getattr(asked, name, None) if isinstance(how, Option) and how.names else None
+        if path is None:
+            continue
+        if axes[how.names] != list(type(asked).__dataclass_fields__[how.names].default):
+            flag = how.names.replace("_", "-")
+            raise checks.refusal(f"--{name}", f"no --{flag} beside it", "both", "leave one out")
+        axes[how.names] = [path.stem]
+    return axes
+
+
+def options_of(asked: Any, function: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """The options that were given, arrays read from their files.
+
+    Args:
+      asked: an instance of ``class_of``'s.
+      function: only those that this one takes.
+    """
+    known = asked.parameters if function is None else parameters_of(function)
+    found = {}
+    for name, parameter in asked.parameters.items():
+        value = getattr(asked, name)
+        if name not in known or parameter.is_axis or value is None or value is False:
+            continue
+        found[name] = _array(value) if isinstance(value, Path) else value
+    return found
+
+
+def _array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise checks.refusal("array file", "a file that exists", str(path), "check the path")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path).astype(np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a file without a number
+            return np.loadtxt(path, delimiter=",", ndmin=1)
+    except (ValueError, OSError, EOFError, UserWarning) as error:
+        raise checks.refusal(
+            "array file",
+            ".npy, or .csv of numbers alone, without a header line",
+            f"{path} ({error})",
+            "save it again",
+        ) from None
+
+
+def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) -> Any:
+    """An instance of a dataclass of options from the words of a command.
+
+    Args:
+      kind: the dataclass.
+      command: its words, for help.
+      arguments: what follows them.
+      **defaults: of fields, in place of those that the dataclass has.
+    """
+    default = None
+    if defaults:
+        missing = {
+            f.name: tyro.MISSING
+            for f in dataclasses.fields(kind)
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        }
+        default = kind(**{**missing, **defaults})
+    return tyro.cli(
+        kind,
+        prog=f"jaxcollapse {command}",
+        args=list(arguments),
+        **({} if default is None else {"default": default}),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName),
+    )

@@ -1,0 +1,240 @@
+"""``jaxcollapse list`` and ``jaxcollapse describe NAME``: what there is and what is known of it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from jaxcollapse import checks
+from jaxcollapse.cli.asked import summary_of
+from jaxcollapse.datasets.points import DATASETS
+from jaxcollapse.families import TaskFamily
+from jaxcollapse.parameters import Axis
+from jaxcollapse.plugins import Named
+from jaxcollapse.registry import TASKS, as_family
+from jaxcollapse.workflows import WORKFLOWS, Workflow, as_workflow, window
+
+KINDS = ("tasks", "workflows", "metrics", "datasets", "models")
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """Say which tasks, workflows, metrics, data sets and models there are."""
+
+    what: tyro.conf.Positional[
+        tuple[Literal["tasks", "workflows", "metrics", "datasets", "models"], ...]
+    ] = ()
+    """The kinds to list; all by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Describe:
+    """Say what is known of a task, workflow, metric, data set or model: options, units, laws."""
+
+    name: tyro.conf.Positional[str]
+    """Its name, as 'jaxcollapse list' tells it."""
+
+
+def about_task(name: str) -> str:
+    """The first line of the docstring of a task's module, which is not imported for it."""
+    place = TASKS.where(name)
+    if place is None:
+        return summary_of(as_family(name))
+    spec = importlib.util.find_spec(place.partition(":")[0])
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return ""
+    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return doc.partition("\n")[0]
+
+
+def list_things(args: List) -> None:
+    """``jaxcollapse list``."""
+    for kind in args.what or KINDS:
+        print(f"{kind}:")
+        for name, about in LISTED[kind]():
+            print(f"  {name:24} {about}".rstrip())
+
+
+def _tasks() -> Iterator[tuple[str, str]]:
+    for name in TASKS.names():
+        yield name, about_task(name) + _origin(TASKS, name)
+
+
+def _workflows() -> Iterator[tuple[str, str]]:
+    for name in WORKFLOWS.names():
+        doc = inspect.getdoc(WORKFLOWS.find(name)) or ""
+        yield name, doc.partition("\n")[0] + _origin(WORKFLOWS, name)
+
+
+def _families() -> Iterator[TaskFamily]:
+    for name in TASKS.names():
+        try:
+            yield as_family(name)
+        except ImportError:
+            continue  # of an extra that is not installed
+
+
+def _metrics() -> Iterator[tuple[str, str]]:
+    found: dict[str, Any] = {}
+    for family in _families():
+        for name, metric in family.labels.items():
+            found.setdefault(name, metric)
+    for name, metric in found.items():
+        yield name, f"{metric.long_name} [{metric.units}]"
+
+
+def _datasets() -> Iterator[tuple[str, str]]:
+    abouts = {
+        "blobs": "isotropic Gaussians about random centres",
+        "circles": "two circles with noise",
+        "moons": "two half circles with noise",
+        "swiss-roll": "a rolled sheet in three dimensions, with noise",
+    }
+    for name in DATASETS.names():
+        yield name, abouts.get(name, "points") + _origin(DATASETS, name)
+
+
+def _models() -> Iterator[tuple[str, str]]:
+    checks.require("flax", "lm")
+    from jaxcollapse.lm import architectures
+    from jaxcollapse.lm.decoder import decoder
+
+    for name, config in architectures.configs().items():
+        count = decoder.num_parameters(config)
+        yield (
+            name,
+            f"{config.family}, {count:,} parameters at a vocabulary of {config.vocab_size:,}",
+        )
+
+
+LISTED = {
+    "tasks": _tasks,
+    "workflows": _workflows,
+    "metrics": _metrics,
+    "datasets": _datasets,
+    "models": _models,
+}
+
+
+def _origin(names: Named, name: str) -> str:
+    package = names.package_of(name)
+    return "" if name in names.built_in else f" (of {package})" if package else " (registered)"
+
+
+# Describe ---------------------------------------------------------------------------------------
+
+
+def describe(args: Describe) -> None:
+    """``jaxcollapse describe NAME``."""
+    name = args.name
+    if name in TASKS or (":" in name and "=" not in name):
+        lines = _of_task(as_family(name))
+    elif name.partition(":")[0].replace("_", "-") in WORKFLOWS:
+        lines = _of_workflow(name)
+    else:
+        lines = _of_others(name)
+    print("\n".join(lines))
+
+
+def _of_task(family: TaskFamily) -> list[str]:
+    lines = [f"{family.name}: {summary_of(family)}", "", "axes:"]
+    for name in family.axes:
+        parameter = family.parameters[name]
+        assert isinstance(parameter.how, Axis)
+        values = " ".join(map(str, parameter.how.grid)) or "none by default"
+        symbol = f" ({parameter.how.symbol})" if parameter.how.symbol else ""
+        lines += [f"  {name}{symbol}: {values}", f"      {parameter.help}"]
+    lines += ["", "options:"]
+    for name, parameter in family.parameters.items():
+        if not parameter.is_axis:
+            choices = f" of {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
+            default = "none" if parameter.by_default is None else parameter.by_default
+            lines += [f"  {name}{choices}, by default {default}", f"      {parameter.help}"]
+    lines += ["", "metrics:"]
+    known = _known_closed_forms(family)
+    for name, metric in family.labels.items():
+        lines.append(f"  {name}: {metric.long_name} [{metric.units}]")
+        if known.get(name):
+            lines.append(f"      closed form under {', '.join(known[name])}")
+    presets = {name: dict(options) for name, options in family.presets.items()}
+    lines += [
+        "",
+        *(f"preset {name}: {options or 'the defaults'}" for name, options in presets.items()),
+    ]
+    return [*lines, f"source: {family.source}"] if family.source else lines
+
+
+def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
+    """The workflows under which the mean of each metric is known, at some point of the grid."""
+    found: dict[str, list[str]] = {}
+    named = [window(3) if name == "window" else as_workflow(name) for name in WORKFLOWS.built_in]
+    grids = {a: family.parameters[a].how.grid for a in family.axes}  # type: ignore[union-attr]
+    if not all(grids.values()):
+        return found
+    options = dict(next(iter(family.presets.values())))
+    for metric in family.metrics:
+        for workflow in sorted(named, key=str):
+            for place in range(max(map(len, grids.values()))):
+                point = {axis: grid[min(place, len(grid) - 1)] for axis, grid in grids.items()}
+                known = family.closed_form(metric, workflow, np.arange(1, 3), options, **point)
+                if known is not None and np.isfinite(known).any():
+                    found.setdefault(metric, []).append(str(workflow))
+                    break
+    return found
+
+
+def _of_workflow(spelling: str) -> list[str]:
+    name = spelling.partition(":")[0].replace("_", "-")
+    known = WORKFLOWS.find(name)
+    doc = inspect.getdoc(known) or inspect.getdoc(type(known)) or ""
+    lines = [f"{name}: {doc}", "", "fields of a workflow:"]
+    try:
+        workflow: Workflow | None = as_workflow(spelling)
+    except ValueError:
+        workflow = None  # a field has to be said
+    lines += [
+        f"  {field}: {'all' if value is None else value}"
+        for field, value in (workflow.fields if workflow else {"keep": "to be said"}).items()
+    ]
+    return [
+        *lines,
+        "",
+        f"written as {workflow or f'{name}:FIELD=VALUE'}; other fields follow colons",
+    ]
+
+
+def _of_others(name: str) -> list[str]:
+    lines = []
+    for family in _families():
+        if name in family.labels:
+            metric = family.labels[name]
+            known = _known_closed_forms(family).get(name, [])
+            lines += [
+                f"metric {name} of {family.name}: {metric.long_name} [{metric.units}]",
+                f"  axis in figures: {metric.scale}"
+                + (", an infinity is a value of it" if metric.infinite else ""),
+                f"  closed form under {', '.join(known)}" if known else "  no closed form is known",
+            ]
+    for kind in ("datasets", "models"):
+        try:
+            found = dict(LISTED[kind]())
+        except ImportError:
+            continue
+        if name in found:
+            lines.append(f"{kind.removesuffix('s')} {name}: {found[name]}")
+    if not lines:
+        raise checks.refusal(
+            "name to describe",
+            "that of a task, workflow, metric, data set or model",
+            repr(name),
+            "see jaxcollapse list",
+        )
+    return lines

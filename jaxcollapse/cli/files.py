@@ -1,0 +1,102 @@
+"""``jaxcollapse plot FILE`` and ``jaxcollapse info FILE``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from jaxcollapse import checks
+from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.show import tables
+from jaxcollapse.sweeps import results
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw a results file: a column a workflow, colours by the last axis, theory dashed.
+
+    Of mixtures, the loss against the synthetic count and against the share of real data.
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The results file."""
+    out: Path
+    """The figure to write (.png, .pdf or .svg)."""
+    metric: tuple[str, ...] = ()
+    """The metrics to draw, a row each; by default the task's first two."""
+    select: tuple[str, ...] = ()
+    """Only these values of an axis, as dim=1,3."""
+    hue: str | None = None
+    """The axis that colours tell apart; by default the last one of several values."""
+    statistic: Literal["mean", "median"] = "mean"
+    """Draw the mean with its 95% confidence interval, or the median with quartiles."""
+    overwrite: bool = False
+    """Replace an existing figure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Say what a results file is, where it came from, and how it ends."""
+
+    file: tyro.conf.Positional[Path]
+    """The results file."""
+    csv: Path | None = None
+    """Also write every number as a table (.csv)."""
+    overwrite: bool = False
+    """Replace an existing table."""
+
+
+def plot(args: Plot) -> None:
+    """``jaxcollapse plot FILE``."""
+    checks.require("matplotlib", "plot").use("Agg")
+    from jaxcollapse.show import figures, mixture_figures
+
+    check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
+    dataset = select(results.load(args.file), args.select)
+    if results.is_mixture(dataset):
+        if args.hue is not None or args.statistic != "mean":
+            raise checks.refusal(
+                "options of a figure of mixtures",
+                "--metric and --select alone",
+                "--hue or --statistic",
+                "leave these out: it has means over seeds, a colour a real count",
+            )
+        figure = mixture_figures.figure(dataset, *args.metric[:1])
+    else:
+        figure = figures.grid(dataset, args.metric, args.hue, args.statistic)
+    with whole_file(args.out) as temporary:
+        figure.savefig(temporary)
+    print(args.out)
+
+
+def info(args: Info) -> None:
+    """``jaxcollapse info FILE``."""
+    if args.csv is not None:
+        check_output(args.csv, (".csv",), args.overwrite)
+    dataset = results.load(args.file)
+    if results.is_mixture(dataset):
+        from jaxcollapse.show import mixture_tables
+
+        tables.show_origin(dataset, str(args.file))
+        mixture_tables.show(dataset)
+    else:
+        tables.show(dataset, str(args.file))
+    if args.csv is not None:
+        with whole_file(args.csv) as temporary:
+            dataset.to_dataframe().to_csv(temporary)
+
+
+def select(dataset: Any, choices: Sequence[str]) -> Any:
+    """The part of a result at the values of axes given as ``dim=1,3``."""
+    axes = [str(d) for d in dataset.dims if d not in ("seed", "generation")]
+    for choice in choices:
+        name, _, values = choice.partition("=")
+        checks.one_of("--select", name, axes)
+        present = {str(value): value for value in dataset[name].values}
+        chosen = [checks.one_of(f"--select {name}", v, present) for v in values.split(",")]
+        dataset = dataset.sel({name: [present[v] for v in chosen]})
+    return dataset

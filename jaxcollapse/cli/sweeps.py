@@ -1,0 +1,155 @@
+"""``jaxcollapse run TASK`` and ``jaxcollapse mix TASK``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxcollapse import machine
+from jaxcollapse.cli import asked
+from jaxcollapse.families import TaskFamily
+from jaxcollapse.files import check_output
+from jaxcollapse.sweeps import chains, mixtures
+from jaxcollapse.sweeps.plan import parse_seeds
+from jaxcollapse.sweeps.run import run_and_save
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Options of everything that runs many seeds."""
+
+    seeds: str = "100"
+    """How many seeds there are from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is
+    5 6 7)."""
+    preset: str = "corrected"
+    """The options that are not given are those that we recommend (corrected), or those of the
+    published experiments (authors)."""
+    overwrite: bool = False
+    """Replace existing results."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chains(Grid):
+    """Options of everything that runs chains."""
+
+    workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
+    """Training workflows: replace, accumulate, accumulate-subsample, window:keep=3, fixed-real,
+    fresh-real, or others of 'jaxcollapse list workflows', with their fields behind colons, as
+    accumulate-subsample:draw=50."""
+    generations: int = 100
+    """How many generations there are; the first is fitted to real data."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Chains):
+    """Options of every ``run``."""
+
+    out: Path
+    """The results file to write, NetCDF-4 (.nc)."""
+    metric: tuple[str, ...] = ()
+    """The metrics to compute; all by default."""
+    memory_limit: float | None = None
+    """The GiB that running chains may take; an eighth of what is free by default."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mix(Grid):
+    """Options of every ``mix``."""
+
+    out: Path
+    """The results file to write, NetCDF-4 (.nc); the figure (.png), tables (.txt) and cells (.csv)
+    are written beside it."""
+    real: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    """Numbers of real points in a mixture, a random subset for each seed."""
+    synthetic: tuple[int, ...] = (0, 16, 64, 256, 1024, 4096)
+    """Numbers of synthetic points in a mixture."""
+    num_real: int | None = None
+    """How many real points there are; the largest of --real by default."""
+    source: str = "all"
+    """Synthetic points are of a model of all real points (all), as published, or of a model of the
+    real points that the mixture holds (subset), so that they bring nothing from others."""
+    metric: str | None = None
+    """The loss that tables and figure are of; the task's own by default."""
+    memory_limit: float | None = None
+    """The GiB that running seeds may take; an eighth of what is free by default."""
+
+
+def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
+    """The options of ``run`` for a task."""
+    return asked.parsed(asked.options_class(family, Run), command, arguments, **family.usual)
+
+
+def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
+    """The options of ``mix`` for a task."""
+    hidden = ("pool", *filter(None, [family.batch]))
+    kind = asked.options_class(family, Mix, hidden, mixture=True)
+    facts = family.mixtures
+    usual = {"real": facts.real, "synthetic": facts.synthetic, "seeds": facts.seeds}
+    return asked.parsed(kind, command, arguments, **usual)
+
+
+def run(args: Any) -> None:
+    """``jaxcollapse run TASK``: a sweep into a results file, resumed if it was interrupted."""
+    check_output(args.out, (".nc",), args.overwrite)
+    seeds = parse_seeds(args.seeds)
+    _devices(args.family, len(seeds))
+    checked = chains.plan(
+        args.family,
+        args.workflow,
+        asked.axes_of(args, args.family.axes),
+        seeds,
+        args.generations,
+        args.preset,
+        args.metric or None,
+        _bytes(args.memory_limit),
+        **asked.options_of(args),
+    )
+    dataset = run_and_save(checked, args.out, args.overwrite, progress=True)
+    bad = int((dataset["first_nonfinite_generation"] > 0).sum())
+    if bad:
+        print(f"{bad} chains turned non-finite: see first_nonfinite_generation", file=sys.stderr)
+    print(
+        f"{args.out}: {dataset.attrs['title']}, {dataset.attrs['programs']} programs compiled in "
+        f"{dataset.attrs['compile_seconds']:.1f} s, ran for {dataset.attrs['run_seconds']:.1f} s"
+    )
+
+
+def mix(args: Any) -> None:
+    """``jaxcollapse mix TASK``: fits to mixtures, with their tables and figure beside the file."""
+    from jaxcollapse.show import mixture_files
+
+    beside = mixture_files.outputs(args.out)
+    for path in beside:
+        check_output(path, (path.suffix,), args.overwrite)
+    seeds = parse_seeds(args.seeds)
+    _devices(args.family, len(seeds))
+    checked = mixtures.plan(
+        args.family,
+        asked.axes_of(args, [name for name in args.family.axes if name != args.family.batch]),
+        args.real,
+        args.synthetic,
+        args.num_real,
+        seeds,
+        args.source,
+        args.preset,
+        loss=args.metric,
+        memory_limit=_bytes(args.memory_limit),
+        **asked.options_of(args),
+    )
+    dataset = run_and_save(checked, args.out, args.overwrite, progress=True)
+    mixture_files.show_and_draw(dataset, args.out)
+    print(*beside, sep="\n")
+
+
+def _bytes(gib: float | None) -> float | None:
+    return None if gib is None else gib * GIB
+
+
+def _devices(family: TaskFamily, seeds: int) -> None:
+    """A core is a device where the seeds of a task run one after another on each."""
+    if family.sequential_on:
+        machine.use_cores_as_devices(seeds)

@@ -1,0 +1,122 @@
+"""A model with its tokenizer, from a checkpoint: what it writes, and how well it knows texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from jaxcollapse import checks
+from jaxcollapse.lm import checkpoints
+from jaxcollapse.lm.decoder import packing, sampling, training
+from jaxcollapse.lm.decoder.config import Config
+from jaxcollapse.lm.decoder.decoder import Params
+from jaxcollapse.lm.host.run_folder import check_weights_kept
+from jaxcollapse.lm.text.documents import Documents
+from jaxcollapse.lm.text.tokenizers import Tokenizer, load_tokenizer
+
+USUAL_TOKENS, LONGEST = 200, 2048  # written, and scored, unless one says otherwise
+
+
+class Pretrained(NamedTuple):
+    """A model and its tokenizer.
+
+    Attributes:
+      config: of the decoder.
+      params: its parameters.
+      tokenizer: of its texts.
+    """
+
+    config: Config
+    params: Params
+    tokenizer: Tokenizer
+
+    def continued(
+        self,
+        prompt: str,
+        key: jax.Array,
+        max_tokens: int | None = None,
+        settings: sampling.Settings = sampling.DEFAULTS,
+        count: int = 1,
+    ) -> list[str]:
+        """A prompt and its continuations, to an end of sequence.
+
+        Args:
+          prompt: the beginning of a text.
+          key: a typed key.
+          max_tokens: tokens after the prompt, at most; by default 200, or as many as the context
+            has room for.
+          settings: how tokens are chosen.
+          count: how many.
+
+        Raises:
+          ValueError: prompt and continuation do not fit in the context.
+        """
+        tokenizer = self.tokenizer
+        tokens = [tokenizer.bos, *tokenizer.encode(prompt)]
+        if max_tokens is None:
+            max_tokens = max(1, min(USUAL_TOKENS, self.config.context - len(tokens)))
+        # Some models learn to end a text by beginning another.
+        ends = sorted({tokenizer.bos, tokenizer.eos})
+        documents = sampling.generate(
+            self.config, self.params, key, tokens, ends, max_tokens, settings, count
+        )
+        return [tokenizer.decode(document.tolist()) for document in documents]
+
+    def mean_nll(
+        self,
+        texts: list[str],
+        context: int | None = None,
+        with_end: bool = False,
+        batch_size: int = 8,
+    ) -> tuple[float, int]:
+        """Nats per token of texts, each from its beginning, and the number of tokens.
+
+        Args:
+          texts: one or more.
+          context: where they are cut; by default the model's context, at most 2048.
+          with_end: whether the end of sequence behind each counts too, as in chains.
+          batch_size: rows at a time.
+
+        Raises:
+          ValueError: a number is out of range.
+        """
+        if context is None:
+            context = min(self.config.context, LONGEST)
+        checks.whole_number("context", context, minimum=2)
+        checks.whole_number("batch_size", batch_size)
+        if context > self.config.context:
+            raise checks.refusal("context", f"at most {self.config.context}", context, "lower it")
+        ends = [self.tokenizer.eos] if with_end else []
+        encoded = self.tokenizer.encode_many(texts)
+        documents = Documents.from_lists([self.tokenizer.bos, *ids, *ends] for ids in encoded)
+        tokens, lengths = documents.padded(context)
+        rows, used = jax.jit(packing.pack, static_argnums=2)(tokens, lengths, context)
+        rows = jax.tree.map(lambda x: x[: int(used)], rows)
+        measure = jax.jit(training.evaluate, static_argnums=(0, 3))
+        nll = measure(self.config, self.params, rows, batch_size)
+        return float(nll), int((lengths - 1).sum())
+
+
+def load(path: Path) -> Pretrained:
+    """A model from its checkpoint.
+
+    Args:
+      path: the folder of a generation of a run, or as for ``checkpoints.load``.
+
+    Raises:
+      ValueError: there is no such checkpoint, or its tokenizer has more tokens than it knows.
+    """
+    check_weights_kept(path)
+    config, params = checkpoints.load(path)
+    # A file of weights has its tokenizer beside it; one of llama2.c's does not hold it.
+    tokenizer = load_tokenizer(path.parent if path.suffix == ".bin" else path)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise checks.refusal(
+            "tokenizer",
+            f"at most the checkpoint's {config.vocab_size} tokens",
+            f"{tokenizer.vocab_size} in {path}",
+            "put the checkpoint's own tokenizer there",
+        )
+    return Pretrained(config, params, tokenizer)

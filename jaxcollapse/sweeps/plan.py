@@ -1,0 +1,257 @@
+"""A grid whose every parameter has been checked: what plans of chains and of mixtures share."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcollapse import checks
+from jaxcollapse.datasets.points import DATASETS, PointDataset
+from jaxcollapse.families import TaskFamily
+from jaxcollapse.keys import whole_seeds
+from jaxcollapse.machine import free_memory
+from jaxcollapse.metrics import Metric
+from jaxcollapse.workflows import Workflow
+
+# The memory that a grid takes unless told, of what is free: others use the machine too.
+SHARE_OF_FREE_MEMORY = 1 / 8
+# Numbers of an option that are written out in a file's attributes, which hold 64 KiB.
+LARGEST_ARRAY = 1000
+
+
+class Cell(NamedTuple):
+    """One point of a grid, of chains under one workflow.
+
+    Attributes:
+      point: values by axis.
+      workflow: which data each model trains on; of a mixture, None.
+    """
+
+    point: dict[str, Any]
+    workflow: Workflow | None = None
+
+    def __str__(self) -> str:
+        """In words, for progress and errors."""
+        name = [] if self.workflow is None else [self.workflow.name]
+        return " ".join([*name, *(f"{k}={v}" for k, v in self.point.items())]) or "the task"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan(abc.ABC):
+    """A grid of chains or of mixtures; see ``chains.ChainPlan`` and ``mixtures.MixturePlan``.
+
+    Attributes:
+      family: the task.
+      axes: values by axis, in the order of the result.
+      seeds: uint32 ``[S]``.
+      options: of the task, the same for every cell.
+      preset: where the options that were not given came from.
+      metrics: names of the metrics to compute.
+      memory_limit: bytes that the seeds of one call may take on one device.
+    """
+
+    family: TaskFamily
+    axes: dict[str, list[Any]]
+    seeds: np.ndarray
+    options: dict[str, Any]
+    preset: str
+    metrics: list[str]
+    memory_limit: float
+
+    # What a kind of plan says ------------------------------------------------------------------
+
+    @property
+    @abc.abstractmethod
+    def cells(self) -> list[Cell]:
+        """What is run one after another, in the order of the result."""
+
+    @abc.abstractmethod
+    def point(self, cell: Cell) -> dict[str, Any]:
+        """All axes of the task at a cell."""
+
+    @abc.abstractmethod
+    def function(self, cell: Cell) -> Callable[[jax.Array, Any], dict[str, jax.Array]]:
+        """``function(key, traced) -> metrics`` of one seed."""
+
+    @abc.abstractmethod
+    def seed_bytes(self, cell: Cell) -> float:
+        """An estimate of the memory that one seed takes."""
+
+    def most_seeds(self, cell: Cell) -> float:
+        """The most seeds that a call should have on one device, whatever fits."""
+        return float("inf")
+
+    @abc.abstractmethod
+    def keeps(self, cell: Cell) -> Workflow:
+        """The workflow that decides how a cell's data are kept."""
+
+    @property
+    @abc.abstractmethod
+    def is_own(self) -> bool:
+        """Whether functions of the user's decide its numbers, which may change under one name."""
+
+    @property
+    @abc.abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What decides the numbers beside what every plan has, as JSON can hold it."""
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """What a result of it is called."""
+
+    @abc.abstractmethod
+    def label(self, metric: str) -> Metric:
+        """The label and units of a metric."""
+
+    @abc.abstractmethod
+    def labelled(self, values: list[dict[str, np.ndarray]]) -> tuple[dict, dict, dict]:
+        """Coordinates, variables and attributes of a result from its cells, in order."""
+
+    # What all of them have ----------------------------------------------------------------------
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """Every combination of the values of its axes."""
+        values = itertools.product(*self.axes.values())
+        return [dict(zip(self.axes, point, strict=True)) for point in values]
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All that decides the numbers, as JSON can hold it."""
+        return {
+            "task": self.family.name,
+            "axes": self.axes,
+            "seeds": [int(seed) for seed in self.seeds],
+            "preset": self.preset,
+            "options": as_json(self.options),
+            "metrics": self.metrics,
+            **self.facts,
+        }
+
+    def traced(self, cell: Cell) -> dict[str, Any]:
+        """The parameters of a cell that change no shape."""
+        return self.family.traced_at(self.keeps(cell), self.point(cell), self.options)
+
+    def program(self, cell: Cell) -> Hashable:
+        """A name for the program of a cell: cells that share it share one compilation."""
+        traced = self.traced(cell)
+        fixed = ((k, v) for k, v in cell.point.items() if k not in traced)
+        return (cell.workflow, *fixed, jax.tree.structure(traced))
+
+    def work(self, cell: Cell) -> float:
+        """How long a seed of a cell takes relative to others."""
+        return float(self.family.relative_cost(**self.point(cell)))
+
+
+def as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a task as JSON can hold them."""
+    return {name: _plain(value) for name, value in options.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: an array of many numbers by its shape and digest."""
+    if hasattr(value, "describe"):
+        return value.describe()
+    if not hasattr(value, "shape"):
+        return value
+    array = np.asarray(value)
+    if array.size <= LARGEST_ARRAY:
+        return array.tolist()
+    return {"shape": array.shape, "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
+
+
+def has_own_data(plan: Plan) -> bool:
+    """Whether real data are drawn from a law of the user's."""
+    of_options = any(isinstance(value, PointDataset) for value in plan.options.values())
+    names = [value for values in plan.axes.values() for value in values if isinstance(value, str)]
+    return of_options or any(n in DATASETS and n not in DATASETS.built_in for n in names)
+
+
+# Checks -----------------------------------------------------------------------------------------
+
+
+def checked_axes(
+    family: TaskFamily, names: Sequence[str], axes: Mapping[str, Iterable[Any]]
+) -> dict[str, list[Any]]:
+    """Distinct values of each of the axes ``names``, in their order, checked as declared.
+
+    Raises:
+      ValueError: an axis is missing or unknown, or its values are none, repeated or wrong.
+    """
+    if set(axes) != set(names):
+        raise checks.refusal(
+            f"axes of {family.name}",
+            ", ".join(names) or "none",
+            ", ".join(axes) or "none",
+            "give values for each of them",
+        )
+    return {name: axis_values(name, axes[name]) for name in names}
+
+
+def axis_values(name: str, values: Iterable[Any]) -> list[Any]:
+    """Distinct numbers and names, also when they are written out in a file."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise checks.refusal(f"values of {name}", "a list", repr(values), f"write [{values!r}]")
+    # Numbers of NumPy's as Python's own, which labels and files take.
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    for value in plain:
+        if not isinstance(value, int | float | str):
+            raise checks.refusal(name, "numbers or names", type(value).__name__, "give those")
+    if any(isinstance(value, str) for value in plain):
+        checks.distinct(name, map(str, plain))
+    return checks.distinct(name, plain)
+
+
+def checked_options(family: TaskFamily, preset: str, *given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a preset, and those that are given, the last one first.
+
+    Raises:
+      ValueError: there is no such preset or option.
+    """
+    checks.one_of("preset", preset, family.presets)
+    options: dict[str, Any] = {}
+    for some in (family.presets[preset], *given):
+        options |= some
+    family.check_options(options)
+    return options
+
+
+def checked_seeds(seeds: int | Iterable[int]) -> np.ndarray:
+    """Seeds as they are given, or so many from 0: uint32 ``[S]``."""
+    if not isinstance(seeds, Iterable):
+        seeds = range(checks.whole_number("seeds", seeds))
+    return whole_seeds(checks.distinct("seed", seeds))
+
+
+def parse_seeds(text: str) -> range:
+    """Seeds from ``"100"`` (0 to 99) or ``"5:8"`` (5, 6, 7)."""
+    match = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    seeds = range(int(match[1] or 0), int(match[2])) if match else range(0)
+    if not seeds:
+        raise checks.refusal(
+            "--seeds", "a number of at least 1 or a range FIRST:END", repr(text), "try 100 or 5:8"
+        )
+    return seeds
+
+
+def bytes_a_device(limit: float | None) -> float:
+    """What running chains may take on one device, of ``limit`` bytes or of what is free."""
+    if limit is not None and not 0 < limit < float("inf"):
+        raise checks.refusal(
+            "memory limit", "more than 0, finite", limit, "change it or leave it out"
+        )
+    return (limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count()
+
+
+def number_of(number: int, noun: str) -> str:
+    """A number of things, in words: ``1 seed``, ``2 seeds``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,165 @@
+"""The one runner of grids, of chains and of mixtures.
+
+A cell is one point of the grid. Cells that differ only in traced parameters share a program; one
+call of it runs one cell for one chunk of seeds, sharded over the devices. Programs compile in the
+background while earlier cells run.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks, machine
+from jaxcollapse.sweeps import programs, results
+from jaxcollapse.sweeps.cells import CellStore
+from jaxcollapse.sweeps.plan import Cell, Plan
+from jaxcollapse.sweeps.programs import Program
+from jaxcollapse.sweeps.progress import Progress, Report, reported
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def run(
+    plan: Plan,
+    folder: Path | str | None = None,
+    progress: bool | Report | None = None,
+    chunk: int | None = None,
+) -> xarray.Dataset:
+    """Runs a plan; see ``sweep`` and ``mix`` for the result.
+
+    Args:
+      plan: of chains or of mixtures.
+      folder: for finished cells, from which an interrupted run goes on.
+      progress: a function that is called after every chunk of seeds, or whether to show a bar; by
+        default where somebody is looking.
+      chunk: seeds a call, a multiple of the number of devices; by default as many as fit.
+    """
+    checks.require("xarray", "sweep")
+    with reported(progress) as report:
+        return _run(plan, None if folder is None else Path(folder), report, chunk)
+
+
+def run_and_save(
+    plan: Plan,
+    out: Path,
+    overwrite: bool = False,
+    progress: bool | Report | None = None,
+) -> xarray.Dataset:
+    """Runs a plan and writes its result to ``out``.
+
+    Finished cells are kept in ``out`` with ``.partial`` added, from which the same plan goes on if
+    it is interrupted; the folder goes once the result is written.
+    """
+    machine.enable_compilation_cache()
+    partial = out.with_name(f"{out.name}.partial")
+    lowering = _Lowering(plan)
+    store = CellStore(partial, plan, lowering.digest)
+    done = sum(store.has(index) for index in range(len(plan.cells)))
+    if done:
+        print(f"going on: {done} of {len(plan.cells)} cells were done", file=sys.stderr)
+    dataset = run(plan, partial, progress)
+    results.save(dataset, out, overwrite)
+    store.remove()
+    return dataset
+
+
+class _Lowering:
+    """The programs of a plan, each lowered once, from any thread."""
+
+    def __init__(self, plan: Plan, chunk: int | None = None):
+        self.plan, self.chunk = plan, chunk
+        self._lowered: dict[object, Program] = {}
+        self._lock = threading.Lock()
+        # A context of the caller's, such as jax.enable_x64, does not reach another thread.
+        self._x64 = jnp.result_type(float) == jnp.float64
+
+    def program(self, cell: Cell) -> Program:
+        """The program of a cell, not yet compiled."""
+        name = self.plan.program(cell)
+        with self._lock:
+            if name not in self._lowered:
+                with jax.enable_x64(self._x64):
+                    self._lowered[name] = self._lower(cell)
+            return self._lowered[name]
+
+    def _lower(self, cell: Cell) -> Program:
+        plan = self.plan
+        function = plan.function(cell)
+
+        def chosen(key, traced):
+            metrics = function(key, traced)
+            for name in plan.metrics:
+                checks.one_of("metric", name, metrics)
+            return {name: metrics[name] for name in plan.metrics}
+
+        chunk = self.chunk
+        if chunk is None:
+            most = min(plan.memory_limit / plan.seed_bytes(cell), plan.most_seeds(cell))
+            chunk = programs.chunk_size(plan.seeds.size, most, jax.device_count())
+        sequential = jax.default_backend() in plan.family.sequential_on
+        return programs.lowered_over_seeds(chosen, plan.seeds, plan.traced(cell), chunk, sequential)
+
+    def digest(self, cell: Cell) -> str:
+        """Of the text of a cell's program."""
+        return self.program(cell).digest
+
+    def compiled(self, cell: Cell) -> Program:
+        """The program of a cell, compiled."""
+        return self.program(cell).compile()
+
+
+def _run(plan: Plan, folder: Path | None, report: Report, chunk: int | None) -> xarray.Dataset:
+    lowering = _Lowering(plan, chunk)
+    store = CellStore(folder, plan, lowering.digest)
+    cells = plan.cells
+    work = [plan.work(cell) for cell in cells]
+    total, done = float(sum(work)) * plan.seeds.size, 0.0
+    values: list[dict[str, np.ndarray]] = []
+    run_seconds = 0.0
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        compiling = {}
+        for index, cell in enumerate(cells):
+            name = plan.program(cell)
+            if not store.has(index) and name not in compiling:
+                compiling[name] = pool.submit(lowering.compiled, cell)
+        try:
+            for index, cell in enumerate(cells):
+                if store.has(index):
+                    values.append(store.load(index))
+                    done += work[index] * plan.seeds.size
+                    report(Progress(str(cell), done, total))
+                    continue
+                program, traced = compiling[plan.program(cell)].result(), plan.traced(cell)
+                parts, seconds = [], 0.0
+                for first in range(0, plan.seeds.size, program.chunk):
+                    seeds = plan.seeds[first : first + program.chunk]
+                    start = time.perf_counter()
+                    parts.append(program(seeds, traced))
+                    seconds += time.perf_counter() - start
+                    done += work[index] * seeds.size
+                    report(Progress(str(cell), done, total))
+                joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                joined[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
+                run_seconds += seconds
+                store.save(index, joined)
+                values.append(joined)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    compiled = [future.result() for future in compiling.values()]
+    return results.dataset(
+        plan,
+        values,
+        compile_seconds=sum(program.seconds for program in compiled),
+        run_seconds=run_seconds,
+        programs=len(compiled),
+    )

@@ -1,0 +1,291 @@
+"""A kind of model, the data it starts from and how it is judged, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxcollapse import checks
+from jaxcollapse.metrics import Metrics
+from jaxcollapse.pools import POOLS, Pool, View, points_pool
+from jaxcollapse.workflows import Workflow
+
+Truth = Any
+Params = Any
+
+
+def _not_told(noise: Any, truth: Truth) -> Any:
+    raise checks.refusal(
+        "task under a workflow of fresh real data",
+        "a function real(noise, truth), which draws more of them from the same truth",
+        "none",
+        "give it one, or choose another workflow",
+    )
+
+
+class _Functions(NamedTuple):
+    init: Callable[[Any], tuple[Truth, Any]]
+    pool: Callable[[Truth, Workflow, int], Pool]
+    fit: Callable[..., Params]
+    sample: Callable[[Any, Params], Any]
+    evaluate: Callable[..., Metrics]
+    noise: Callable[[jax.Array], Any] = lambda key: key
+    real: Callable[[Any, Truth], Any] = _not_told
+    describe: Callable[[Any], Metrics] = lambda batch: {}
+    statistics: Any = None
+    use: str = "auto"
+    serves: Callable[[Workflow], bool] = lambda workflow: not workflow.needs_points
+    coordinates: Any = None
+
+
+class Task(_Functions):
+    """A kind of model, the data it starts from and how it is judged. Pure functions.
+
+    ``fit`` and ``evaluate`` are called with as many of their arguments as they require, in order.
+
+    Attributes:
+      init: ``init(noise) -> (truth, batch)``: what ``evaluate`` needs, and the real batch, a
+        pytree of arrays ``[N, ...]``.
+      pool: ``pool(truth, workflow, num_generations) -> Pool``: how batches are kept.
+      fit: ``fit(key, view, generation, before) -> params``: the model of a view; the key is for
+        fits that use chance, the generation is int32, from 1, and ``before`` is the model before,
+        of zeros in generation 1.
+      sample: ``sample(noise, params) -> batch``: a deterministic function of its arguments.
+      evaluate: ``evaluate(truth, params, published, key) -> metrics``: a dict of arrays;
+        ``published`` is the batch that the model publishes.
+      noise: ``noise(key) -> noise``: the randomness of one batch; by default the key itself. It is
+        drawn for all generations before the first.
+      real: ``real(noise, truth) -> batch``: another real batch of the same truth.
+      describe: ``describe(batch) -> metrics`` of what a generation publishes, its diversity for
+        instance; none by default.
+      statistics: the same task on sufficient statistics, of the same law and faster; None if its
+        fit needs the points.
+      use: ``points``, ``statistics``, or ``auto``: statistics where they serve the workflow.
+      serves: ``serves(workflow)``, of a task on statistics: whether they can be right under it.
+      coordinates: ``Coordinates``, if the task keeps its data or models in some of its own.
+    """
+
+    __slots__ = ()
+
+    def _replace(self, **changes: Any) -> Task:
+        """``modify``, which reaches the task on statistics too; other fields stay as they are."""
+        for name in changes:
+            checks.one_of("what to replace of a task", name, ("fit", "sample", "evaluate"))
+        return modify(self, **changes)
+
+    def under(self, workflow: Workflow, rows: bool = False) -> Task:
+        """The task on the kind of data that serves a workflow.
+
+        Args:
+          workflow: which data each model trains on.
+          rows: whether what is published is looked at, so that points are needed.
+
+        Raises:
+          ValueError: it is to use statistics, which do not serve the workflow.
+        """
+        served = self.statistics is not None and self.statistics.serves(workflow) and not rows
+        if self.use == "statistics" and not served:
+            raise checks.refusal(
+                f"pool for {workflow.name}",
+                "auto or points, since it draws points"
+                if workflow.needs_points
+                else (
+                    "auto or points, since statistics cannot be right there"
+                    if not rows
+                    else "auto or points, whose rows a metric looks at"
+                ),
+                "statistics",
+                "use pool='auto'",
+            )
+        return self.statistics if served and self.use != "points" else self
+
+
+def _nothing_published(params: Params, rows: Any) -> Any:
+    raise checks.refusal(
+        "sample of one's own",
+        "for a task whose models say all that a batch needs",
+        "one whose batches share inputs that its models do not know",
+        "use design='fresh'",
+    )
+
+
+class Coordinates(NamedTuple):
+    """What a task keeps in coordinates of its own, in those of its real data, and back.
+
+    Attributes:
+      truth: ``truth(truth)``.
+      model: ``model(params)``.
+      rows: ``rows(truth, batch)``.
+      view: ``view(view) -> View`` of rows.
+      fitted: ``fitted(view, model) -> params``, of a model of that view.
+      published: ``published(params, rows) -> batch``, of rows that a model made.
+    """
+
+    truth: Callable[[Truth], Any]
+    model: Callable[[Params], Any]
+    rows: Callable[[Truth, Any], Any]
+    view: Callable[[Any], View]
+    fitted: Callable[[Any, Any], Params]
+    published: Callable[[Params, Any], Any] = _nothing_published
+
+
+def with_fields(task: Task, **changes: Any) -> Task:
+    """The task with other fields, for whoever makes tasks; see ``modify``."""
+    return Task(**{**dict(zip(task._fields, task, strict=True)), **changes})
+
+
+def points_task(
+    init: Callable[[jax.Array], tuple[Truth, Any]],
+    fit: Callable[..., Params],
+    sample: Callable[[jax.Array, Params], Any],
+    evaluate: Callable[..., Metrics],
+    real: Callable[[jax.Array, Truth], Any] = _not_told,
+) -> Task:
+    """A task of one's own from four functions; it runs under every workflow.
+
+    ``fit`` and ``evaluate`` are called with as many of their arguments as they require, in order.
+
+    Args:
+      init: ``init(key) -> (truth, batch)``; a batch is a pytree of arrays ``[N, ...]``, of the
+        same shapes every generation.
+      fit: ``fit(key, view, generation, before) -> params`` from ``view.data`` ``[R, ...]``, of
+        which each row counts as ``view.weights`` ``[R]`` rows, 0 for no data; where no workflow
+        weighs rows, ``view.mask`` ``[R]`` says which ones count. ``generation`` is int32, from 1;
+        ``before`` is the model before, None in generation 1.
+      sample: ``sample(key, params) -> batch`` of synthetic data.
+      evaluate: ``evaluate(truth, params, published, key) -> metrics``, a dict of arrays;
+        ``published`` is the batch that the model publishes.
+      real: ``real(key, truth) -> batch``, another real batch of the same truth, which workflows of
+        fresh real data need.
+    """
+    return Task(
+        init=init,
+        pool=lambda truth, workflow, generations: points_pool(workflow, generations),
+        fit=fit,
+        sample=sample,
+        evaluate=evaluate,
+        real=real,
+    )
+
+
+def with_statistics(points: Task, statistics: Task | None, use: str) -> Task:
+    """A task on points that knows itself on statistics, and which of them it is to use.
+
+    Args:
+      points: the task on points.
+      statistics: the same on statistics, if there is such a task.
+      use: ``auto``, ``points`` or ``statistics``.
+
+    Raises:
+      ValueError: ``use`` has another name.
+    """
+    checks.one_of("pool", use, POOLS)
+    return with_fields(points, statistics=statistics, use=use)
+
+
+def modify(
+    task: Task,
+    *,
+    fit: Callable[..., Any] | None = None,
+    sample: Callable[..., Any] | None = None,
+    evaluate: Callable[..., Metrics] | None = None,
+) -> Task:
+    """The task with functions of one's own, which see real coordinates and rows.
+
+    ``evaluate`` reaches the task on points and on statistics alike. The others are functions of
+    points, so that the task keeps these under every workflow. (Metrics beside the task's own are
+    the argument ``measures`` of ``make_chain``.)
+
+    >>> modify(gaussian.task(3, 20), evaluate=lambda truth, model: {"scale": model.cov.max()})
+
+    Args:
+      task: the task.
+      fit: ``fit(key, view, generation, before) -> model`` from rows ``view.data`` ``[R, ...]``.
+      sample: ``sample(key, model) -> rows`` ``[N, ...]``.
+      evaluate: ``evaluate(truth, model, published, key) -> metrics``.
+
+    Raises:
+      ValueError: the task is to use statistics, and a function of points is given; or a function
+        requires arguments that there are not.
+    """
+    of_points = {"fit": fit, "sample": sample}
+    given = [name for name, function in of_points.items() if function is not None]
+    if given:
+        if task.use == "statistics":
+            raise checks.refusal(
+                f"task to modify the {' and '.join(given)} of",
+                "one that may keep points",
+                "one with pool='statistics'",
+                "make it with pool='auto' or 'points'",
+            )
+        task = with_fields(task, statistics=None, use="points")
+    if fit is not None:
+        task = with_fields(task, fit=_fit_of_rows(task.coordinates, fit))
+    if sample is not None:
+        task = with_fields(task, sample=_sample_of_rows(task.coordinates, sample))
+    return task if evaluate is None else _evaluated(task, evaluate)
+
+
+def _fit_of_rows(coordinates: Coordinates | None, fit: Callable[..., Any]) -> Callable[..., Any]:
+    count = checks.arguments(fit, "fit", FITTED, 2)
+    if coordinates is None:
+        return fit
+
+    def of_rows(key, view, generation, before):
+        if before is not None:
+            before = coordinates.model(before)
+        model = fit(*(key, coordinates.view(view), generation, before)[:count])
+        return coordinates.fitted(view, model)
+
+    return (
+        of_rows if count > 3 else lambda key, view, generation: of_rows(key, view, generation, None)
+    )
+
+
+def _sample_of_rows(
+    coordinates: Coordinates | None, sample: Callable[..., Any]
+) -> Callable[..., Any]:
+    if coordinates is None:
+        return sample
+    if coordinates.published is _nothing_published:
+        _nothing_published(None, None)
+    return lambda noise, params: coordinates.published(
+        params, sample(noise, coordinates.model(params))
+    )
+
+
+def _evaluated(task: Task, evaluate: Callable[..., Metrics]) -> Task:
+    """The task on both kinds of data with another evaluation."""
+    statistics = task.statistics and _evaluated(task.statistics, evaluate)
+    judged = in_real_coordinates(task.coordinates, evaluate, "evaluate")
+    return with_fields(task, evaluate=judged, statistics=statistics)
+
+
+def in_real_coordinates(
+    coordinates: Coordinates | None, function: Callable[..., Any], name: str
+) -> Callable[..., Any]:
+    """A function of (truth, model, published, key) that is given a task's own of these."""
+    count = checks.arguments(function, name, JUDGED, 2)
+    if coordinates is None:
+        return function
+
+    def of_two(truth, params):
+        return function(coordinates.truth(truth), coordinates.model(params))
+
+    def of_three(truth, params, batch):
+        rows = coordinates.rows(truth, batch)
+        return function(coordinates.truth(truth), coordinates.model(params), rows)
+
+    def of_four(truth, params, batch, key):
+        rows = coordinates.rows(truth, batch)
+        return function(coordinates.truth(truth), coordinates.model(params), rows, key)
+
+    known: dict[int, Callable[..., Any]] = {2: of_two, 3: of_three, 4: of_four}
+    return known[count]
+
+
+# What functions of the user's are called with, as many of these as they require.
+FITTED = ("key", "view", "generation", "before")
+JUDGED = ("truth", "model", "published", "key")
