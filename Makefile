@@ -28,7 +28,7 @@ demo: $(VENV)/plot
 
 ## The tests, style and types.
 test: $(VENV)/test check
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
 
 ## Also those that take minutes.
 test-all: $(VENV)/test check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -94,6 +95,16 @@ class Named:
 
     def _entry_points(self) -> dict[str, metadata.EntryPoint]:
         return {entry.name: entry for entry in metadata.entry_points(group=self.group)}
+
+
+def summary(thing: Any) -> str:
+    """The first line of a thing's docstring, as a terminal shows it."""
+    return plain((inspect.getdoc(inspect.unwrap(thing)) or "").partition("\n")[0])
+
+
+def plain(text: str) -> str:
+    """Text of a docstring without what marks code."""
+    return text.replace("``", "")
 
 
 def imported(address: str, what: str) -> Any:

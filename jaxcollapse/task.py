@@ -51,7 +51,7 @@ class Task(_Functions):
       pool: ``pool(truth, workflow, num_generations) -> Pool``: how batches are kept.
       fit: ``fit(key, view, generation, before) -> params``: the model of a view; the key is for
         fits that use chance, the generation is int32, from 1, and ``before`` is the model before,
-        of zeros in generation 1.
+        None in generation 1.
       sample: ``sample(noise, params) -> batch``: a deterministic function of its arguments.
       evaluate: ``evaluate(truth, params, published, key) -> metrics``: a dict of arrays;
         ``published`` is the batch that the model publishes.

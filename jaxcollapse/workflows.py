@@ -35,7 +35,8 @@ class Workflow:
     ...         return 0.5 ** ((rows.now - rows.generation) / self.half_life)
 
     Attributes:
-      keep: how many of the newest batches stay; None keeps all. The real batch is the first one.
+      keep: how many of the newest batches stay; None (spelled ``all``) keeps all. The real batch is
+        the first one.
       real: what becomes of the real batch: ``once``, it goes as the others go; ``kept``, it stays
         beside them for ever; ``fresh``, each generation has a real batch of its own beside them,
         drawn from the same truth.
@@ -167,7 +168,7 @@ def accumulate() -> Workflow:
 
 
 def accumulate_subsample(size: int | None = None) -> Workflow:
-    """Each model trains on ``size`` points drawn, without replacement, from all made so far.
+    """Each model trains on points drawn, without replacement, from all made so far.
 
     Args:
       size: how many points are drawn; None draws as many as one generation makes, so that the
@@ -327,15 +328,9 @@ def _nearest(workflow: Workflow) -> tuple[str, dict[str, Any]]:
         ]
         return name, base.fields
     if workflow.keep is None:
-        drawn = workflow.draw is not None
-        return (
-            ("accumulate-subsample", {**accumulate().fields, "draw": 0})
-            if drawn
-            else (
-                "accumulate",
-                accumulate().fields,
-            )
-        )
+        if workflow.draw is None:
+            return "accumulate", accumulate().fields
+        return "accumulate-subsample", accumulate_subsample().fields
     if workflow.keep == 1:
         return "replace", replace().fields
     return "window", {name: v for name, v in accumulate().fields.items() if name != "keep"}

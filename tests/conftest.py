@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
+from jaxcollapse import machine
 from jaxcollapse.lm import architectures, language_model
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.texts import Corpus
@@ -25,6 +26,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # One CPU device from here on, whichever test comes first and however many a command asks for.
 jax.devices()
+
+
+def pytest_configure(config):
+    """Keeps compiled programs with pytest's own cache, for all workers and the runs that follow."""
+    folder = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("xla")))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    machine.enable_compilation_cache()
 
 
 @functools.cache

@@ -2,6 +2,10 @@
 
 import dataclasses
 import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -295,6 +299,33 @@ def test_cells_of_other_functions_are_not_taken_over(what, tmp_path):
             np.testing.assert_array_equal(again[name], fresh[name])
         found.append(fresh[plan.metrics[0] if what != "a measure" else "far"].values)
     assert (found[0] != found[1]).any()
+
+
+CLOSING_OVER = """
+import jax.numpy as jnp, numpy as np, jaxcollapse as jc
+from cases import mean_task
+for last in (1.0, 2.0):
+    many = np.linspace(0, last, 100, dtype=np.float32)
+    measures = {"far": lambda truth, mean: jnp.max(many + mean)}
+    given = {"seeds": 1, "generations": 1, "folder": "cells"}
+    print(float(jc.sweep(mean_task(4), "replace", measures=measures, **given)["far"][0, 0, 0]))
+"""
+
+
+def test_arrays_that_functions_close_over_tell_programs_apart(tmp_path):
+    """Where JAX makes arguments of them, which a program's text does not tell."""
+    tests = str(Path(__file__).parent)
+    hoisted = {"JAX_USE_SIMPLIFIED_JAXPR_CONSTANTS": "1", "PYTHONPATH": tests}
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSING_OVER],
+        env={**os.environ, **hoisted},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = map(float, done.stdout.split())
+    assert second - first == pytest.approx(1.0, rel=1e-5)
 
 
 def test_a_family_of_a_name_and_a_function_is_all_that_a_sweep_needs(tmp_path):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from jaxcollapse import checks
+from jaxcollapse import checks, plugins
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.parameters import Axis, Option, Parameter, alternatives, parameters_of
 
@@ -36,7 +36,9 @@ def options_class(
     shown = {name: p for name, p in family.parameters.items() if name not in hidden}
     usual = family.presets.get("corrected", {})
     name = "".join(part.capitalize() for part in family.name.split("-"))
-    return class_of(name, command, shown, usual, mixture, summary_of(family), family=family)
+    return class_of(
+        name, command, shown, usual, mixture, plugins.summary(family.task), family=family
+    )
 
 
 def class_of(
@@ -72,14 +74,9 @@ def class_of(
     )
 
 
-def summary_of(family: TaskFamily) -> str:
-    """The first line of a task's docstring."""
-    return (inspect.getdoc(inspect.unwrap(family.task)) or family.name).splitlines()[0]
-
-
 def _field(parameter: Parameter, mixture: bool, usual: Any) -> tuple[Any, Any] | None:
     """Type and default of the field of a parameter; None if a command cannot say it."""
-    how, told = parameter.how, parameter.help
+    how, told = parameter.how, plugins.plain(parameter.help)
     if isinstance(how, Axis):
         kind = _kind(parameter, *how.grid)
         several: Any = tuple[kind, ...]  # type: ignore[valid-type]

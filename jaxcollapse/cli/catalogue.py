@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from jaxcollapse import checks
-from jaxcollapse.cli.asked import summary_of
+from jaxcollapse import checks, plugins
 from jaxcollapse.datasets.points import DATASETS
 from jaxcollapse.families import TaskFamily
-from jaxcollapse.parameters import Axis
-from jaxcollapse.plugins import Named
+from jaxcollapse.parameters import Axis, parameters_of
 from jaxcollapse.registry import TASKS, as_family
-from jaxcollapse.workflows import WORKFLOWS, Workflow, as_workflow, window
+from jaxcollapse.workflows import WORKFLOWS, Workflow, as_workflow
 
 KINDS = ("tasks", "workflows", "metrics", "datasets", "models")
 
@@ -47,7 +46,7 @@ def about_task(name: str) -> str:
     """The first line of the docstring of a task's module, which is not imported for it."""
     place = TASKS.where(name)
     if place is None:
-        return summary_of(as_family(name))
+        return plugins.summary(as_family(name).task)
     spec = importlib.util.find_spec(place.partition(":")[0])
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return ""
@@ -70,8 +69,9 @@ def _tasks() -> Iterator[tuple[str, str]]:
 
 def _workflows() -> Iterator[tuple[str, str]]:
     for name in WORKFLOWS.names():
-        doc = inspect.getdoc(WORKFLOWS.find(name)) or ""
-        yield name, doc.partition("\n")[0] + _origin(WORKFLOWS, name)
+        known = WORKFLOWS.find(name)
+        about = known if callable(known) else type(known)
+        yield name, plugins.summary(about) + _origin(WORKFLOWS, name)
 
 
 def _families() -> Iterator[TaskFamily]:
@@ -92,14 +92,10 @@ def _metrics() -> Iterator[tuple[str, str]]:
 
 
 def _datasets() -> Iterator[tuple[str, str]]:
-    abouts = {
-        "blobs": "isotropic Gaussians about random centres",
-        "circles": "two circles with noise",
-        "moons": "two half circles with noise",
-        "swiss-roll": "a rolled sheet in three dimensions, with noise",
-    }
     for name in DATASETS.names():
-        yield name, abouts.get(name, "points") + _origin(DATASETS, name)
+        known = DATASETS.find(name)
+        about = plugins.summary(known) if callable(known) else known.about
+        yield name, plugins.plain(about) + _origin(DATASETS, name)
 
 
 def _models() -> Iterator[tuple[str, str]]:
@@ -124,7 +120,7 @@ LISTED = {
 }
 
 
-def _origin(names: Named, name: str) -> str:
+def _origin(names: plugins.Named, name: str) -> str:
     package = names.package_of(name)
     return "" if name in names.built_in else f" (of {package})" if package else " (registered)"
 
@@ -145,19 +141,22 @@ def describe(args: Describe) -> None:
 
 
 def _of_task(family: TaskFamily) -> list[str]:
-    lines = [f"{family.name}: {summary_of(family)}", "", "axes:"]
+    lines = [f"{family.name}: {plugins.summary(family.task)}", "", "axes:"]
     for name in family.axes:
         parameter = family.parameters[name]
         assert isinstance(parameter.how, Axis)
         values = " ".join(map(str, parameter.how.grid)) or "none by default"
         symbol = f" ({parameter.how.symbol})" if parameter.how.symbol else ""
-        lines += [f"  {name}{symbol}: {values}", f"      {parameter.help}"]
+        lines += [f"  {name}{symbol}: {values}", f"      {plugins.plain(parameter.help)}"]
     lines += ["", "options:"]
     for name, parameter in family.parameters.items():
         if not parameter.is_axis:
             choices = f" of {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
             default = "none" if parameter.by_default is None else parameter.by_default
-            lines += [f"  {name}{choices}, by default {default}", f"      {parameter.help}"]
+            lines += [
+                f"  {name}{choices}, by default {default}",
+                f"      {plugins.plain(parameter.help)}",
+            ]
     lines += ["", "metrics:"]
     known = _known_closed_forms(family)
     for name, metric in family.labels.items():
@@ -175,7 +174,7 @@ def _of_task(family: TaskFamily) -> list[str]:
 def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
     """The workflows under which the mean of each metric is known, at some point of the grid."""
     found: dict[str, list[str]] = {}
-    named = [window(3) if name == "window" else as_workflow(name) for name in WORKFLOWS.built_in]
+    named = [as_workflow(_spelling(name)) for name in WORKFLOWS.names()]
     grids = {a: family.parameters[a].how.grid for a in family.axes}  # type: ignore[union-attr]
     if not all(grids.values()):
         return found
@@ -194,21 +193,31 @@ def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
 def _of_workflow(spelling: str) -> list[str]:
     name = spelling.partition(":")[0].replace("_", "-")
     known = WORKFLOWS.find(name)
-    doc = inspect.getdoc(known) or inspect.getdoc(type(known)) or ""
-    lines = [f"{name}: {doc}", "", "fields of a workflow:"]
-    try:
-        workflow: Workflow | None = as_workflow(spelling)
-    except ValueError:
-        workflow = None  # a field has to be said
-    lines += [
-        f"  {field}: {'all' if value is None else value}"
-        for field, value in (workflow.fields if workflow else {"keep": "to be said"}).items()
-    ]
-    return [
-        *lines,
-        "",
-        f"written as {workflow or f'{name}:FIELD=VALUE'}; other fields follow colons",
-    ]
+    told = as_workflow(_spelling(name) if ":" not in spelling else spelling)
+    doc = inspect.getdoc(known if callable(known) else type(known)) or ""
+    about = re.split(r"\n\n\w+:\n", plugins.plain(doc))[0]
+    helps = {n: p.help for kind in (Workflow, type(told)) for n, p in parameters_of(kind).items()}
+    required = [] if ":" in spelling else _required(name)
+    lines = [f"{name}: {about}", "", "fields of the workflow:"]
+    for field, value in told.fields.items():
+        shown = "has to be given" if field in required else "all" if value is None else value
+        lines.append(f"  {field}: {shown}")
+        lines += [f"      {plugins.plain(helps[field])}"] if helps.get(field) else []
+    return [*lines, "", f"written as {told}, for instance; fields follow colons"]
+
+
+def _required(name: str) -> list[str]:
+    """The fields that a workflow's spelling has to give."""
+    known = WORKFLOWS.find(name)
+    if isinstance(known, type) or not callable(known):
+        return []
+    parameters = inspect.signature(known).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty]
+
+
+def _spelling(name: str) -> str:
+    """A workflow of a name; 3 stands for what has to be given."""
+    return ":".join([name, *(f"{field}=3" for field in _required(name))])
 
 
 def _of_others(name: str) -> list[str]:

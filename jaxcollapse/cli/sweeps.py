@@ -23,8 +23,8 @@ class Grid:
     """Options of everything that runs many seeds."""
 
     seeds: str = "100"
-    """How many seeds there are from 0 (100 is 0 to 99), or a range FIRST:END without END (5:8 is
-    5 6 7)."""
+    """How many seeds there are from 0 (100 is 0 to 99), or a range FIRST:END without END
+    (5:8 is 5 6 7)."""
     preset: str = "corrected"
     """The options that are not given are those that we recommend (corrected), or those of the
     published experiments (authors)."""

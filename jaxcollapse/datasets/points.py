@@ -109,6 +109,7 @@ class PointDataset(NamedTuple):
       check: ``check(num_samples, num_test)`` raises ``ValueError`` if there are not so many.
       origin: ``[D]``, or 0: where 0 of these coordinates is in those of the data.
       name: what it is, for files.
+      about: what it is, in a line.
     """
 
     dim: int
@@ -119,6 +120,7 @@ class PointDataset(NamedTuple):
     check: Callable[[int, int], None] = lambda num_samples, num_test: None
     origin: Any = 0.0
     name: str = "a law of one's own"
+    about: str = "points"
 
     def describe(self) -> str:
         """What it is, as a result's options tell."""
@@ -130,6 +132,7 @@ def law(
     sample: Callable[[jax.Array, int], jax.Array],
     variance: float = float("nan"),
     name: str = "a law of one's own",
+    about: str = "points",
 ) -> PointDataset:
     """Real data that are drawn anew, point by point, from a law of one's own.
 
@@ -141,6 +144,7 @@ def law(
       sample: ``sample(key, n) -> points [n, D]``, independent ones of the law.
       variance: that of the law, the mean over coordinates, for closed forms; NaN if not known.
       name: what to call it in files.
+      about: what it is, in a line.
 
     Raises:
       ValueError: from what is returned, when ``sample`` gives points of another shape.
@@ -161,6 +165,7 @@ def law(
         variance=lambda n: variance * (1 - 1 / n),
         variance_of_mean=lambda n: variance / n,
         name=name,
+        about=about,
     )
 
 
@@ -221,6 +226,7 @@ def _of_curve(
         variance=lambda n: spread(n) + (1 - 1 / n) * NOISE**2,
         variance_of_mean=lambda n: (moves + NOISE**2) / n,
         name=name,
+        about=plugins.summary(sampler),
     )
 
 

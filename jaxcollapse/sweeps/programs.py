@@ -9,10 +9,11 @@ import dataclasses
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -100,10 +101,32 @@ def lowered_over_seeds(
             (seeds, arrays), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
         )
 
-    lowered = jax.jit(sharded).lower(*place(np.resize(seeds, chunk), traced))
+    trace = jax.jit(sharded).trace(*place(np.resize(seeds, chunk), traced))
+    lowered = trace.lower()
     where = str([(device.id, device.device_kind) for device in jax.devices()])
-    digest = hashlib.sha256((lowered.as_text() + where).encode()).hexdigest()
-    return Program(lowered, place, chunk, digest, time.perf_counter() - start)
+    digest = hashlib.sha256((lowered.as_text() + where).encode())
+    # Arrays that a function closes over may be arguments that the text does not tell.
+    for constant in _constants(trace.jaxpr):
+        digest.update(np.asarray(constant).tobytes())
+    return Program(lowered, place, chunk, digest.hexdigest(), time.perf_counter() - start)
+
+
+def _constants(program: Any) -> Iterator[Any]:
+    """The arrays that a program closes over, those of its loops and branches too."""
+    if isinstance(program, jax.extend.core.ClosedJaxpr):
+        yield from program.consts
+        program = program.jaxpr
+    for equation in program.eqns:
+        for given in equation.invars:
+            if isinstance(given, jax.extend.core.Literal) and np.ndim(given.val):
+                yield given.val
+        for part in jax.tree.leaves(tuple(equation.params.values()), is_leaf=_is_program):
+            if _is_program(part):
+                yield from _constants(part)
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, jax.extend.core.ClosedJaxpr | jax.extend.core.Jaxpr)
 
 
 def _array(value: Any) -> np.ndarray:

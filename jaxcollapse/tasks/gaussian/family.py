@@ -63,17 +63,18 @@ def task(
 ) -> Task:
     """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again.
 
+    ``cov`` may be traced, and is then positive definite; so may ``num_samples`` and ``ddof`` where
+    the statistics pool is used.
+
     Args:
       dim: D, the number of dimensions.
-      num_samples: N, the number of real points and of the points of every generation. It may be
-        traced where the statistics pool is used.
+      num_samples: N, the number of real points and of the points of every generation.
       ddof: The fitted covariance is the scatter over ``N - ddof``: 0 is maximum likelihood, which
-        the paper's experiments and its Theorem 1 use, 1 is the unbiased estimate. It may be traced
-        where the statistics pool is used.
+        the paper's experiments and its Theorem 1 use, 1 is the unbiased estimate.
       mean: The mean of the real data is ``[D]`` numbers, 0 by default. No metric depends on it: all
         are of what differs from the real law.
       cov: The covariance of the real data is a variance, ``[D]`` variances, or ``[D, D]``, singular
-        or not; the identity by default. It may be traced, and is then positive definite.
+        or not; the identity by default.
       pool: "statistics" draws the mean and scatter of each sample without the sample, exact in law
         (Bartlett 1933); "points" draws the points; "auto" uses statistics where they serve the
         workflow.

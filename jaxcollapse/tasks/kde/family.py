@@ -43,12 +43,13 @@ def task(
 ) -> Task:
     """Kernel density estimates of points: fitted, sampled, and fitted again.
 
+    ``bandwidth``, a number or the fields of a ``Bandwidth``, may be traced.
+
     Args:
       dataset: The real data are blobs, circles, moons or swiss-roll, or an array ``[R, D]``; where
         ``data`` are given, this is only what to call them.
       bandwidth: h, the bandwidth, is a number, "scott", "silverman", or a schedule in the
-        generation t such as "0.5*t^-0.25". A number, or the fields of a ``Bandwidth``, may be
-        traced.
+        generation t such as "0.5*t^-0.25".
       num_samples: N, the number of real points and of the points of every generation.
       kernel: The kernel is "gaussian" or "tophat".
       num_test: M, the number of real test points.

@@ -49,11 +49,12 @@ def task(
 ) -> Task:
     """Linear regression: weights fitted by least squares, used to label, and fitted again.
 
+    ``noise_variance`` may be traced; so may ``num_samples`` where the statistics pool is used.
+
     Args:
       dim: D, the number of dimensions.
-      num_samples: N, the number of real examples and of the examples of every generation. It may be
-        traced where the statistics pool is used.
-      noise_variance: s^2, the variance of the noise in the targets. It may be traced.
+      num_samples: N, the number of real examples and of the examples of every generation.
+      noise_variance: s^2, the variance of the noise in the targets.
       design: "fixed" is one X for all generations, as published; "fresh" is one for each.
       num_test: M, the number of test inputs, which are drawn anew for each seed.
       pool: "statistics" draws what a fit needs of each generation, exact in law; "points" draws
