@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from conftest import quick_jit
 
 import jaxcollapse as jc
 from jaxcollapse import draws
@@ -13,8 +12,8 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import Metric
 
 
-def chains(task, workflow, generations, seeds=2000, first_seed=0, jit=quick_jit):
-    """Metrics ``[S, G]`` of so many seeds; ``jit=jax.jit`` is for chains that run long."""
+def chains(task, workflow, generations, seeds=2000, first_seed=0, jit=jax.jit):
+    """Metrics ``[S, G]`` of so many seeds; ``jit=optimised_jit`` is for chains that run long."""
     keys = jc.seed_keys(range(first_seed, first_seed + seeds))
     return jax.device_get(jit(jax.vmap(jc.make_chain(task, workflow, generations)))(keys))
 

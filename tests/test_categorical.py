@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from cases import chains
-from conftest import standard_errors
+from conftest import optimised_jit, standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
@@ -43,7 +43,7 @@ def test_sample_follows_the_counts():
 @pytest.mark.parametrize(("num_outcomes", "num_samples"), [(10, 20), (200, 15)])
 def test_means(workflow, pool, num_outcomes, num_samples):
     task = jc.categorical.task(num_outcomes, num_samples, pool=pool)
-    metrics = chains(task, workflow, 40, SEEDS, jit=jax.jit)
+    metrics = chains(task, workflow, 40, SEEDS, jit=optimised_jit)
     known = 0
     for name in fitting.METRICS:
         for t in (1, 2, 10, 40):
@@ -96,7 +96,7 @@ def test_a_chain_that_ends_before_absorption():
 
 def test_many_outcomes():
     task = jc.categorical.task(100_000, 1000)
-    metrics = chains(task, "replace", 1, seeds=20, jit=jax.jit)
+    metrics = chains(task, "replace", 1, seeds=20, jit=optimised_jit)
     left = 100_000 * (1 - (1 - 1e-5) ** 1000)
     assert standard_errors(metrics["outcomes_left"][:, 0], left) < 5
 
@@ -124,7 +124,7 @@ def test_more_outcomes_than_can_be_counted_are_refused():
 def test_rare_outcomes_are_drawn():
     """Zipf's law over 1e5 outcomes, a million draws: the expected number of different ones."""
     task = jc.categorical.task(100_000, 1_000_000, exponent=2.0)
-    left = chains(task, "replace", 1, seeds=60, jit=jax.jit)["outcomes_left"][:, 0]
+    left = chains(task, "replace", 1, seeds=60, jit=optimised_jit)["outcomes_left"][:, 0]
     p = fitting.real_probabilities(100_000, 2.0)
     assert standard_errors(left, np.sum(-np.expm1(1_000_000 * np.log1p(-p)))) < 5
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import StartOver, chains, mean_task
-from conftest import quick_jit, standard_errors
+from conftest import standard_errors
 
 import jaxcollapse as jc
 from jaxcollapse.task import modify
@@ -30,7 +30,7 @@ def test_a_task_of_ones_own(workflow, expected):
 def test_a_subsample_of_all_is_the_pool():
     # With all points of generation 1 drawn, subsampling starts where the others do.
     first = [
-        quick_jit(jc.make_chain(mean_task(), workflow, 1))(jax.random.key(4))["error"]
+        jax.jit(jc.make_chain(mean_task(), workflow, 1))(jax.random.key(4))["error"]
         for workflow in (jc.replace, jc.accumulate, jc.accumulate_subsample)
     ]
     np.testing.assert_allclose(first[1:], [first[0]] * 2, rtol=1e-6)
@@ -54,17 +54,17 @@ def test_workflows_by_name_function_and_value():
 
 def test_a_workflow_of_ones_own():
     # Real data once more each generation: the chain starts over, so nothing ever drifts.
-    error = quick_jit(jc.make_chain(mean_task(), StartOver, 5))(jax.random.key(6))["error"]
+    error = jax.jit(jc.make_chain(mean_task(), StartOver, 5))(jax.random.key(6))["error"]
     np.testing.assert_allclose(error, error[0], rtol=1e-6)
 
 
 def test_chain_inside_jit_vmap_and_scan():
     chain = jc.make_chain(jc.gaussian.task(2, 8), jc.accumulate, 3)
     plain = chain(jax.random.key(7))["trace_ratio"]
-    jitted = quick_jit(chain)(jax.random.key(7))["trace_ratio"]
-    mapped = quick_jit(jax.vmap(chain))(jc.seed_keys([7]))["trace_ratio"][0]
+    jitted = jax.jit(chain)(jax.random.key(7))["trace_ratio"]
+    mapped = jax.jit(jax.vmap(chain))(jc.seed_keys([7]))["trace_ratio"][0]
 
-    @quick_jit
+    @jax.jit
     def scanned(keys):
         _, values = jax.lax.scan(lambda carry, key: (carry, chain(key)["trace_ratio"]), 0, keys)
         return values[0]
@@ -81,8 +81,8 @@ def test_map_over_traced_sample_size_and_ddof(workflow):
 
     sizes, ddofs = np.asarray([5, 50], np.int32), np.asarray([0.0, 0.5, 1.0], np.float32)
     grid = jax.vmap(jax.vmap(last_variance, (None, 0, None)), (0, None, None))
-    traced = quick_jit(grid)(sizes, ddofs, jax.random.key(9))
-    direct = quick_jit(last_variance, static_argnums=(0, 1))
+    traced = jax.jit(grid)(sizes, ddofs, jax.random.key(9))
+    direct = jax.jit(last_variance, static_argnums=(0, 1))
     for i, j in [(0, 0), (1, 2)]:
         expected = direct(int(sizes[i]), float(ddofs[j]), jax.random.key(9))
         np.testing.assert_allclose(traced[i, j], expected, rtol=1e-5)
@@ -91,7 +91,7 @@ def test_map_over_traced_sample_size_and_ddof(workflow):
 def slope_and_difference(function, at, step):
     """A function's slope by reverse mode, and its difference over a step to either side."""
     points = np.asarray([at, at + step, at - step], np.float32)
-    values, slopes = quick_jit(jax.vmap(jax.value_and_grad(function)))(points)
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(function)))(points)
     return float(slopes[0]), float(values[1] - values[2]) / (2 * step)
 
 
@@ -121,7 +121,7 @@ def test_gradient_in_a_scale_of_all_directions():
     def with_slope(scale):
         return final(scale), jax.jacrev(final)(scale)
 
-    (_, error), (slope_of_ratio, slope_of_error) = quick_jit(jax.vmap(with_slope))(
+    (_, error), (slope_of_ratio, slope_of_error) = jax.jit(jax.vmap(with_slope))(
         np.asarray([1.0, 2.0], np.float32)
     )
     assert abs(float(slope_of_ratio[1])) < 1e-6
@@ -208,7 +208,7 @@ def test_an_evaluation_of_ones_own_reaches_whatever_pool_a_workflow_has(workflow
     chain = jc.make_chain(changed, workflow, 3)
     given = jc.make_chain(task, workflow, 3)
 
-    @quick_jit
+    @jax.jit
     def both(key):
         return chain(key), given(key)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import quick_jit, standard_errors
+from conftest import standard_errors
 
 import jaxcollapse as jc
 from jaxcollapse.workflows import Workflow
@@ -537,7 +537,7 @@ def test_second_derivatives_of_a_density_in_its_bandwidth(rows):
         log_kernels = -u / (2 * h**2) - jnp.log(2 * jnp.pi * h**2)
         return jnp.mean(jax.nn.logsumexp(log_kernels, axis=1) - np.log(rows))
 
-    second = quick_jit(lambda h: (jax.hessian(ours)(h), jax.hessian(direct)(h)))
+    second = jax.jit(lambda h: (jax.hessian(ours)(h), jax.hessian(direct)(h)))
     with jax.enable_x64(True):
         for h in (0.1, 0.5, 3.0):
             np.testing.assert_allclose(*second(h), rtol=1e-6)
@@ -551,8 +551,8 @@ def test_second_derivatives_of_chains_are_right_or_refused():
 
     with jax.enable_x64(True):
         step = 1e-4
-        found = quick_jit(jax.hessian(loss))(0.3)
-        slope = quick_jit(jax.grad(loss))
+        found = jax.jit(jax.hessian(loss))(0.3)
+        slope = jax.jit(jax.grad(loss))
         expected = (slope(0.3 + step) - slope(0.3 - step)) / (2 * step)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 

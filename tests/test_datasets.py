@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import quick_jit, standard_errors
+from conftest import standard_errors
 from scipy import stats
 from sklearn import datasets as sklearn_datasets
 
@@ -32,7 +32,7 @@ THEIRS = {
 @pytest.mark.parametrize("name", OURS)
 def test_coordinates_and_radii_are_those_of_scikit_learn(name):
     keys = jc.seed_keys(range(SEEDS))
-    ours = np.asarray(quick_jit(jax.vmap(lambda key: OURS[name](key, N)))(keys))
+    ours = np.asarray(jax.jit(jax.vmap(lambda key: OURS[name](key, N)))(keys))
     theirs = np.stack([THEIRS[name](N, seed)[0] for seed in range(SEEDS)])
     assert ours.shape == theirs.shape
 
@@ -88,7 +88,7 @@ def test_test_points_share_the_clusters_unless_redrawn():
             gaps = ((test[:, None, :] - train[None, :, :]) ** 2).sum(-1)
             return jax.numpy.sqrt(gaps.min(axis=1)).mean()
 
-        return float(quick_jit(jax.vmap(chain))(jc.seed_keys(range(200))).mean())
+        return float(jax.jit(jax.vmap(chain))(jc.seed_keys(range(200))).mean())
 
     assert distance("shared") < 1 < distance("redrawn")
 
@@ -102,7 +102,7 @@ def test_expected_variance(name, n):
     def variance(key):
         return both(data, key, n, 1)[0].var(axis=0).mean()
 
-    values = quick_jit(jax.vmap(variance))(jc.seed_keys(range(20_000)))
+    values = jax.jit(jax.vmap(variance))(jc.seed_keys(range(20_000)))
     assert standard_errors(values, data.variance(n)) < 5
 
 
@@ -140,7 +140,7 @@ def test_a_law_of_ones_own_is_real_data_as_it_is():
     cloud = points.law(2, lambda key, n: 3.0 * jax.random.normal(key, (n, 2)), variance=9.0)
     assert points.real_data(cloud) is cloud
     keys = jc.seed_keys(range(2000))
-    train, test = quick_jit(jax.vmap(lambda key: both(cloud, key, 5, 4)))(keys)
+    train, test = jax.jit(jax.vmap(lambda key: both(cloud, key, 5, 4)))(keys)
     assert (train.shape, test.shape) == ((2000, 5, 2), (2000, 4, 2))
     assert standard_errors(train.var(axis=1).mean(axis=1), cloud.variance(5)) < 5
     assert standard_errors(train.mean(axis=1)[:, 0] ** 2, cloud.variance_of_mean(5)) < 5

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from cases import chains
-from conftest import quick_jit, standard_errors
+from conftest import standard_errors
 from scipy import linalg, special, stats
 
 import jaxcollapse as jc
@@ -24,7 +24,7 @@ def on_statistics(workflow, dim):
         task = jc.gaussian.task(dim, num_samples, 1, pool="statistics")
         return jax.vmap(jc.make_chain(task, workflow, 30))(keys)
 
-    return quick_jit(many)
+    return jax.jit(many)
 
 
 @pytest.mark.parametrize("workflow", ["replace", "accumulate"])
@@ -189,7 +189,7 @@ def test_singular_values_of_any_rank(rank):
     expected = np.linalg.svd(matrix, compute_uv=False)
     for static in ((), (1,)):
         bound = rank if static else np.float32(rank)
-        ours = quick_jit(singular_values, static_argnums=static)(matrix, bound)
+        ours = jax.jit(singular_values, static_argnums=static)(matrix, bound)
         np.testing.assert_allclose(np.sort(ours), np.sort(expected), atol=1e-3)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import chains
-from conftest import quick_jit, standard_errors
+from conftest import optimised_jit, standard_errors
 from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 
@@ -97,7 +97,7 @@ def mapped(workflow, dataset, num_samples, generations, seeds, kernel, num_test,
         task = jc.kde.task(dataset, bandwidth, num_samples, kernel, num_test, pool=pool)
         return jax.vmap(jc.make_chain(task, workflow, generations))(jc.seed_keys(range(seeds)))
 
-    return quick_jit(many)
+    return jax.jit(many)
 
 
 def chains_at(bandwidth, *given, num_test=500, pool="auto"):
@@ -134,9 +134,9 @@ def test_tophat_counts():
 
 def test_interpolation_error_at_every_density():
     """Clusters on several scales, test points from their midst to 40 bandwidths away."""
-    between_two = quick_jit(kernels.interpolated_log_density, static_argnums=4)
-    exact = quick_jit(fitting.log_density)
-    add_points = quick_jit(kernels.add_points, static_argnums=0)
+    between_two = jax.jit(kernels.interpolated_log_density, static_argnums=4)
+    exact = jax.jit(fitting.log_density)
+    add_points = jax.jit(kernels.add_points, static_argnums=0)
     rng = np.random.default_rng(0)
     scales = np.asarray([0.02, 0.3, 1.0, 4.0])
     clouds = [s * rng.normal(size=(200, 2)) + rng.normal(size=2) for s in scales]
@@ -166,7 +166,7 @@ def test_interpolation_error_at_its_worst(others):
     low = 2.0
     test = np.zeros((1, 1))
 
-    @quick_jit
+    @jax.jit
     def errors(away, bandwidths):
         points = jnp.concatenate([jnp.zeros((1, 1)), jnp.full((others, 1), away)])
         at = jnp.stack([low, low * kernels.WINDOW])
@@ -274,7 +274,7 @@ def test_published_first_fits_to_blobs(centres):
         task = jc.kde.task("blobs", bandwidth, 100, test_centres=centres)
         return jax.vmap(jc.make_chain(task, "replace", 1))(jc.seed_keys(range(1000)))["nll"][:, 0]
 
-    compiled = jax.jit(first_fits)
+    compiled = optimised_jit(first_fits)
     for bandwidth, published in PUBLISHED[centres].items():
         nll = np.asarray(compiled(np.float32(bandwidth)))
         error = nll.std() * (1 / 100 + 1 / 1000) ** 0.5 + 0.05  # theirs has one or two decimals
@@ -346,7 +346,7 @@ def test_slope_in_the_bandwidth():
 
         with jax.enable_x64(True):
             at = np.asarray([0.3, 0.3001, 0.2999])
-            values, slopes = jax.device_get(quick_jit(jax.vmap(jax.value_and_grad(nll)))(at))
+            values, slopes = jax.device_get(jax.jit(jax.vmap(jax.value_and_grad(nll)))(at))
         np.testing.assert_allclose(slopes[0], (values[1] - values[2]) / 2e-4, rtol=1e-4)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import FirstRows, chains
-from conftest import quick_jit, standard_errors
+from conftest import optimised_jit, standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
@@ -92,7 +92,7 @@ def test_mean_error(workflow, pool, dim, num_samples):
 
 def test_subsample_has_the_leading_order():
     task = jc.linear_regression.task(2, 400, 1.0)
-    metrics = chains(task, "accumulate-subsample", 30, 2000, jit=jax.jit)
+    metrics = chains(task, "accumulate-subsample", 30, 2000, jit=optimised_jit)
     for t in (2, 10, 30):
         expected = theory.regression_error(jc.accumulate_subsample(), t, 2, 400, 1.0)
         # Of next order is D/N, to which repeated rows add.
@@ -187,8 +187,8 @@ def test_num_samples_may_be_traced_on_statistics():
         task = jc.linear_regression.task(2, num_samples, 1.0, pool="statistics")
         return jc.make_chain(task, "replace", 3)(jax.random.key(0))["excess_risk"]
 
-    both = quick_jit(jax.vmap(error))(jnp.asarray([5, 50]))
-    np.testing.assert_allclose(both[0], quick_jit(error, static_argnums=0)(5), rtol=1e-5)
+    both = jax.jit(jax.vmap(error))(jnp.asarray([5, 50]))
+    np.testing.assert_allclose(both[0], jax.jit(error, static_argnums=0)(5), rtol=1e-5)
     with pytest.raises(ValueError, match="num_samples: expected a number known before tracing"):
         jax.eval_shape(
             lambda n: jc.make_chain(

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from cases import mean_family, mean_task, regression_by_loop
-from conftest import quick_jit, standard_errors
+from conftest import standard_errors
 from scipy import stats
 
 import jaxcollapse as jc
@@ -33,7 +33,7 @@ def test_what_a_mixture_sees():
         evaluate=lambda truth, model: dict(zip(("mask", "real", "num_rows"), model, strict=True)),
     )
     mixture = jax.vmap(jc.make_mixture(task, 8), (None, 0, 0))
-    mixtures = quick_jit(jax.vmap(mixture, (0, None, None)))
+    mixtures = jax.jit(jax.vmap(mixture, (0, None, None)))
     real = np.arange(5, dtype=np.int32)
     found = mixtures(jc.seed_keys(range(40)), real, np.full(5, 5, np.int32))
     mask = np.asarray(found["mask"])  # [40, 5, 12]
@@ -71,9 +71,9 @@ SLOW = ("kde", "regression-fresh")  # what they share with the others is most of
 def test_mixtures_that_chains_know(task):
     """Of all data and as much synthetic: accumulate. Of synthetic data alone: replace."""
     task, key = TASKS[task](), jax.random.key(3)
-    mixture = quick_jit(jc.make_mixture(task, 20))
+    mixture = jax.jit(jc.make_mixture(task, 20))
     points = with_fields(task, use="points")
-    chains = {w: quick_jit(jc.make_chain(points, w, 2))(key) for w in ("accumulate", "replace")}
+    chains = {w: jax.jit(jc.make_chain(points, w, 2))(key) for w in ("accumulate", "replace")}
     for real, synthetic, workflow, generation in (
         (12, 12, "accumulate", 2),
         (12, 0, "accumulate", 1),
@@ -151,7 +151,7 @@ def test_regression_against_a_loop(source):
 def test_a_task_of_ones_own():
     mixture = jc.make_mixture(mean_task(20), 30)
     keys = jc.seed_keys(range(10_000))
-    error = quick_jit(jax.vmap(mixture, (0, None, None)))(keys, 5, 30)["error"]
+    error = jax.jit(jax.vmap(mixture, (0, None, None)))(keys, 5, 30)["error"]
     # Of a model whose variance is known: as an unbiased one.
     assert standard_errors(error, theory.mixture_mean_error(5, 30, 20, ddof=1)) < 5
 
@@ -169,7 +169,7 @@ def test_a_family_of_a_name_and_a_function_is_all_that_a_grid_needs():
 def test_few_rows_are_fitted_as_they_are_alone():
     """Where rows are few another decomposition is taken: it must not matter."""
     points = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
-    fit = quick_jit(lambda m, n: fit_points(points, m, 0, fewest=40, num_rows=n))
+    fit = jax.jit(lambda m, n: fit_points(points, m, 0, fewest=40, num_rows=n))
     for count in (5, 8, 30):
         mask = np.zeros(40, bool)
         mask[np.random.default_rng(1).permutation(40)[:count]] = True
@@ -207,7 +207,7 @@ def test_a_grid_is_its_mixtures(tmp_path):
     dataset = run(plan, chunk=2)
     assert dict(dataset.sizes) == {"num_outcomes": 2, "real": 2, "synthetic": 2, "seed": 3}
     assert dataset["real"].values.tolist() == [30, 4]
-    mixture = quick_jit(jc.make_mixture(jc.categorical.task(4, 32), 8))
+    mixture = jax.jit(jc.make_mixture(jc.categorical.task(4, 32), 8))
     alone = mixture(jax.random.key(7), 30, 8)
     for name in ("squared_error", "entropy_ratio"):
         value = dataset[name].sel(num_outcomes=4, real=30, synthetic=8, seed=7)

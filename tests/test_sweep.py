@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import FirstRows, fragile_family, mean_family, mean_task
-from conftest import quick_jit, standard_errors
+from conftest import standard_errors
 
 import jaxcollapse as jc
 from jaxcollapse.keys import keys_of
@@ -59,7 +59,7 @@ def test_provenance(dataset):
 def test_seed_17_alone_is_seed_17_of_the_sweep(dataset, dim, num_samples):
     for workflow in ("replace", "accumulate"):
         chain = jc.make_chain(jc.gaussian.task(dim, num_samples), workflow, 10)
-        alone = quick_jit(chain)(jax.random.key(17))
+        alone = jax.jit(chain)(jax.random.key(17))
         cell = dataset.sel(workflow=workflow, dim=dim, num_samples=num_samples, seed=17)
         for name, values in alone.items():
             np.testing.assert_allclose(values, cell[name], rtol=1e-5, atol=1e-6)

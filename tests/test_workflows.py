@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import chains
-from conftest import quick_jit, standard_errors
+from conftest import optimised_jit, standard_errors
 
 import jaxcollapse as jc
 from jaxcollapse import theory
@@ -142,7 +142,7 @@ def gaussians(spelling, pool, dim, num_samples):
         metrics = chain(key)
         return {name: metrics[name] for name in ("trace_ratio", "squared_error_of_mean")}
 
-    return jax.device_get(jax.jit(jax.vmap(some))(jc.seed_keys(range(20_000))))
+    return jax.device_get(optimised_jit(jax.vmap(some))(jc.seed_keys(range(20_000))))
 
 
 @pytest.mark.parametrize("pool", ["points", "statistics"])
@@ -189,7 +189,7 @@ def test_a_window_collapses_for_a_thousand_generations_without_losing_digits():
     logs = []
     for pool in ("points", "statistics"):
         chain = jc.make_chain(jc.gaussian.task(2, 4, pool=pool), jc.window(2), 1000)
-        metrics = jax.jit(jax.vmap(chain))(jc.seed_keys(range(40)))
+        metrics = optimised_jit(jax.vmap(chain))(jc.seed_keys(range(40)))
         assert np.isfinite(metrics["kl"][:, :20]).all()
         log_det = np.asarray(metrics["log_det_ratio"], np.float64)
         assert np.isfinite(log_det).all()
@@ -214,7 +214,7 @@ def test_fits_of_few_points_have_the_rank_of_what_they_see():
             3,
             measures={"spectrum": lambda truth, model: jnp.linalg.eigvalsh(model.cov)},
         )
-        spectrum = np.asarray(quick_jit(jax.vmap(chain))(jc.seed_keys(range(20)))["spectrum"])
+        spectrum = np.asarray(jax.jit(jax.vmap(chain))(jc.seed_keys(range(20)))["spectrum"])
         found = (spectrum > 1e-5 * spectrum.max(axis=-1, keepdims=True)).sum(axis=-1)
         np.testing.assert_array_equal(found, np.tile(ranks, (20, 1)))
 
@@ -227,7 +227,7 @@ def test_second_moment_of_kernel_density_estimates(spelling):
     )
     chain = jc.make_chain(cloud, spelling, 8)
     keys = jc.seed_keys(range(20_000))
-    found = jax.jit(jax.vmap(lambda key: chain(key)["second_moment"]))(keys)
+    found = optimised_jit(jax.vmap(lambda key: chain(key)["second_moment"]))(keys)
     t = np.arange(1, 9)
     known = theory.kde_second_moment(parse(spelling), 1 - 1 / n, 1 / n, np.full(8, h**2))
     for g in (1, 2, 3, 8):
