@@ -42,7 +42,7 @@ def sweeps(quick, preset):
     if preset == "authors" and not quick:
         return paper(preset)
     tiny = partial(lm_plan, common.WORKFLOWS, model="tiny-llama", preset=preset)
-    small = {"documents": 40, "generations": 2, "seeds": 2, "epochs": 1}
+    small = {"documents": 24, "generations": 2, "seeds": 1, "epochs": 1}
     sizes = small if quick else {"documents": 700, "generations": 5, "seeds": 8}
     plans = {"stories": partial(tiny, **sizes)}
     folder = language_models.real_data()

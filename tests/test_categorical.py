@@ -33,14 +33,20 @@ def test_sample_follows_the_counts():
     assert stats.chisquare(seen[counts > 0], expected).pvalue > 1e-3
 
 
+POOLS = [
+    *itertools.product(("replace", "accumulate"), ("statistics", "points")),
+    ("accumulate-subsample", "points"),
+]
+
+
 @pytest.mark.parametrize(
-    ("workflow", "pool"),
+    ("workflow", "pool", "num_outcomes", "num_samples"),
     [
-        *itertools.product(("replace", "accumulate"), ("statistics", "points")),
-        ("accumulate-subsample", "points"),
+        pytest.param(*given, k, n, marks=[pytest.mark.slow] if "points" in given and k > 10 else [])
+        for given in POOLS
+        for k, n in ((10, 20), (200, 15))
     ],
 )
-@pytest.mark.parametrize(("num_outcomes", "num_samples"), [(10, 20), (200, 15)])
 def test_means(workflow, pool, num_outcomes, num_samples):
     task = jc.categorical.task(num_outcomes, num_samples, pool=pool)
     metrics = chains(task, workflow, 40, SEEDS, jit=optimised_jit)

@@ -28,7 +28,16 @@ def on_statistics(workflow, dim):
 
 
 @pytest.mark.parametrize("workflow", ["replace", "accumulate"])
-@pytest.mark.parametrize(("dim", "num_samples"), [(1, 2), (3, 2), (3, 3), (5, 4), (3, 10)])
+@pytest.mark.parametrize(
+    ("dim", "num_samples"),
+    [
+        (1, 2),
+        (3, 2),
+        (3, 10),
+        pytest.param(3, 3, marks=pytest.mark.slow),
+        pytest.param(5, 4, marks=pytest.mark.slow),
+    ],
+)
 def test_points_and_statistics_draw_from_one_law(workflow, dim, num_samples):
     points = chains(jc.gaussian.task(dim, num_samples, 1, pool="points"), workflow, 30)
     keys = jc.seed_keys(range(10_000, 12_000))

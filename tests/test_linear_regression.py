@@ -68,7 +68,10 @@ def histories(design, workflow, pool, dim, num_samples):
 
 @pytest.mark.parametrize("design", ["fixed", "fresh"])
 @pytest.mark.parametrize("workflow", ["replace", "accumulate"])
-@pytest.mark.parametrize(("dim", "num_samples"), [(1, 6), (3, 20), (5, 5), (10, 4)])
+@pytest.mark.parametrize(
+    ("dim", "num_samples"),
+    [(1, 6), (3, 20), (10, 4), pytest.param(5, 5, marks=pytest.mark.slow)],
+)
 def test_points_and_statistics_draw_from_one_law(workflow, design, dim, num_samples):
     points, statistics = (
         histories(design, workflow, pool, dim, num_samples) for pool in ("points", "statistics")
