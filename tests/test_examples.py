@@ -156,7 +156,7 @@ def test_the_command_line_knows_them(site, tmp_path, capsys):
         assert expected in told
     words = "--rate 1 --real 4 8 --synthetic 0 8 --seeds 20 --out"
     cli.main(["mix", "exponential", *words.split(), str(tmp_path / "mix.nc")])
-    assert jc.load(tmp_path / "mix.nc").attrs["loss"] == "mean_ratio"
+    assert jc.load(tmp_path / "mix.nc").attrs["loss"] == "kl"
 
 
 def test_a_task_of_a_module_runs_as_it_stands(site, tmp_path, capsys):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import Axis, Metric, Task, TaskFamily, points_task
+from jaxcollapse import Axis, Metric, MixtureFacts, Task, TaskFamily, points_task
 
 
 def task(
@@ -18,7 +18,7 @@ def task(
     """Exponential laws: the rate fitted by maximum likelihood, sampled, and fitted again.
 
     Args:
-      rate: The rate of the real law is above 0. It may be traced.
+      rate: The rate of the real law is above 0.
       num_samples: N, the number of real points and of the points of every generation.
     """
 
@@ -52,4 +52,5 @@ FAMILY = TaskFamily(
         "kl": Metric("KL divergence from the real law", "nats", scale="log"),
     },
     closed_form=closed_form,
+    mixtures=MixtureFacts(loss="kl"),
 )

@@ -27,7 +27,8 @@ class Fading(Workflow):
         if metric == "share_of_real_data":
             return np.asarray([w[0] for w in weights])[generation - 1]
         known = metric in ("trace_ratio", "squared_error_of_mean")
-        if task != "gaussian" or not known or options.get("ddof", 0) or options.get("cov"):
+        known = known and options.get("cov") is None
+        if task != "gaussian" or not known or options.get("ddof", 0):
             return None
         # Second moments of the means of batches about the real mean, in units of its variance; a
         # row's own second moment stays 1, so a variance is 1 less the error of its mean.

@@ -17,6 +17,7 @@ import tyro
 from jaxcollapse import checks, plugins
 from jaxcollapse.datasets.points import DATASETS
 from jaxcollapse.families import TaskFamily
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA
 from jaxcollapse.parameters import Axis, parameters_of
 from jaxcollapse.registry import TASKS, as_family
 from jaxcollapse.workflows import WORKFLOWS, Workflow, as_workflow
@@ -148,7 +149,7 @@ def _of_task(family: TaskFamily) -> list[str]:
         values = " ".join(map(str, parameter.how.grid)) or "none by default"
         symbol = f" ({parameter.how.symbol})" if parameter.how.symbol else ""
         lines += [f"  {name}{symbol}: {values}", f"      {plugins.plain(parameter.help)}"]
-    lines += ["", "options:"]
+    lines += ["", "options:" if len(family.parameters) > len(family.axes) else "no options"]
     for name, parameter in family.parameters.items():
         if not parameter.is_axis:
             choices = f" of {', '.join(map(str, parameter.choices))}" if parameter.choices else ""
@@ -179,11 +180,11 @@ def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
     if not all(grids.values()):
         return found
     options = dict(next(iter(family.presets.values())))
-    for metric in family.metrics:
+    for metric in family.labels:
         for workflow in sorted(named, key=str):
             for place in range(max(map(len, grids.values()))):
                 point = {axis: grid[min(place, len(grid) - 1)] for axis, grid in grids.items()}
-                known = family.closed_form(metric, workflow, np.arange(1, 3), options, **point)
+                known = family.mean_of(metric, workflow, np.arange(1, 3), options, point)
                 if known is not None and np.isfinite(known).any():
                     found.setdefault(metric, []).append(str(workflow))
                     break
@@ -222,16 +223,18 @@ def _spelling(name: str) -> str:
 
 def _of_others(name: str) -> list[str]:
     lines = []
-    for family in _families():
-        if name in family.labels:
-            metric = family.labels[name]
-            known = _known_closed_forms(family).get(name, [])
-            lines += [
-                f"metric {name} of {family.name}: {metric.long_name} [{metric.units}]",
-                f"  axis in figures: {metric.scale}"
-                + (", an infinity is a value of it" if metric.infinite else ""),
-                f"  closed form under {', '.join(known)}" if known else "  no closed form is known",
-            ]
+    families = [family for family in _families() if name in family.labels]
+    # What every chain has is the same for all of them.
+    for family in families[:1] if name == SHARE_OF_REAL_DATA else families:
+        metric = family.labels[name]
+        of = "every task" if name == SHARE_OF_REAL_DATA else family.name
+        known = _known_closed_forms(family).get(name, [])
+        lines += [
+            f"metric {name} of {of}: {metric.long_name} [{metric.units}]",
+            f"  axis in figures: {metric.scale}"
+            + (", an infinity is a value of it" if metric.infinite else ""),
+            f"  closed form under {', '.join(known)}" if known else "  no closed form is known",
+        ]
     for kind in ("datasets", "models"):
         try:
             found = dict(LISTED[kind]())

@@ -14,7 +14,7 @@ variance over N and 1 for one over N - 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -265,6 +265,23 @@ _MEAN_ERROR = {
 }
 
 
+def _known(
+    formulas: Mapping[Any, Callable[..., np.ndarray]],
+    of_moments: Callable[[Any], np.ndarray],
+    workflow: Any,
+    t: ArrayLike,
+    n: ArrayLike,
+    ddof: int,
+) -> np.ndarray | None:
+    """By a record's formula, or from its moments; None for a workflow that no record says."""
+    _check_ddof(ddof)
+    record = record_of(workflow)
+    if record is None:
+        return None
+    formula = formulas.get(record)
+    return of_moments(moments(record, t, n, ddof)) if formula is None else formula(t, n, ddof)
+
+
 def gaussian_variance(
     workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0
 ) -> np.ndarray | None:
@@ -279,14 +296,7 @@ def gaussian_variance(
     Returns:
       None for a subclass; nan where more than n rows are to be drawn.
     """
-    _check_ddof(ddof)
-    record = record_of(workflow)
-    if record is None:
-        return None
-    formula = _VARIANCE.get(record)
-    if formula is not None:
-        return formula(t, n, ddof)
-    return moments(record, t, n, ddof).variance
+    return _known(_VARIANCE, lambda found: found.variance, workflow, t, n, ddof)
 
 
 def gaussian_mean_error(
@@ -303,14 +313,14 @@ def gaussian_mean_error(
     Returns:
       None for a subclass; nan where more than n rows are to be drawn.
     """
-    _check_ddof(ddof)
-    record = record_of(workflow)
-    if record is None:
-        return None
-    formula = _MEAN_ERROR.get(record)
-    if formula is not None:
-        return formula(t, n, ddof)
-    return moments(record, t, n, ddof).mean_error / np.asarray(n, np.float64)
+    return _known(
+        _MEAN_ERROR,
+        lambda found: found.mean_error / np.asarray(n, np.float64),
+        workflow,
+        t,
+        n,
+        ddof,
+    )
 
 
 def gaussian_metric(
