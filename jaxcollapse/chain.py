@@ -96,6 +96,13 @@ class Chain:
             if self.workflow.chooses
             else 0
         )
+        if self._choose_takes == 3 and type(self.workflow).start is Workflow.start:
+            raise checks.refusal(
+                f"workflow {self.workflow.name}, whose choose takes a state",
+                "a method start() that returns the first one",
+                "none",
+                "give it one",
+            )
 
     def __call__(self, key: jax.Array) -> Metrics:
         """The metrics of G generations, a dict of arrays ``[G, ...]``."""
@@ -135,7 +142,7 @@ class Chain:
           ValueError: as for ``step``.
         """
         count = checks.whole_number("num_generations", num_generations)
-        room = self._room(state, count)
+        room = self._room(_checked(state), count)
         inputs = self._inputs(state.key, state.generation + 1, count - 1)
         carry = (state.pool, state.workflow, state.model)
         pool = self._pool(state.truth, self.num_generations + 1)
@@ -158,9 +165,27 @@ class Chain:
         if it is still there. A model whose shapes follow from the pool is of zeros until the next.
 
         Raises:
-          ValueError: one of the two chains keeps statistics.
+          ValueError: the chains keep different kinds of data, or the real batch is needed and is
+            there no more.
         """
+        key = jax.eval_shape(jax.random.key, 0)
+        truth = jax.eval_shape(lambda key: self.task.init(self.task.noise(key))[0], key)
+        if _shapes(truth) != _shapes(_checked(state).truth):
+            raise checks.refusal(
+                "state to go on from",
+                "one of the same task, with the same parameters",
+                "one with a truth of other shapes",
+                "make both chains of one task",
+            )
         pool = self._pool(state.truth, self.num_generations + 1)
+        ours = jax.eval_shape(lambda key: self.init(key).pool, key)
+        if _kinds(ours) != _kinds(state.pool):
+            raise checks.refusal(
+                "state to go on from under another workflow",
+                "that of a chain whose pool keeps the same kind of data",
+                "one of points for one of statistics, or of other points",
+                "make both chains of a task with pool='points'",
+            )
         held, own = pool.take_over(state.pool), self.workflow.start()
         first = jax.tree.map(lambda x: x[0], self._inputs(state.key, state.generation + 1, 0))
         model = self._no_model(pool, (held, own), first)
@@ -203,7 +228,7 @@ class Chain:
             raise checks.refusal(
                 "init of a task",
                 "(truth, batch)",
-                f"a {type(begun).__name__}",
+                checks.described(begun),
                 "return both; the truth may be anything that evaluate needs",
             )
         truth, batch = begun
@@ -235,18 +260,19 @@ class Chain:
         if not self.workflow.chooses:
             return pool.view(inputs.choice, held), own
         rows = pool.rows(held, inputs.number)
-        if self._choose_takes == 2:
-            return pool.view(inputs.choice, held, self.workflow.choose(inputs.choice, rows)), own
         choose: Callable[..., Any] = self.workflow.choose
-        chosen = choose(inputs.choice, rows, own)
-        if not (isinstance(chosen, tuple) and len(chosen) == 2):
+        if self._choose_takes == 2:
+            weights = choose(inputs.choice, rows)
+        else:
+            weights, own = _with_state(choose(inputs.choice, rows, own), own)
+        if not isinstance(weights, jax.Array | np.ndarray):
             raise checks.refusal(
-                "choose(key, rows, state)",
-                "(weights, state)",
-                f"a {type(chosen).__name__}",
-                "return both, or take key and rows alone",
+                f"choose of {self.workflow.name}",
+                "a mask or weights, an array [R]",
+                checks.described(weights),
+                "return one; take a third argument to return a state beside it",
             )
-        return pool.view(inputs.choice, held, chosen[0]), chosen[1]
+        return pool.view(inputs.choice, held, weights), own
 
     def _fitted(self, inputs: _Inputs, view: Any, before: Params | None) -> Params:
         given = (inputs.fit, view, inputs.number, before)
@@ -283,9 +309,12 @@ class Chain:
     def _judged(self, truth: Truth, params: Params, batch: Any, key: Any) -> Metrics:
         given = (truth, params, batch, key)
         found: Metrics = {}
-        for name, measure in {EVALUATE: self.task.evaluate, **self._measures}.items():
-            count = checks.arguments(measure, name, JUDGED, 2)
-            found = joined(found, name, measure(*given[:count]))
+        functions = {EVALUATE: self.task.evaluate, **self._measures}
+        for place, (name, function) in enumerate(functions.items()):
+            count = checks.arguments(function, name, JUDGED, 2)
+            if count > 3:  # each has a key of its own
+                given = (*given[:3], draws.fold_in(key, place))
+            found = joined(found, name, function(*given[:count]))
         return found
 
     def _room(self, state: State, count: int) -> Any:
@@ -339,6 +368,51 @@ def make_chain(
         generation has, or a function of the task returns what it must not.
     """
     return Chain(task, workflow, num_generations, measures)
+
+
+def _checked(state: Any) -> State:
+    if not isinstance(state, State):
+        raise checks.refusal(
+            "state of a chain",
+            "what chain.init(key) or the first of what chain.step(state) returns",
+            f"a {type(state).__name__}",
+            "begin with chain.init(key)",
+        )
+    return state
+
+
+def _shapes(tree: Any) -> Any:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [jnp.shape(leaf) for leaf in leaves]
+
+
+def _kinds(tree: Any) -> Any:
+    """What a pool keeps, but for how much of it."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(jnp.result_type(leaf), jnp.shape(leaf)[1:]) for leaf in leaves]
+
+
+def _described(tree: Any) -> str:
+    return str(jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree))
+
+
+def _with_state(chosen: Any, before: Any) -> tuple[Any, Any]:
+    """What a ``choose`` with a state returned: weights, and a state like the one before."""
+    if not (isinstance(chosen, tuple) and len(chosen) == 2):
+        raise checks.refusal(
+            "choose(key, rows, state)",
+            "(weights, state)",
+            f"a {type(chosen).__name__}",
+            "return both, or take key and rows alone",
+        )
+    if _described(chosen[1]) != _described(before):
+        raise checks.refusal(
+            "state that choose returns",
+            f"one like the first, {_described(before)}",
+            _described(chosen[1]),
+            "keep its structure, shapes and types",
+        )
+    return chosen
 
 
 def _marked(values: jax.Array, room: jax.Array) -> jax.Array:

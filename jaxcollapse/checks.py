@@ -27,6 +27,13 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, jax.core.Tracer)
 
 
+def described(value: Any) -> str:
+    """What a value is, traced or not: ``float32[3]``, or ``a dict``."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    return f"a {type(value).__name__}"
+
+
 def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = 2**31 - 1) -> int:
     """Returns ``value`` as an ``int``, or raises ``ValueError`` if it is none or out of range."""
     remedy = f"give {name} as a whole number of at least {minimum}"
@@ -57,6 +64,8 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
     """Returns ``value`` if it is among ``allowed``, or raises ``ValueError``."""
     if value not in allowed:
         names = ", ".join(str(item) for item in allowed)
+        if not names:
+            raise refusal(name, "none, there are no such", repr(value), "leave it out")
         raise refusal(name, f"one of {names}", repr(value), "choose one of those")
     return value
 
@@ -69,6 +78,8 @@ def arguments(function: Any, what: str, names: Sequence[str], least: int) -> int
     Raises:
       ValueError: it requires more, or takes fewer than ``least``.
     """
+    if not callable(function):
+        raise refusal(what, "a function", repr(function), "give one")
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # of what has no signature, such as some built-in functions

@@ -152,9 +152,11 @@ class TaskFamily(NamedTuple):
         """The task at a point of a grid; options may stand in for axes.
 
         Raises:
-          ValueError: what is made is no ``Task``.
+          ValueError: a parameter cannot have its value, or what is made is no ``Task``.
         """
-        made = self.task(**{**point, **options})
+        known = self.parameters
+        given = {**point, **options}
+        made = self.task(**{n: known[n].checked(v) if n in known else v for n, v in given.items()})
         if not isinstance(made, Task):
             raise checks.refusal(
                 f"task of the family {self.name}",
@@ -170,7 +172,7 @@ class TaskFamily(NamedTuple):
         """Those parameters that change no array's shape at a point of a grid, see ``traced``."""
         if self.traced is not None:
             return self.traced(workflow, point, options)
-        declared = [p for p in self.parameters.values() if p.is_axis and p.how.traced]
+        declared = [p for p in self.parameters.values() if getattr(p.how, "traced", False)]
         if not declared:
             return {}
         task = self.make(point, options)

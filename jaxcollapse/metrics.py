@@ -85,12 +85,14 @@ def joined(metrics: Metrics, name: str, measured: Any) -> Metrics:
         raise checks.refusal(
             f"what {name} returns",
             "a dict of metrics by name",
-            f"a {type(measured).__name__}",
+            checks.described(measured),
             "return {'name': value}",
         )
-    for new in measured:
+    for new, value in measured.items():
         if new in metrics or new == SHARE_OF_REAL_DATA:
             raise _taken(name, new)
+        if value is None:
+            raise checks.refusal(f"metric {new} of {name}", "an array", "None", "return its value")
     return {**metrics, **measured}
 
 

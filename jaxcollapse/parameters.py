@@ -5,7 +5,7 @@ A parameter is declared once, where the function that takes it is defined:
 >>> @declared
 ... def task(
 ...     dim: Annotated[int, Axis(1, 3, 10, symbol="D", least=1)],
-...     ddof: Annotated[float, Option(traced="statistics", least=0)] = 0,
+...     ddof: Annotated[float, Option(least=0)] = 0,
 ...     pool: Literal["auto", "points", "statistics"] = "auto",
 ... ) -> Task:
 ...     '''Gaussians.
@@ -82,7 +82,6 @@ class Option:
     """A parameter that is the same for all cells of a sweep.
 
     Attributes:
-      traced: see ``Axis``.
       least: the smallest value, of a number.
       above: a number that its value is above.
       below: a number that its value is below.
@@ -92,7 +91,6 @@ class Option:
       by_default: what stands in for it where it is not given, in words, if other parameters decide.
     """
 
-    traced: bool | str = False
     least: float | None = None
     above: float | None = None
     below: float | None = None
@@ -155,7 +153,8 @@ class Parameter:
 
     def is_traced(self, on_statistics: bool) -> bool:
         """Whether one program serves all its values."""
-        return self.how.traced is True or (self.how.traced == "statistics" and on_statistics)
+        traced = getattr(self.how, "traced", False)
+        return traced is True or (traced == "statistics" and on_statistics)
 
     def checked(self, value: Any) -> Any:
         """The value, a whole number as an ``int``.

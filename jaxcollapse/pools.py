@@ -222,8 +222,10 @@ def points_pool(
         if isinstance(inclusion, Mixed):
             return View(ring.content, inclusion.mask, real_rows(ring), inclusion.num_rows)
         inclusion = checked_inclusion(inclusion, occupied_rows(ring))
-        num_rows = jnp.sum(inclusion.astype(bool), dtype=np.int32)
-        return Chosen(ring.content, inclusion, real_rows(ring), num_rows)
+        counts = inclusion.astype(bool)
+        # What a workflow rejects may be no number, of which 0 times is none either.
+        data = jax.tree.map(lambda x: _zero_where(~counts, x), ring.content)
+        return Chosen(data, inclusion, real_rows(ring), jnp.sum(counts, dtype=np.int32))
 
     def drawn(key, ring):
         n = batch_size(ring)
@@ -260,12 +262,14 @@ def points_pool(
         rows=lambda ring, now: Rows(
             shown(ring.content), made_by(ring), occupied_rows(ring), jnp.asarray(now, np.int32)
         ),
-        take_over=lambda ring: slots.take_over(ring, as_rows=True),
+        take_over=lambda ring: slots.take_over(
+            ring, as_rows=True, needs_real=workflow.real == "kept"
+        ),
     )
 
 
 def checked_inclusion(inclusion: Any, occupied: jax.Array) -> jax.Array:
-    """What a workflow says of each row, with nothing for rows that are no data.
+    """What a workflow says of each row, with nothing for rows that are no data; NaN below 0.
 
     Raises:
       ValueError: it is neither bool nor float, or not one entry a row.
@@ -282,7 +286,12 @@ def checked_inclusion(inclusion: Any, occupied: jax.Array) -> jax.Array:
         )
     if is_mask:
         return inclusion & occupied
-    return jnp.where(occupied, inclusion, 0.0).astype(draws.float_dtype())
+    weights = jnp.where(inclusion >= 0, inclusion, np.asarray(np.nan, inclusion.dtype))
+    return jnp.where(occupied, weights, 0.0).astype(draws.float_dtype())
+
+
+def _zero_where(rows: jax.Array, x: jax.Array) -> jax.Array:
+    return jnp.where(rows.reshape(-1, *[1] * (x.ndim - 1)), jnp.zeros((), x.dtype), x)
 
 
 # Statistics -------------------------------------------------------------------------------------
@@ -368,7 +377,9 @@ def _kept(merge: Callable[[Any, Any], Any], workflow: Workflow, num_generations:
         numbers = jnp.arange(1, slots.total, dtype=jnp.int32)
         content, _ = jax.lax.scan(more, _slot(ring.content, 0), (numbers, rest))
         real = jnp.sum(ring.made_by == 0, dtype=np.int32)
-        batches = 1 + ring.added if together else held
+        batches = held
+        if together:  # of which the newest ones share a slot
+            batches = jnp.int32(1) if slots.total == 1 else 1 + ring.added
         return Statistics(content, batches, real)
 
     return Pool(
@@ -376,7 +387,9 @@ def _kept(merge: Callable[[Any, Any], Any], workflow: Workflow, num_generations:
         add=add,
         view=view,
         renew=lambda ring, batch: slots.renew(ring, batch, as_rows=False),
-        take_over=not_taken_over if together else lambda r: slots.take_over(r, as_rows=False),
+        take_over=not_taken_over
+        if together
+        else lambda r: slots.take_over(r, as_rows=False, needs_real=workflow.real == "kept"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jaxcollapse import checks, plugins
+from jaxcollapse.datasets.points import DATASETS, PointDataset
 from jaxcollapse.families import TaskFamily, family_of
 from jaxcollapse.task import Task
 from jaxcollapse.workflows import WORKFLOWS, Workflow, kebab
@@ -51,14 +52,17 @@ def is_own(family: TaskFamily) -> bool:
 
 
 def register(thing: Any, name: str | None = None) -> Any:
-    """Makes a task or a workflow known by name: to sweeps, mixtures, the command line and plots.
+    """Makes something known by name: to sweeps, mixtures, the command line and plots.
 
     It may stand above a class as a decorator. What another package brings needs no call: an entry
-    point of the group ``jaxcollapse.tasks`` or ``jaxcollapse.workflows`` in its pyproject does it.
+    point of the group ``jaxcollapse.tasks``, ``jaxcollapse.workflows`` or ``jaxcollapse.datasets``
+    in its pyproject does it.
 
     Args:
-      thing: a ``TaskFamily``; or a ``Workflow``, a subclass of it, or a function that makes one.
-      name: of the workflow; by default that which its spelling begins with.
+      thing: a ``TaskFamily``; a ``Workflow``, a subclass of it, or a function that makes one; or a
+        ``PointDataset``.
+      name: of a workflow, by default that which its spelling begins with; or of a data set. A
+        family has its own.
 
     Returns:
       The thing itself.
@@ -67,7 +71,11 @@ def register(thing: Any, name: str | None = None) -> Any:
       ValueError: it is none of these, or the name is that of something built in.
     """
     if isinstance(thing, TaskFamily):
-        TASKS.add(name or thing.name, thing)
+        if name not in (None, thing.name):
+            raise checks.refusal("name of a family", repr(thing.name), repr(name), "leave it out")
+        TASKS.add(thing.name, thing)
+    elif isinstance(thing, PointDataset):
+        DATASETS.add(name or thing.name, thing)
     elif isinstance(thing, Workflow):
         WORKFLOWS.add(name or str(thing).partition(":")[0], thing)
     elif isinstance(thing, type) and issubclass(thing, Workflow):
@@ -77,7 +85,7 @@ def register(thing: Any, name: str | None = None) -> Any:
     else:
         raise checks.refusal(
             "what to register",
-            "a TaskFamily, a Workflow or a subclass of it, or a function with a name",
+            "a TaskFamily, a Workflow or a subclass of it, a function with a name, a PointDataset",
             repr(thing),
             "register one of those",
         )

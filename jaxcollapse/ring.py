@@ -81,6 +81,8 @@ class Slots(NamedTuple):
 
     def renew(self, ring: Ring, batch: Batch, as_rows: bool) -> Ring:
         """The ring with another real batch in the slot that is apart."""
+        if as_rows:
+            _check_batch(batch, ring.content, self.total, "real")
 
         def write(kept, new):
             new = new if as_rows else new[None]
@@ -94,10 +96,24 @@ class Slots(NamedTuple):
             return ring.added
         return jnp.minimum(ring.added + self.apart, self.total)
 
-    def take_over(self, ring: Ring, as_rows: bool) -> Ring:
-        """A ring of these slots with the newest batches of another, in the order of their age."""
+    def take_over(self, ring: Ring, as_rows: bool, needs_real: bool = False) -> Ring:
+        """A ring of these slots with the newest batches of another, in the order of their age.
+
+        Args:
+          ring: the other one.
+          as_rows: whether a slot has N rows, and not one entry.
+          needs_real: whether the real batch has to be there. Where it is traced whether it is,
+            floating rows in its place are NaN if it is not.
+        """
         if not isinstance(ring, Ring):
             return not_taken_over(ring)
+        if needs_real and not checks.is_traced(ring.made_by) and not (ring.made_by == 0).any():
+            raise checks.refusal(
+                "state to go on from under a workflow that keeps the real batch",
+                "one that holds it",
+                "one that holds it no more",
+                "begin under a workflow that keeps it, as accumulate does",
+            )
         count = ring.made_by.shape[0]
 
         def by_batch(x):
@@ -121,6 +137,9 @@ class Slots(NamedTuple):
 
         def taken(x):
             batches = by_batch(x)[source]
+            if needs_real and jnp.issubdtype(x.dtype, jnp.floating):
+                first = jnp.where(jnp.any(real), batches[0], np.asarray(np.nan, x.dtype))
+                batches = batches.at[0].set(first)
             return batches.reshape(-1, *x.shape[1:]) if as_rows else batches
 
         return Ring(jax.tree.map(taken, ring.content), made_by, added)
@@ -161,12 +180,12 @@ def _check_rows(batch: Batch) -> None:
         )
 
 
-def _check_batch(synthetic: Batch, content: Any, slots: int) -> None:
-    """Refuses a batch that a pool of real ones cannot take."""
-    ours, theirs = _described(content, slots), _described(synthetic)
+def _check_batch(batch: Batch, content: Any, slots: int, function: str = "sample") -> None:
+    """Refuses a batch of a function that a pool of other real ones cannot take."""
+    ours, theirs = _described(content, slots), _described(batch)
     if ours != theirs:
         raise checks.refusal(
-            "batch of sample",
+            f"batch of {function}",
             f"the shapes and types of init's, {ours}",
             theirs,
             "make every generation's batch like the real one",

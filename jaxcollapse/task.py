@@ -210,6 +210,8 @@ def modify(
       ValueError: the task is to use statistics, and a function of points is given; or a function
         requires arguments that there are not.
     """
+    if not isinstance(task, Task):
+        raise checks.refusal("task to modify", "a Task", repr(task), "make one of a family")
     of_points = {"fit": fit, "sample": sample}
     given = [name for name, function in of_points.items() if function is not None]
     if given:

@@ -35,13 +35,12 @@ class Workflow:
     ...         return 0.5 ** ((rows.now - rows.generation) / self.half_life)
 
     Attributes:
-      keep: how many of the newest batches stay; None (spelled ``all``) keeps all. The real batch is
-        the first one.
-      real: what becomes of the real batch: ``once``, it goes as the others go; ``kept``, it stays
-        beside them for ever; ``fresh``, each generation has a real batch of its own beside them,
-        drawn from the same truth.
-      draw: how many rows are drawn, without replacement, of all that; None takes everything, 0 as
-        many as a batch has.
+      keep: So many of the newest batches stay, of which the real batch is the first; None (spelled
+        ``all``) keeps all.
+      real: The real batch goes as the others go (``once``), stays beside them for ever (``kept``),
+        or is another one in each generation, drawn from the same truth (``fresh``).
+      draw: So many rows are drawn of all that, without replacement: 0 draws as many as a batch
+        has; None (spelled ``all``) takes everything.
 
     Raises:
       ValueError: a field has none of these values.
@@ -58,6 +57,27 @@ class Workflow:
         checks.one_of("real", self.real, REAL)
         if self.draw is not None:
             object.__setattr__(self, "draw", checks.whole_number("draw", self.draw, minimum=0))
+        if type(self) is not Workflow:
+            self._check_class()
+
+    def _check_class(self) -> None:
+        """Refuses a subclass that would not be what its author means."""
+        kind = type(self)
+        what = f"workflow {kind.__name__}"
+        fields = {field.name for field in dataclasses.fields(self)}
+        hints = inspect.get_annotations(kind)
+        lost = [n for n in hints if n not in fields and "ClassVar" not in str(hints[n])]
+        if lost:
+            decorate = "decorate the class with @dataclasses.dataclass(frozen=True)"
+            raise checks.refusal(what, f"a field {lost[0]}", "an attribute of the class", decorate)
+        own = [n for n, f in vars(kind).items() if callable(f) and n[0] != "_"]
+        others = [n for n in own if not hasattr(Workflow, n)]
+        if others and not self.chooses:
+            got = f"a method {others[0]}, which is never called"
+            raise checks.refusal(what, "a method choose", got, "rename it")
+        if self.chooses and self.draw is not None:
+            got, remedy = f"draw={self.draw}", "leave it out, and draw in choose"
+            raise checks.refusal(what, "no draw beside its choose", got, remedy)
 
     # What a subclass may bring ------------------------------------------------------------------
 
@@ -73,8 +93,9 @@ class Workflow:
             ``occupied``.
 
         Returns:
-          bool ``[R]``, which rows count, or float ``[R]``, of how many rows each one counts as;
-          rows that are not occupied do not count in any case.
+          bool ``[R]``, which rows count, or float ``[R]``, of how many rows each one counts as, at
+          least 0 and not 0 for all (NaN follows from others); rows that are not occupied do not
+          count in any case.
         """
         raise checks.refusal(
             "workflow", "a subclass with a method choose", type(self).__name__, "give it one"
@@ -231,6 +252,15 @@ def as_workflow(workflow: Workflow | Callable[[], Workflow] | str) -> Workflow:
             repr(made),
             "try 'replace' or jaxcollapse.window(3)",
         )
+    try:
+        hash(made)
+    except TypeError:
+        raise checks.refusal(
+            "workflow",
+            "fields that never change: numbers, text, tuples",
+            repr(made),
+            "give an array as a tuple",
+        ) from None
     return made
 
 
@@ -243,6 +273,7 @@ def as_workflows(workflows: Any) -> list[Workflow]:
     one = isinstance(workflows, str | Workflow) or not isinstance(workflows, Iterable)
     made = [as_workflow(workflow) for workflow in ([workflows] if one else workflows)]
     checks.distinct("workflow", [workflow.name for workflow in made])
+    checks.distinct("workflow", made)
     return made
 
 
@@ -272,14 +303,25 @@ def parse(text: str) -> Workflow:
         given[field.strip().replace("-", "_")] = value.strip()
     if isinstance(known, Workflow):
         return _with(known, given, name)
-    if isinstance(known, type):
+    if isinstance(known, type) and issubclass(known, Workflow):
         return _with(known(), given, name)
+    if not callable(known) or isinstance(known, type):
+        raise checks.refusal(
+            f"workflow {name}", "one, or a function of one", repr(known), "mend it"
+        )
     parameters = inspect.signature(known).parameters.values()
     required = [p.name for p in parameters if p.default is p.empty]
     for field in required:
         if field not in given:
             raise checks.refusal(f"workflow {name}", f"{name}:{field}=...", text, f"say {field}")
     made = known(*(_value(int, field, given.pop(field)) for field in required))
+    if type(made) is not Workflow and WORKFLOWS.name_of(type(made)) is None:
+        raise checks.refusal(
+            f"workflow {name}, a function",
+            "one of plain records",
+            f"one that makes a {type(made).__name__}",
+            "register the class itself",
+        )
     return _with(made, given, name)
 
 

@@ -365,7 +365,7 @@ def test_real_data_from_a_law_of_ones_own():
     cloud = law(3, lambda key, n: 2.0 * jax.random.normal(key, (n, 3)), variance=4.0, name="cloud")
     axes = {"dataset": ["mine"], "bandwidth": [0.5], "num_samples": [20]}
     result = jc.sweep("kde", ["replace"], axes, 2000, 2, data=cloud, num_test=2)
-    assert json.loads(result.attrs["options"])["data"] == "cloud"
+    assert json.loads(result.attrs["options"])["data"] == {"law": "cloud"}
     moment = result["second_moment"].values.reshape(2000, 2)
     for t in (1, 2):
         assert standard_errors(moment[:, t - 1], 4.0 * (1 - 1 / 20) + t * 0.25) < 5

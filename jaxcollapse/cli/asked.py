@@ -93,7 +93,7 @@ def _field(parameter: Parameter, mixture: bool, usual: Any) -> tuple[Any, Any] |
     if kind is None or how.hidden:
         return None
     if kind is bool:
-        return Annotated[bool, tyro.conf.arg(help=told)], dataclasses.field(default=False)
+        return Annotated[bool, tyro.conf.arg(help=told)], dataclasses.field(default=usual is True)
     if usual is not None and usual != () and usual is not inspect.Parameter.empty:
         told = f"{told} By default {usual}."
     # Names are the task's to refuse, in the words of everything else.
@@ -145,7 +145,9 @@ def options_of(asked: Any, function: Callable[..., Any] | None = None) -> dict[s
     found = {}
     for name, parameter in asked.parameters.items():
         value = getattr(asked, name)
-        if name not in known or parameter.is_axis or value is None or value is False:
+        if name not in known or parameter.is_axis or value is None:
+            continue
+        if isinstance(value, bool) and value == type(asked).__dataclass_fields__[name].default:
             continue
         found[name] = _array(value) if isinstance(value, Path) else value
     return found

@@ -93,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(str(error))
     except KeyboardInterrupt:
         fail(INTERRUPTED, code=130)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror or error}", code=1)
 

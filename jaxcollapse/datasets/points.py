@@ -122,9 +122,9 @@ class PointDataset(NamedTuple):
     name: str = "a law of one's own"
     about: str = "points"
 
-    def describe(self) -> str:
-        """What it is, as a result's options tell."""
-        return self.name
+    def describe(self) -> dict[str, str]:
+        """What it is, as a result's options tell: no name of a data set that is known."""
+        return {"law": self.name}
 
 
 def law(

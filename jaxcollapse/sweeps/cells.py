@@ -40,17 +40,15 @@ class CellStore:
         if folder is None:
             return
         code = [str(draws.float_dtype()), machine.versions(), machine.commit()]
-        config = json.dumps([plan.configuration, code], sort_keys=True)
-        own = [program_digest(cell) if plan.is_own else "" for cell in plan.cells]
-        self._names = [
-            f"{hashlib.sha256((config + digest).encode()).hexdigest()[:16]}-{index}.npz"
-            for index, digest in enumerate(own)
-        ]
+        self._config = json.dumps([plan.configuration, code], sort_keys=True)
+        self._cells = plan.cells
+        self._program_digest = program_digest if plan.is_own else lambda cell: ""
         folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, index: int) -> Path:
         assert self.folder is not None
-        return self.folder / self._names[index]
+        told = self._config + self._program_digest(self._cells[index])
+        return self.folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}-{index}.npz"
 
     def has(self, index: int) -> bool:
         """Whether a cell is finished."""
@@ -71,7 +69,7 @@ class CellStore:
         """Removes the cells of this plan, and the folder if nothing else is in it."""
         if self.folder is None:
             return
-        for index in range(len(self._names)):
+        for index in range(len(self._cells)):
             self._path(index).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()

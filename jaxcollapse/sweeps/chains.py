@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 Workflows = Sequence[Workflow | Callable[[], Workflow] | str] | Workflow | str
 
 
+# What a result has beside its metrics and its axes.
+RESERVED = (
+    *("workflow", "seed", "generation", "keep", "real", "draw"),
+    *(results.RUN_SECONDS, "first_nonfinite_generation"),
+)
 NONFINITE = "First generation with a metric that is not finite; 0 where there is none"
 
 
@@ -162,13 +167,26 @@ def _fields_of(workflows: Sequence[Workflow]) -> dict[str, Any]:
     A number that a record leaves open, all batches or all rows, is infinite here.
     """
     names = dict.fromkeys(name for workflow in workflows for name in workflow.fields)
-    return {name: ("workflow", [_field(w.fields.get(name)) for w in workflows]) for name in names}
+    return {name: ("workflow", _field([w.fields.get(name) for w in workflows])) for name in names}
 
 
-def _field(value: Any) -> Any:
-    if value is None:
-        return float("inf")
-    return value if isinstance(value, str) else float(value)
+def _field(values: list[Any]) -> list[Any]:
+    """A field of several workflows: numbers, or text if one of them is none."""
+    if any(value is not None and not isinstance(value, int | float) for value in values):
+        return ["" if value is None else str(value) for value in values]
+    return [float("inf") if value is None else float(value) for value in values]
+
+
+def _check_names(names: Iterable[str], family: TaskFamily) -> None:
+    """Refuses names that a result could not hold beside its own."""
+    for name in names:
+        if name in RESERVED or name in family.axes or "/" in name:
+            raise checks.refusal(
+                "name of a metric or of a workflow's field",
+                "one that a result does not have already, without a slash",
+                repr(name),
+                "rename it",
+            )
 
 
 def plan(
@@ -202,9 +220,13 @@ def plan(
         generations=checks.whole_number("generations", generations),
         measures=measures,
     )
+    plans.check_named(family, checked.axes, options)
     for cell in checked.cells:
         family.check(checked.keeps(cell), cell.point, options, checked.generations)
+    fields = dict.fromkeys(name for w in checked.workflows for name in w.fields)
+    _check_names([name for name in fields if name not in Workflow().fields], family)
     known = _known_metrics(checked)
+    _check_names(known, family)
     for metric in metrics or ():
         checks.one_of("metric", metric, known)
     return dataclasses.replace(checked, metrics=list(metrics or known))

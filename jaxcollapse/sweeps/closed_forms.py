@@ -10,7 +10,7 @@ import numpy as np
 from jaxcollapse import theory
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA
-from jaxcollapse.registry import TASKS
+from jaxcollapse.registry import TASKS, is_own
 from jaxcollapse.sweeps.results import MIXTURE_FORMAT, function_name, options_of
 from jaxcollapse.workflows import Workflow, accumulate_subsample, parse
 
@@ -73,8 +73,10 @@ def _family_of(line: xarray.Dataset) -> TaskFamily | None:
         family = TASKS.find(name)
     except ImportError:
         return None
+    # What an older file does not say is what it was.
     made_by = line.attrs.get("task_function", function_name(family.task))
-    return family if made_by == function_name(family.task) else None
+    own = bool(line.attrs.get("task_is_own", is_own(family)))
+    return family if (made_by, own) == (function_name(family.task), is_own(family)) else None
 
 
 def _options_of(line: xarray.Dataset) -> dict[str, Any] | None:

@@ -206,6 +206,7 @@ def plan(
         metrics=known,
         memory_limit=plans.bytes_a_device(memory_limit),
     )
+    plans.check_named(family, made.axes, given)
     _check_counts(made)
     known = known or _traced_metrics(made)
     for metric in metrics or ():

@@ -225,6 +225,18 @@ def checked_options(family: TaskFamily, preset: str, *given: Mapping[str, Any]) 
     return options
 
 
+def check_named(
+    family: TaskFamily, axes: Mapping[str, Sequence[Any]], options: Mapping[str, Any]
+) -> None:
+    """Raises ``ValueError`` for several names of what an option gives once."""
+    for name, parameter in family.parameters.items():
+        axis: Any = getattr(parameter.how, "names", None)
+        if axis in axes and options.get(name) is not None and len(axes[axis]) > 1:
+            raise checks.refusal(
+                f"{axis} beside {name}", "one name for it", list(axes[axis]), "name it once"
+            )
+
+
 def checked_seeds(seeds: int | Iterable[int]) -> np.ndarray:
     """Seeds as they are given, or so many from 0: uint32 ``[S]``."""
     if not isinstance(seeds, Iterable):

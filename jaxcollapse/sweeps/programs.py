@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +25,7 @@ from jaxcollapse.keys import keys_of
 Arrays = dict[str, np.ndarray]
 MOST_KEPT = 128  # compiled programs, the ones used last
 _compiled: OrderedDict[str, Any] = OrderedDict()
+_tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass
@@ -33,7 +36,8 @@ class Program:
       lowered: as JAX lowers it.
       place: puts seeds ``[chunk]`` and traced values on the devices.
       chunk: seeds a call.
-      digest: of its text, the same in every process in which it computes the same.
+      digest: of its text and what this does not tell; the same in every process in which it
+        computes the same, unless it calls functions of Python back.
       seconds: that compiling took, tracing included; 0 until then.
     """
 
@@ -105,24 +109,40 @@ def lowered_over_seeds(
     lowered = trace.lower()
     where = str([(device.id, device.device_kind) for device in jax.devices()])
     digest = hashlib.sha256((lowered.as_text() + where).encode())
-    # Arrays that a function closes over may be arguments that the text does not tell.
-    for constant in _constants(trace.jaxpr):
-        digest.update(np.asarray(constant).tobytes())
+    for untold in _not_in_text(trace.jaxpr):
+        digest.update(untold)
     return Program(lowered, place, chunk, digest.hexdigest(), time.perf_counter() - start)
 
 
-def _constants(program: Any) -> Iterator[Any]:
-    """The arrays that a program closes over, those of its loops and branches too."""
+def _not_in_text(program: Any) -> Iterator[bytes]:
+    """What decides a program's numbers and may not be in its text, as bytes.
+
+    That is arrays that it closes over, which may be arguments, and functions that it calls back;
+    those of its loops and branches too.
+    """
     if isinstance(program, jax.extend.core.ClosedJaxpr):
-        yield from program.consts
+        yield from (np.asarray(constant).tobytes() for constant in program.consts)
         program = program.jaxpr
     for equation in program.eqns:
         for given in equation.invars:
             if isinstance(given, jax.extend.core.Literal) and np.ndim(given.val):
-                yield given.val
+                yield np.asarray(given.val).tobytes()
+        name = equation.primitive.name
+        if "callback" in name and "debug" not in name:
+            called = [value for value in equation.params.values() if callable(value)]
+            yield from (_token(getattr(f, "callback_func", f)).encode() for f in called)
         for part in jax.tree.leaves(tuple(equation.params.values()), is_leaf=_is_program):
             if _is_program(part):
-                yield from _constants(part)
+                yield from _not_in_text(part)
+
+
+def _token(function: Any) -> str:
+    """A name for a function of Python, which no other has, in this process or in another."""
+    token = uuid.uuid4().hex
+    try:
+        return _tokens.setdefault(function, token)
+    except TypeError:  # of what can be no key
+        return token
 
 
 def _is_program(value: Any) -> bool:

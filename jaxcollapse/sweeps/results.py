@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxcollapse import checks, machine
 from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.registry import is_own
 from jaxcollapse.sweeps.plan import Plan
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _attributes(
         "title": plan.title,
         "task": family.name,
         "task_function": function_name(family.task),
+        "task_is_own": int(is_own(family)),
         "preset": plan.preset,
         "options": json.dumps(config["options"]),
         "configuration": json.dumps(config),

@@ -45,8 +45,10 @@ def run(
       chunk: seeds a call, a multiple of the number of devices; by default as many as fit.
     """
     checks.require("xarray", "sweep")
+    lowering = _Lowering(plan, chunk)
+    store = CellStore(None if folder is None else Path(folder), plan, lowering.digest)
     with reported(progress) as report:
-        return _run(plan, None if folder is None else Path(folder), report, chunk)
+        return _run(plan, store, lowering, report)
 
 
 def run_and_save(
@@ -60,6 +62,7 @@ def run_and_save(
     Finished cells are kept in ``out`` with ``.partial`` added, from which the same plan goes on if
     it is interrupted; the folder goes once the result is written.
     """
+    checks.require("xarray", "sweep")
     machine.enable_compilation_cache()
     partial = out.with_name(f"{out.name}.partial")
     lowering = _Lowering(plan)
@@ -67,7 +70,8 @@ def run_and_save(
     done = sum(store.has(index) for index in range(len(plan.cells)))
     if done:
         print(f"going on: {done} of {len(plan.cells)} cells were done", file=sys.stderr)
-    dataset = run(plan, partial, progress)
+    with reported(progress) as report:
+        dataset = _run(plan, store, lowering, report)
     results.save(dataset, out, overwrite)
     store.remove()
     return dataset
@@ -110,17 +114,17 @@ class _Lowering:
         return programs.lowered_over_seeds(chosen, plan.seeds, plan.traced(cell), chunk, sequential)
 
     def digest(self, cell: Cell) -> str:
-        """Of the text of a cell's program."""
-        return self.program(cell).digest
+        """Of a cell's program, and of what this is given."""
+        leaves, structure = jax.tree.flatten(self.plan.traced(cell))
+        given = [(np.shape(leaf), np.asarray(leaf).tolist()) for leaf in leaves]
+        return f"{self.program(cell).digest} {structure} {given}"
 
     def compiled(self, cell: Cell) -> Program:
         """The program of a cell, compiled."""
         return self.program(cell).compile()
 
 
-def _run(plan: Plan, folder: Path | None, report: Report, chunk: int | None) -> xarray.Dataset:
-    lowering = _Lowering(plan, chunk)
-    store = CellStore(folder, plan, lowering.digest)
+def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> xarray.Dataset:
     cells = plan.cells
     work = [plan.work(cell) for cell in cells]
     total, done = float(sum(work)) * plan.seeds.size, 0.0

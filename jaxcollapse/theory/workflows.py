@@ -51,7 +51,8 @@ def record_of(workflow: Any) -> Record | None:
     Returns:
       None where the fields are missing, and for a subclass, which may be a law of its own.
     """
-    if type(workflow).__base__ is not object or getattr(workflow, "chooses", False):
+    plain = isinstance(workflow, Record) or type(workflow).__base__ is object
+    if not plain or getattr(workflow, "chooses", False):
         return None
     try:
         record = Record(workflow.keep, workflow.real, workflow.draw)

@@ -220,6 +220,21 @@ def moved(model: Gaussian, moments: Moments) -> Moments:
     )
 
 
+def imaged(model: Gaussian, moments: Moments) -> Moments:
+    """Moments of points seen through ``image``."""
+    return Moments(
+        num_points=moments.num_points,
+        mean=image(model, moments.mean[None, :])[0],
+        scatter=model.factor @ moments.scatter @ model.factor.T,
+    )
+
+
+def from_cov(mean: jax.Array, cov: jax.Array) -> Gaussian:
+    """N(mean, cov) of a covariance ``[D, D]``, singular or not: what a fit of one's own returns."""
+    values, vectors = jnp.linalg.eigh(cov)
+    return of_any_factor(mean, vectors * safe_sqrt(values)[None, :])
+
+
 def of_any_factor(mean: jax.Array, factor: jax.Array) -> Gaussian:
     """The Gaussian N(mean, F F') of any F ``[D, K]``, by a QR decomposition."""
     dim = factor.shape[0]

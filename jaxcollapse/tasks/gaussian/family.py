@@ -27,6 +27,7 @@ from jaxcollapse.tasks.gaussian.affine import (
     Moments,
     compose,
     image,
+    imaged,
     inverse_map,
     merge,
     moved,
@@ -56,7 +57,7 @@ def task(
     num_samples: Annotated[
         int, Axis(10, 32, 100, 316, 1000, symbol="N", least=1, batch=True, traced="statistics")
     ],
-    ddof: Annotated[float, Option(traced="statistics", least=0)] = 0,
+    ddof: Annotated[float, Option(least=0)] = 0,
     mean: Annotated[Any, Option(file=True)] = None,
     cov: Annotated[Any, Option(file=True)] = None,
     pool: Literal["auto", "points", "statistics"] = "auto",
@@ -115,6 +116,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
             first=lambda batch: (batch.model.in_standard, batch.drawn),
             further=image,
             inverted=inverse_map,
+            returned=image,
             rank=Rank(min(batches * size() - 1, dim)),
             spans=None if fresh else Rank(size()),
             shown=lambda origin, z: real_points(truth, image(origin, z)),
@@ -153,6 +155,10 @@ def _coordinates(truth: Truth) -> Coordinates:
         return Model(in_frame, in_standard, Rank(in_standard.mean.shape[0]))
 
     def published(model, points):
+        expected = (points.shape[0] if np.ndim(points) else 0, truth.mean.shape[0])
+        if np.shape(points) != expected:
+            shape = f"[N, {expected[1]}]"
+            raise checks.refusal("points of sample", shape, list(np.shape(points)), "mend it")
         return Batch(model, inverse_map(model.in_standard, standard_points(truth, points)))
 
     return Coordinates(
@@ -208,6 +214,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
             first=as_drawn if workflow.real == "fresh" else as_standard,
             further=further,
             inverted=lambda model, kept: jax.vmap(lambda one: moved(model, one))(kept),
+            returned=lambda model, kept: jax.vmap(lambda one: imaged(model, one))(kept),
             rank=rank,
             spans=None,
             shown=lambda origin, rows: rows,

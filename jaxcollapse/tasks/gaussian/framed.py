@@ -84,6 +84,7 @@ def framed_pool(
     first: Callable[[Batch], tuple[Gaussian, Any]],
     further: Callable[[Gaussian, Any], Any],
     inverted: Callable[[Gaussian, Any], Any],
+    returned: Callable[[Gaussian, Any], Any],
     rank: Any,
     spans: Any,
     shown: Callable[[Gaussian, Any], Any],
@@ -97,6 +98,7 @@ def framed_pool(
       further: ``further(model, drawn) -> content`` of a batch of a model, in its frame.
       inverted: ``inverted(model, content) -> content`` of all that the inner pool keeps, in the
         coordinates in which the model is standard normal.
+      returned: ``returned(model, content) -> content``, its inverse.
       rank: see ``Frame``.
       spans: likewise.
       shown: ``shown(origin, rows) -> rows`` in the coordinates of the real data.
@@ -134,7 +136,11 @@ def framed_pool(
         return found._replace(data=shown(state.origin, found.data))
 
     def take_over(state):
-        return state._replace(content=inner.take_over(state.content))
+        held = inner.take_over(state.content)
+        if workflow.real != "fresh":
+            return state._replace(content=held)
+        held = held._replace(content=returned(state.origin, held.content))
+        return Framed(standard_like(state.origin), held)
 
     return Pool(start, add, view, renew, rows, take_over)
 
