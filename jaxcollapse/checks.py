@@ -48,14 +48,14 @@ def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = 
     return number
 
 
-def known_size(name: str, value: Any) -> int:
+def known_size(name: str, value: Any, remedy: str = "use pool='statistics' or") -> int:
     """Returns ``value``, or raises ``ValueError`` if it is traced where shapes depend on it."""
     if is_traced(value):
         raise refusal(
             name,
-            "a number known before tracing, for the points pool",
+            "a number known before tracing, for arrays of so many",
             "a traced one",
-            f"use pool='statistics' or map over {name} outside jax",
+            f"{remedy} map over {name} outside jax".strip(),
         )
     return value
 

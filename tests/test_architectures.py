@@ -29,7 +29,7 @@ def registry(monkeypatch):
     known = {architecture.name: architecture for architecture in architectures.known()}
     fresh = plugins.Named("architecture", architectures.ARCHITECTURES.group, known)
     monkeypatch.setattr(architectures, "ARCHITECTURES", fresh)
-    monkeypatch.setattr(architectures, "_ADDED", dict(architectures._ADDED))
+    monkeypatch.setattr(architectures, "ADDED", dict(architectures.ADDED))
 
 
 @pytest.fixture

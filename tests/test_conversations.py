@@ -169,7 +169,7 @@ def test_sizes_are_those_asked_for(numbers):
 def test_a_seed_decides_and_the_cache_remembers(numbers, monkeypatch):
     first = numbers()
     with monkeypatch.context() as patch:
-        patch.setattr(conversations, "_make", None)
+        patch.setattr(conversations, "tokenised", None)
         again = numbers()
     assert (again.digest, again.dropped, again.copies) == (first.digest, 2, first.copies)
     assert again.tokenizer is BYTES

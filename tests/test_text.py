@@ -277,7 +277,7 @@ def test_the_cache(numbered, tmp_path, monkeypatch):
     files = list((tmp_path / "new").iterdir())
     assert len(files) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(texts, "_make", None)
+        patch.setattr(texts, "tokenised", None)
         again = load(vocab_size=300)
     assert again.digest == first.digest
     assert again.tokenizer.digest == first.tokenizer.digest

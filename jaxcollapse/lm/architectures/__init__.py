@@ -22,7 +22,7 @@ ARCHITECTURES = plugins.Named(
     "jaxcollapse.architectures",
     {module.ARCHITECTURE.name: module.ARCHITECTURE for module in (gpt2, llama, gemma2)},
 )
-_ADDED: dict[str, Config] = {}  # beside those of architectures
+ADDED: dict[str, Config] = {}  # beside those of architectures
 
 
 def find(name: Any, what: str = "architecture") -> Architecture:
@@ -55,7 +55,7 @@ def register(architecture: Architecture) -> None:
     for name, config in architecture.configs.items():
         checks.one_of(f"family of {name}", config.family, (architecture.name,))
     others = [other.configs for other in known() if other.name != architecture.name]
-    taken = set(_ADDED).union(*others).intersection(architecture.configs)
+    taken = set(ADDED).union(*others).intersection(architecture.configs)
     if taken:
         raise _taken(f"configurations of {architecture.name}", ", ".join(sorted(taken)))
     ARCHITECTURES.add(architecture.name, architecture)
@@ -69,7 +69,7 @@ def add_config(name: str, config: Config) -> None:
     """
     if any(name in architecture.configs for architecture in known()):
         raise _taken("name of a configuration", repr(name))
-    _ADDED[name] = config
+    ADDED[name] = config
 
 
 def _taken(what: str, got: str) -> ValueError:
@@ -79,7 +79,7 @@ def _taken(what: str, got: str) -> ValueError:
 def configs() -> dict[str, Config]:
     """All configurations by name: those of each architecture, then those that were added."""
     named = {name: config for every in known() for name, config in every.configs.items()}
-    return {**named, **_ADDED}
+    return {**named, **ADDED}
 
 
 def config(name: str, **changes: Any) -> Config:

@@ -141,7 +141,7 @@ def load(
     ]
 
     def make() -> Corpus:
-        return _make(
+        return tokenised(
             source, tokenizer, context, longer, test_documents, test_fraction, max_documents, seed
         )
 
@@ -211,7 +211,7 @@ def _digest(rows: Any) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _make(
+def tokenised(
     source: _Source,
     tokenizer: tokenizers.Tokenizer,
     context: int,
@@ -221,6 +221,7 @@ def _make(
     max_documents: int | None,
     seed: int,
 ) -> Corpus:
+    """Conversations of a source as tokens, in a part to train on and one to test on."""
     log_probs: np.ndarray | None = None
     if source.rows is None:
         texts, log_probs = instructions.instructions(max_documents or corpora.EMBEDDED, seed)

@@ -143,7 +143,7 @@ def load_corpus(
     ]
 
     def make() -> Corpus:
-        return _make(source, tokenizer, ready, vocab_size, test_fraction, max_documents, seed)
+        return tokenised(source, tokenizer, ready, vocab_size, test_fraction, max_documents, seed)
 
     return corpora.cached(parameters, ready, cache, make)
 
@@ -188,7 +188,7 @@ def _source(data: str | Path | None, separator: str) -> _Source:
     return _Source(name, ["hub", name, digest], texts)
 
 
-def _make(
+def tokenised(
     source: _Source,
     tokenizer: str,
     ready: tokenizers.Tokenizer | None,
@@ -197,6 +197,7 @@ def _make(
     max_documents: int | None,
     seed: int,
 ) -> Corpus:
+    """Documents of a source as tokens, in a part to train on and one to test on."""
     log_probs: np.ndarray | None = None
     if source.content is None:
         texts, log_probs = stories.stories(max_documents or corpora.EMBEDDED, seed)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import draws, theory
+from jaxcollapse import checks, draws, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import statistics_pool
@@ -44,6 +44,7 @@ def task(
     Raises:
       ValueError: a count is not a whole number or too small, or ``exponent`` is negative.
     """
+    checks.known_size("num_samples", num_samples, "")
     p = real_probabilities(num_outcomes, exponent)
     dtype = draws.float_dtype()
     truth = Truth(

@@ -71,7 +71,7 @@ def task(
     source = real_data(dataset if data is None else data, num_clusters, blob_dim, test_centres)
     radial = KERNELS[kernel]
     rule = bandwidth_rule(bandwidth, source.dim)
-    source.check(num_samples, num_test)
+    source.check(checks.known_size("num_samples", num_samples, ""), num_test)
 
     points = _points_task(source, rule, radial, num_samples, num_test)
     if radial is not GAUSSIAN and isinstance(rule, Bandwidth):
