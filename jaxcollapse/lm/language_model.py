@@ -225,7 +225,7 @@ def task(
     """Decoders: trained on documents from fresh weights or from a base, sampled, trained again.
 
     Args:
-      model: The decoder, by name (of ``architectures``) or as a ``Config``; the vocabulary is the
+      model: The decoder is named, or a ``Config``; the vocabulary is the
         data's, and so is the context where the data's is longer.
       num_samples: N, the number of documents of each generation; by default all that there are to
         train on. Of more, each seed draws its own.

@@ -61,7 +61,7 @@ def task(
         ``PointDataset``. Each seed's training and test points are distinct rows of an array, so it
         needs N + M of them.
       pool: "points" computes all kernels for every estimate; "statistics" keeps sums at the test
-        points, exact for a fixed bandwidth and within ``kernels.INTERPOLATION_ERROR`` nats for one
+        points, exact for a fixed bandwidth and within 0.001 nats for one
         that changes (gaussian kernel); "auto" uses these where they serve the workflow. What the
         models sample is the same.
 
