@@ -79,9 +79,8 @@ class Chain:
         self.num_generations = checks.whole_number("num_generations", num_generations)
         self.workflow = as_workflow(workflow)
         if not isinstance(task, Task):
-            raise checks.refusal(
-                "task of a chain", "a Task", repr(task), "make one, as jaxcollapse.gaussian.task"
-            )
+            remedy = "make one, as jaxcollapse.gaussian.task"
+            raise checks.refusal("task of a chain", "a Task", repr(task), remedy)
         given = functions_of(measures)
         used = [checks.arguments(f, name, JUDGED, 2) for name, f in given.items()]
         used.append(checks.arguments(task.evaluate, EVALUATE, JUDGED, 2))
@@ -97,12 +96,8 @@ class Chain:
             else 0
         )
         if self._choose_takes == 3 and type(self.workflow).start is Workflow.start:
-            raise checks.refusal(
-                f"workflow {self.workflow.name}, whose choose takes a state",
-                "a method start() that returns the first one",
-                "none",
-                "give it one",
-            )
+            what = f"workflow {self.workflow.name}, whose choose takes a state"
+            raise checks.refusal(what, "a method start() of the first one", "none", "give it one")
 
     def __call__(self, key: jax.Array) -> Metrics:
         """The metrics of G generations, a dict of arrays ``[G, ...]``."""
@@ -170,7 +165,7 @@ class Chain:
         """
         key = jax.eval_shape(jax.random.key, 0)
         truth = jax.eval_shape(lambda key: self.task.init(self.task.noise(key))[0], key)
-        if _shapes(truth) != _shapes(_checked(state).truth):
+        if checks.described_tree(truth) != checks.described_tree(_checked(state).truth):
             raise checks.refusal(
                 "state to go on from",
                 "one of the same task, with the same parameters",
@@ -179,7 +174,7 @@ class Chain:
             )
         pool = self._pool(state.truth, self.num_generations + 1)
         ours = jax.eval_shape(lambda key: self.init(key).pool, key)
-        if _kinds(ours) != _kinds(state.pool):
+        if checks.described_tree(ours, 1) != checks.described_tree(state.pool, 1):
             raise checks.refusal(
                 "state to go on from under another workflow",
                 "that of a chain whose pool keeps the same kind of data",
@@ -381,36 +376,16 @@ def _checked(state: Any) -> State:
     return state
 
 
-def _shapes(tree: Any) -> Any:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [jnp.shape(leaf) for leaf in leaves]
-
-
-def _kinds(tree: Any) -> Any:
-    """What a pool keeps, but for how much of it."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [(jnp.result_type(leaf), jnp.shape(leaf)[1:]) for leaf in leaves]
-
-
-def _described(tree: Any) -> str:
-    return str(jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree))
-
-
 def _with_state(chosen: Any, before: Any) -> tuple[Any, Any]:
     """What a ``choose`` with a state returned: weights, and a state like the one before."""
     if not (isinstance(chosen, tuple) and len(chosen) == 2):
+        got, remedy = checks.described(chosen), "return both, or take key and rows alone"
+        raise checks.refusal("choose(key, rows, state)", "(weights, state)", got, remedy)
+    ours, theirs = map(checks.described_tree, (before, chosen[1]))
+    if ours != theirs:
+        remedy = "keep its structure, shapes and types"
         raise checks.refusal(
-            "choose(key, rows, state)",
-            "(weights, state)",
-            f"a {type(chosen).__name__}",
-            "return both, or take key and rows alone",
-        )
-    if _described(chosen[1]) != _described(before):
-        raise checks.refusal(
-            "state that choose returns",
-            f"one like the first, {_described(before)}",
-            _described(chosen[1]),
-            "keep its structure, shapes and types",
+            "state that choose returns", f"one like the first, {ours}", theirs, remedy
         )
     return chosen
 

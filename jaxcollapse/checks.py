@@ -34,6 +34,12 @@ def described(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+def described_tree(tree: Any, first_axis: int = 0) -> str:
+    """Structure, types and shapes of a tree of arrays, shapes from some axis on."""
+    leaf = lambda x: f"{jax.numpy.result_type(x)}{list(jax.numpy.shape(x))[first_axis:]}"  # noqa: E731
+    return str(jax.tree.map(leaf, tree))
+
+
 def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = 2**31 - 1) -> int:
     """Returns ``value`` as an ``int``, or raises ``ValueError`` if it is none or out of range."""
     remedy = f"give {name} as a whole number of at least {minimum}"
