@@ -10,7 +10,7 @@ PACKAGE = ROOT / "jaxcollapse"
 # From the ground up; rooms on one line do not know one another.
 FLOORS = [
     {"checks"},
-    {"draws", "machine", "metrics", "plugins"},
+    {"draws", "machine", "metrics", "plugins", "products"},
     {"files", "parameters", "theory", "datasets", "analysis"},
     {"workflows", "keys"},
     {"ring"},

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws
+from jaxcollapse.products import product
 
 
 class Gaussian(NamedTuple):
@@ -37,7 +38,7 @@ class Gaussian(NamedTuple):
     @property
     def cov(self) -> jax.Array:
         """The covariance L L' ``[D, D]``."""
-        return self.factor @ self.factor.T
+        return product(self.factor, self.factor.T)
 
     @property
     def log_det(self) -> jax.Array:
@@ -76,8 +77,8 @@ def compose(outer: Gaussian, inner: Gaussian) -> Gaussian:
     identity = jnp.eye(scale.shape[0], dtype=scale.dtype)
     scaled = jnp.where(usable, ratio * inner.unit_factor, identity)
     return Gaussian(
-        mean=outer.mean + outer.factor @ inner.mean,
-        unit_factor=outer.unit_factor @ scaled,
+        mean=outer.mean + product(outer.factor, inner.mean),
+        unit_factor=product(outer.unit_factor, scaled),
         log_diagonal=outer.log_diagonal + inner.log_diagonal,
     )
 
@@ -186,7 +187,7 @@ def standard_like(model: Gaussian) -> Gaussian:
 
 def image(model: Gaussian, points: jax.Array) -> jax.Array:
     """``mean + L x`` for points ``[R, D]``."""
-    return model.mean[None, :] + points @ model.factor.T
+    return model.mean[None, :] + product(points, model.factor.T)
 
 
 def preimage(outer: Gaussian, law: Gaussian) -> Gaussian:
@@ -225,7 +226,7 @@ def imaged(model: Gaussian, moments: Moments) -> Moments:
     return Moments(
         num_points=moments.num_points,
         mean=image(model, moments.mean[None, :])[0],
-        scatter=model.factor @ moments.scatter @ model.factor.T,
+        scatter=product(product(model.factor, moments.scatter), model.factor.T),
     )
 
 

@@ -22,6 +22,7 @@ from jaxcollapse import checks, draws, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import points_pool, statistics_pool
+from jaxcollapse.products import product
 from jaxcollapse.task import Coordinates, Task, with_statistics
 from jaxcollapse.tasks.gaussian.affine import (
     Moments,
@@ -192,9 +193,9 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
     rank = _standard_rank(num_samples, dim)
 
     def further(model, drawn):
-        factor = model.factor @ drawn.factor
-        mean = model.mean + model.factor @ drawn.mean
-        return Moments(num_points=n, mean=mean, scatter=n * factor @ factor.T)
+        factor = product(model.factor, drawn.factor)
+        mean = model.mean + product(model.factor, drawn.mean)
+        return Moments(num_points=n, mean=mean, scatter=n * product(factor, factor.T))
 
     def as_standard(batch):
         # A batch is standard in the coordinates of the Gaussian that fits it.

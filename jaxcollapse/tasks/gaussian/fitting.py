@@ -16,6 +16,7 @@ import numpy as np
 from jaxcollapse import checks, draws
 from jaxcollapse.metrics import Metric
 from jaxcollapse.pools import Chosen, View, indices_of
+from jaxcollapse.products import product
 from jaxcollapse.tasks.gaussian.affine import (
     Gaussian,
     Moments,
@@ -46,7 +47,7 @@ class Truth(NamedTuple):
         """The real covariance A A' ``[D, D]``."""
         if self.factor.ndim == 0:
             return self.factor**2 * jnp.eye(self.mean.shape[0], dtype=self.mean.dtype)
-        return self.factor @ self.factor.T
+        return product(self.factor, self.factor.T)
 
 
 # Sample -------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ class Truth(NamedTuple):
 def sample(key: jax.Array, model: Gaussian, num_samples: int) -> jax.Array:
     """``num_samples`` points ``[N, D]`` of a Gaussian: ``mean + L z``, singular or not."""
     z = draws.normal_points(key, num_samples, model.mean.shape[0])
-    return model.mean[None, :] + z @ model.factor.T
+    return model.mean[None, :] + product(z, model.factor.T)
 
 
 def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian:
@@ -154,7 +155,7 @@ def fit_points(
     dim = points.shape[1]
     weight = inclusion.astype(points.dtype)
     total = jnp.sum(weight)
-    mean = weight @ points / total
+    mean = product(weight, points) / total
     root = weight if inclusion.dtype == bool else safe_sqrt(weight)
     centred = (points - mean[None, :]) * root[:, None]
     spanned: Any = fewest
@@ -164,7 +165,7 @@ def fit_points(
         spanned = jnp.minimum(num_rows, np.int32(fewest))
 
     def by_scatter(centred):
-        return jnp.linalg.cholesky(centred.T @ centred)
+        return jnp.linalg.cholesky(product(centred.T, centred))
 
     def by_rows(centred):
         # The scatter of few points is too ill-conditioned to be formed; a QR needs no scatter.
@@ -212,7 +213,9 @@ def in_real_coordinates(truth: Truth, model: Gaussian) -> Gaussian:
         scale = jnp.log(truth.factor) * jnp.ones(dim, model.mean.dtype)
         outer = Gaussian(truth.mean, jnp.eye(dim, dtype=model.mean.dtype), scale)
         return compose(outer, model)
-    return of_any_factor(truth.mean + truth.factor @ model.mean, truth.factor @ model.factor)
+    return of_any_factor(
+        truth.mean + product(truth.factor, model.mean), product(truth.factor, model.factor)
+    )
 
 
 def in_standard_coordinates(truth: Truth, model: Gaussian) -> Gaussian:
@@ -222,7 +225,7 @@ def in_standard_coordinates(truth: Truth, model: Gaussian) -> Gaussian:
         scale = model.log_diagonal - jnp.log(truth.factor)
         return Gaussian(shift / truth.factor, model.unit_factor, scale)
     inverse = jnp.linalg.pinv(truth.factor)
-    return of_any_factor(inverse @ shift, inverse @ model.factor)
+    return of_any_factor(product(inverse, shift), product(inverse, model.factor))
 
 
 def standard_points(truth: Truth, points: jax.Array) -> jax.Array:
@@ -230,12 +233,12 @@ def standard_points(truth: Truth, points: jax.Array) -> jax.Array:
     shifted = points - truth.mean[None, :]
     if truth.factor.ndim == 0:
         return shifted / truth.factor
-    return shifted @ jnp.linalg.pinv(truth.factor).T
+    return product(shifted, jnp.linalg.pinv(truth.factor).T)
 
 
 def real_points(truth: Truth, points: jax.Array) -> jax.Array:
     """Points ``[N, K]`` in standard coordinates, in those of the data: ``[N, D]``."""
-    scaled = truth.factor * points if truth.factor.ndim == 0 else points @ truth.factor.T
+    scaled = truth.factor * points if truth.factor.ndim == 0 else product(points, truth.factor.T)
     return truth.mean[None, :] + scaled
 
 
@@ -264,16 +267,20 @@ def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, 
     real = truth.factor
     factor = model.factor
     # S - S0 = A (L L' - I) A', in which what the two share cancels before anything is squared.
-    excess = factor @ factor.T - jnp.eye(dim, dtype=factor.dtype)
+    excess = product(factor, factor.T) - jnp.eye(dim, dtype=factor.dtype)
     if real.ndim == 0:
         mean_shift, image, shift = real * model.mean, real * factor, real**2 * excess
         trace_real = dim * real**2
         transport = jnp.sum((singular_values(image, rank) - real) ** 2)
     else:
-        mean_shift, image, shift = real @ model.mean, real @ factor, real @ excess @ real.T
+        mean_shift, image, shift = (
+            product(real, model.mean),
+            product(real, factor),
+            product(product(real, excess), real.T),
+        )
         trace_real = jnp.sum(real**2)
         # tr (S0^1/2 S S0^1/2)^1/2 is the sum of the singular values of A' (A L).
-        overlap = jnp.sum(singular_values(real.T @ image, rank))
+        overlap = jnp.sum(singular_values(product(real.T, image), rank))
         transport = jnp.sum(image**2) + trace_real - 2.0 * overlap
     squared_error_of_mean = jnp.sum(mean_shift**2)
     return {

@@ -20,6 +20,7 @@ from jaxcollapse import checks, draws, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import beside, points_pool, statistics_pool
+from jaxcollapse.products import product
 from jaxcollapse.task import Coordinates, Task, with_statistics
 from jaxcollapse.tasks.linear_regression.fitting import (
     METRICS,
@@ -71,7 +72,7 @@ def task(
 def _merge_roots(a: Batch, b: Batch) -> Batch:
     """Two sets of data pooled: R and c of the rows of both, by a QR decomposition."""
     orthogonal, root = jnp.linalg.qr(jnp.concatenate([a.inputs, b.inputs]))
-    return Batch(root, orthogonal.T @ jnp.concatenate([a.targets, b.targets]))
+    return Batch(root, product(orthogonal.T, jnp.concatenate([a.targets, b.targets])))
 
 
 def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
@@ -188,7 +189,7 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
         if fixed:
             content, batches = view.view.content, view.view.batches
             mean = content.targets / batches.astype(content.targets.dtype)
-            return view.known @ mean, content.inputs
+            return product(view.known, mean), content.inputs
         content = view.content
         rank = rank_of(view.batches)
         return minimum_norm(content.inputs, content.targets, rank), content.inputs

@@ -15,6 +15,7 @@ import numpy as np
 from jaxcollapse import checks, draws
 from jaxcollapse.metrics import Metric
 from jaxcollapse.pools import Chosen, View
+from jaxcollapse.products import product
 from jaxcollapse.tasks.linear_regression.least_squares import (
     minimum_norm,
     repeated_rows,
@@ -57,7 +58,7 @@ class Batch(NamedTuple):
 def sample(key: jax.Array, inputs: jax.Array, weights: jax.Array, noise_variance: Any) -> jax.Array:
     """Targets ``X w + s e`` ``[N]`` for inputs ``[N, D]``; also c for R in place of X."""
     std = jnp.sqrt(jnp.asarray(noise_variance, draws.float_dtype()))
-    return inputs @ weights + std * draws.normal(key, (inputs.shape[0],))
+    return product(inputs, weights) + std * draws.normal(key, (inputs.shape[0],))
 
 
 def gram_root(key: jax.Array, dim: int, num_rows: Any) -> jax.Array:
@@ -148,7 +149,10 @@ def evaluate(truth: Truth, weights: jax.Array) -> dict[str, jax.Array]:
       below 1e-7, so risks below 1e-14, are rounding.
     """
     error = weights - truth.weights
-    return {"mse": jnp.sum((truth.test_root @ error) ** 2), "excess_risk": jnp.sum(error**2)}
+    return {
+        "mse": jnp.sum((product(truth.test_root, error)) ** 2),
+        "excess_risk": jnp.sum(error**2),
+    }
 
 
 METRICS = {

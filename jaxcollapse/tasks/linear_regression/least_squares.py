@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse.pools import indices_of
+from jaxcollapse.products import product
 
 
 def pseudo_inverse(matrix: jax.Array, rank: jax.Array | int | None = None) -> jax.Array:
@@ -18,7 +19,7 @@ def pseudo_inverse(matrix: jax.Array, rank: jax.Array | int | None = None) -> ja
         ``max(N, D) eps`` times the largest, the cut-off of ``numpy.linalg.pinv(rtol=None)``.
     """
     left, inverse, right = _inverse_parts(matrix, rank)
-    return (right.T * inverse[None, :]) @ left.T
+    return product(right.T * inverse[None, :], left.T)
 
 
 def minimum_norm(
@@ -32,7 +33,7 @@ def minimum_norm(
       rank: of X: see ``pseudo_inverse``.
     """
     left, inverse, right = _inverse_parts(inputs, rank)
-    return right.T @ (inverse * (left.T @ targets))
+    return product(right.T, inverse * product(left.T, targets))
 
 
 def _inverse_parts(matrix, rank):
@@ -96,12 +97,12 @@ def weighted_rows(inputs: jax.Array, targets: jax.Array, weights: jax.Array) -> 
 
 
 def _by_normal_equations(inputs, count, total):
-    gram = (inputs * count[:, None]).T @ inputs
+    gram = product((inputs * count[:, None]).T, inputs)
     factor = jax.scipy.linalg.cho_factor(gram)
-    weights = jax.scipy.linalg.cho_solve(factor, inputs.T @ total)
+    weights = jax.scipy.linalg.cho_solve(factor, product(inputs.T, total))
     # A second step on what is left takes the rounding of the squared condition back.
-    residual = total - count * (inputs @ weights)
-    return weights + jax.scipy.linalg.cho_solve(factor, inputs.T @ residual)
+    residual = total - count * product(inputs, weights)
+    return weights + jax.scipy.linalg.cho_solve(factor, product(inputs.T, residual))
 
 
 def _by_decomposition(inputs, count, total):
