@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import operator
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import ModuleType
@@ -125,7 +126,21 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != module.partition(".")[0]:
             raise
-        raise ImportError(
-            f"{module} is not installed; it comes with the extra '{extra}': "
-            f"pip install 'jaxcollapse[{extra}]'"
-        ) from None
+        raise _missing(module, extra) from None
+
+
+def installed(module: str, extra: str) -> None:
+    """``require``, for a module that is imported later.
+
+    Raises:
+      ImportError: likewise.
+    """
+    if module not in sys.modules and importlib.util.find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> ImportError:
+    return ImportError(
+        f"{module} is not installed; it comes with the extra '{extra}': "
+        f"pip install 'jaxcollapse[{extra}]'"
+    )

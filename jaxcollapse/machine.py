@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import subprocess
@@ -115,6 +116,16 @@ def describe() -> dict[str, str]:
     return facts | versions() | commit()
 
 
+def instructions() -> str:
+    """A digest of what the host's processor can do, which compiled programs make use of."""
+    told = platform.machine() + platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().split("\n\n", 1)[0].splitlines()
+        told += "".join(x for x in lines if x.startswith(("model name", "flags", "Features")))
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that decide a number."""
     packages = ("jaxcollapse", "jax", "jaxlib", "numpy")
@@ -156,7 +167,8 @@ def commit() -> dict[str, str]:
 def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, in the folder that JAX is told or the user's cache."""
     if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
-        folder = cache_folder("xla")
+        # Programs of another jaxlib or CPU would be rejected, and compiled again each time.
+        folder = cache_folder("xla") / f"{jaxlib.version.__version__}-{instructions()}"
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(folder))

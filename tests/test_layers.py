@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jaxcollapse"
 # From the ground up; rooms on one line do not know one another.
 FLOORS = [
-    {"checks"},
-    {"draws", "machine", "metrics", "plugins", "products"},
+    {"checks", "products"},
+    {"draws", "machine", "metrics", "plugins"},
     {"files", "parameters", "theory", "datasets", "analysis"},
     {"workflows", "keys"},
     {"ring"},

@@ -67,6 +67,11 @@ class ChainPlan(Plan):
         }
 
     @property
+    def steps(self) -> int:
+        """How many fits a seed of a cell makes."""
+        return self.generations
+
+    @property
     def is_own(self) -> bool:
         """Whether functions of the user's decide its numbers."""
         own_workflow = any(type(workflow) is not Workflow for workflow in self.workflows)

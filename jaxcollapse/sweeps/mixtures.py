@@ -67,6 +67,11 @@ class MixturePlan(Plan):
         return {**counts, "source": self.source}
 
     @property
+    def steps(self) -> int:
+        """How many fits a seed of a cell makes."""
+        return len(self.real) * len(self.synthetic)
+
+    @property
     def is_own(self) -> bool:
         """Whether functions of the user's decide its numbers."""
         return registry.is_own(self.family) or plans.has_own_data(self)

@@ -147,6 +147,11 @@ class Plan(abc.ABC):
         fixed = ((k, v) for k, v in cell.point.items() if k not in traced)
         return (cell.workflow, *fixed, jax.tree.structure(traced))
 
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int:
+        """How many fits a seed of a cell makes."""
+
     def work(self, cell: Cell) -> float:
         """How long a seed of a cell takes relative to others."""
         return float(self.family.relative_cost(**self.point(cell)))

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, machine
-from jaxcollapse.sweeps import programs, results
+from jaxcollapse import checks, machine, registry
+from jaxcollapse.sweeps import kept, programs, results
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.plan import Cell, Plan
 from jaxcollapse.sweeps.programs import Program
@@ -44,7 +44,7 @@ def run(
         default where somebody is looking.
       chunk: seeds a call, a multiple of the number of devices; by default as many as fit.
     """
-    checks.require("xarray", "sweep")
+    checks.installed("xarray", "sweep")
     lowering = _Lowering(plan, chunk)
     store = CellStore(None if folder is None else Path(folder), plan, lowering.digest)
     with reported(progress) as report:
@@ -62,10 +62,12 @@ def run_and_save(
     Finished cells are kept in ``out`` with ``.partial`` added, from which the same plan goes on if
     it is interrupted; the folder goes once the result is written.
     """
-    checks.require("xarray", "sweep")
-    machine.enable_compilation_cache()
+    checks.installed("xarray", "sweep")
+    keeper = kept.Programs(machine.cache_folder("programs"), plan)
+    if not keeper.keeps:  # two caches of the same programs would only take longer
+        machine.enable_compilation_cache()
     partial = out.with_name(f"{out.name}.partial")
-    lowering = _Lowering(plan)
+    lowering = _Lowering(plan, kept=keeper)
     store = CellStore(partial, plan, lowering.digest)
     done = sum(store.has(index) for index in range(len(plan.cells)))
     if done:
@@ -78,10 +80,10 @@ def run_and_save(
 
 
 class _Lowering:
-    """The programs of a plan, each lowered once, from any thread."""
+    """The programs of a plan, each lowered once, from any thread; or kept from another process."""
 
-    def __init__(self, plan: Plan, chunk: int | None = None):
-        self.plan, self.chunk = plan, chunk
+    def __init__(self, plan: Plan, chunk: int | None = None, kept: kept.Programs | None = None):
+        self.plan, self.chunk, self.kept = plan, chunk, kept
         self._lowered: dict[object, Program] = {}
         self._lock = threading.Lock()
         # A context of the caller's, such as jax.enable_x64, does not reach another thread.
@@ -106,12 +108,14 @@ class _Lowering:
                 checks.one_of("metric", name, metrics)
             return {name: metrics[name] for name in plan.metrics}
 
-        chunk = self.chunk
-        if chunk is None:
-            most = min(plan.memory_limit / plan.seed_bytes(cell), plan.most_seeds(cell))
-            chunk = programs.chunk_size(plan.seeds.size, most, jax.device_count())
+        chunk = self.chunk or self._chunk(cell, plan.seed_bytes(cell))
         sequential = jax.default_backend() in plan.family.sequential_on
         return programs.lowered_over_seeds(chosen, plan.seeds, plan.traced(cell), chunk, sequential)
+
+    def _chunk(self, cell: Cell, seed_bytes: float) -> int:
+        plan = self.plan
+        most = min(plan.memory_limit / seed_bytes, plan.most_seeds(cell))
+        return programs.chunk_size(plan.seeds.size, most, jax.device_count())
 
     def digest(self, cell: Cell) -> str:
         """Of a cell's program, and of what this is given."""
@@ -121,7 +125,30 @@ class _Lowering:
 
     def compiled(self, cell: Cell) -> Program:
         """The program of a cell, compiled."""
-        return self.program(cell).compile()
+        if self.kept is None:
+            return self.program(cell).compile(self._runs_briefly(cell))
+        start = time.perf_counter()
+        with jax.enable_x64(self._x64):
+            found = self.kept.load(cell)
+            if found is not None and found.chunk == self._chunk(cell, found.seed_bytes):
+                seconds = time.perf_counter() - start
+                return Program(None, programs.placement(), found.chunk, "", seconds, found.compiled)
+            program = self.program(cell).compile(self._runs_briefly(cell))
+            if program.from_cache:
+                return program
+            seed_bytes = self.plan.seed_bytes(cell)
+            self.kept.save(
+                cell, kept.Kept(program.compiled, program.chunk, seed_bytes, program.decomposes)
+            )
+        return program
+
+    def _runs_briefly(self, cell: Cell) -> bool:
+        """Whether all cells of a program run for less than thorough compiling takes."""
+        plan = self.plan
+        name = plan.program(cell)
+        work = sum(plan.work(other) for other in plan.cells if plan.program(other) == name)
+        seconds = programs.SECONDS_A_UNIT_OF_WORK * work * plan.seeds.size * plan.steps
+        return not registry.is_own(plan.family) and seconds < programs.BRIEFLY
 
 
 def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> xarray.Dataset:
@@ -130,12 +157,13 @@ def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> x
     total, done = float(sum(work)) * plan.seeds.size, 0.0
     values: list[dict[str, np.ndarray]] = []
     run_seconds = 0.0
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=machine.cores()) as pool:
         compiling = {}
         for index, cell in enumerate(cells):
             name = plan.program(cell)
             if not store.has(index) and name not in compiling:
                 compiling[name] = pool.submit(lowering.compiled, cell)
+        checks.require("xarray", "sweep")  # which takes as long as a program, while they compile
         try:
             for index, cell in enumerate(cells):
                 if store.has(index):

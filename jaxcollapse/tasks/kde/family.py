@@ -189,7 +189,7 @@ FAMILY = TaskFamily(
     metrics=METRICS,
     traced=_traced,
     # Per generation: overheads and a row of test points for each point.
-    relative_cost=lambda dataset, bandwidth, num_samples: 20.0 + num_samples,
+    relative_cost=lambda dataset, bandwidth, num_samples: 2000.0 + 100 * num_samples,
     closed_form=_closed_form,
     presets={"corrected": {"test_centres": "shared"}, "authors": {"test_centres": "redrawn"}},
     approximations=_approximations,
