@@ -30,11 +30,18 @@ class Precision(NamedTuple):
       param_dtype: The type of parameters, gradients and moments.
       remat: The activations of a layer are computed again in the backward pass, to save memory; of
         large base models they are in any case.
+      matmul_precision: Products of float32 in training and in sampling are computed in TF32 on a
+        recent GPU and in one pass of bfloat16 on a TPU, as is usual (default), in TF32 and in three
+        such passes (high), or in float32 on both (highest). What is measured is in float32 always,
+        as is everything on a CPU.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool | None = None
+    matmul_precision: Annotated[
+        Literal["default", "high", "highest"], Option(by_default="the device's fastest")
+    ] = "default"
 
 
 class Protocol(NamedTuple):
@@ -195,11 +202,19 @@ def check_options(options: Mapping[str, Any]) -> None:
     """Refuses options that no model and no data can make right.
 
     Raises:
-      ValueError: one is unknown or out of its range.
+      ValueError: one is unknown, out of its range, or would change nothing beside another.
     """
     known = parameters_of(checked_setup)
     for name, value in options.items():
         known[checks.one_of("option of language-model", name, known)].checked(value)
+    precision = record(Precision, options)
+    if precision.dtype != "float32" and precision.matmul_precision != "default":
+        raise checks.refusal(
+            "matmul_precision",
+            f"none beside dtype {precision.dtype}, of which all products are alike",
+            repr(precision.matmul_precision),
+            "leave it out, or compute in float32",
+        )
 
 
 def _fresh_config(

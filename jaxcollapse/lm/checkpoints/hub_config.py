@@ -14,6 +14,9 @@ from jaxcollapse.lm import architectures
 from jaxcollapse.lm.architectures.hub_fields import CONFIG, Fields, unknown_feature
 from jaxcollapse.lm.decoder.config import Config
 
+# Fields of a decoder that say how it is computed, not what: a checkpoint is the same with others.
+OF_COMPUTING = ("dtype", "param_dtype", "remat", "matmul_precision")
+
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The JSON object in a file of a model's folder."""
@@ -65,7 +68,7 @@ def from_config(config: Config, bos: int | None, eos: int | None) -> dict[str, A
         same = ours == theirs
         if field.name == "query_scale":
             same = math.isclose(config.score_scale, said.score_scale, rel_tol=1e-9)
-        if not same and field.name not in ("dtype", "param_dtype", "remat"):
+        if not same and field.name not in OF_COMPUTING:
             raise checks.refusal(
                 f"{field.name} of a {config.family} checkpoint",
                 f"{theirs!r}, the nearest that its format can say",

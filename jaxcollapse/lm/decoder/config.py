@@ -39,6 +39,8 @@ class Config:
       dtype: of activations: ``float32`` or ``bfloat16``.
       param_dtype: of parameters.
       remat: whether activations of a layer are computed again in the backward pass, to save memory.
+      matmul_precision: of products of float32, as JAX calls it: ``default``, ``high`` or
+        ``highest``, which is float32 on every device.
     """
 
     family: str
@@ -65,6 +67,7 @@ class Config:
     dtype: str = "float32"
     param_dtype: str = "float32"
     remat: bool = False
+    matmul_precision: str = "highest"
 
     def __post_init__(self) -> None:
         """Refuses a configuration that no parameters can have."""
@@ -76,12 +79,23 @@ class Config:
         checks.one_of("bias", self.bias, (False, True, "qkv"))
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
         checks.one_of("param_dtype", self.param_dtype, ("float32", "bfloat16"))
+        checks.one_of("matmul_precision", self.matmul_precision, ("default", "high", "highest"))
         if self.heads % self.kv_heads:
             raise checks.refusal(
                 "kv_heads", f"a divisor of the {self.heads} heads", self.kv_heads, "change one"
             )
         if self.rope_base is not None and self.head_dim % 2:
             raise checks.refusal("head_dim", "an even number", self.head_dim, "change it")
+
+    @property
+    def precision(self) -> str:
+        """What every product asks JAX for; those of bfloat16 are the same whatever is asked for."""
+        return self.matmul_precision if self.dtype == "float32" else "default"
+
+    @property
+    def for_measuring(self) -> Config:
+        """The same decoder, whose float32 products are float32 on every device."""
+        return dataclasses.replace(self, matmul_precision="highest")
 
     @property
     def windows(self) -> np.ndarray:

@@ -148,6 +148,7 @@ class Block(nn.Module):
                 use_bias=config.bias in (True, name),
                 dtype=jnp.dtype(config.dtype),
                 param_dtype=jnp.dtype(config.param_dtype),
+                precision=config.precision,
                 kernel_init=nn.initializers.normal(spread),
                 dot_general=jax.lax.dot_general if adapter is None else partial(_adapted, adapter),
                 name=name,
@@ -184,14 +185,17 @@ class Block(nn.Module):
         return x.reshape(batch, length, width)
 
 
-def _adapted(adapter: Params, x: jax.Array, kernel: jax.Array, *how: Any, **named: Any) -> Any:
+def _adapted(
+    adapter: Params, x: jax.Array, kernel: jax.Array, *how: Any, precision: str, **named: Any
+) -> jax.Array:
     """``x W + (x a) b``, added before it is rounded.
 
     In bfloat16 a small a b would be lost in W + a b, which is also the larger product.
     """
-    dot = partial(jnp.matmul, preferred_element_type=np.float32)
+    matmul = partial(jnp.matmul, precision=precision)
+    dot = partial(matmul, preferred_element_type=np.float32)
     a, b = adapter["a"].astype(x.dtype), adapter["b"].astype(x.dtype)
-    return (dot(x, kernel) + dot(x @ a, b)).astype(x.dtype)
+    return (dot(x, kernel) + dot(matmul(x, a), b)).astype(x.dtype)
 
 
 def _softcap(x: jax.Array, cap: float | None) -> jax.Array:
@@ -216,10 +220,11 @@ def _attend(
     q = (q * config.score_scale).reshape(batch, config.kv_heads, groups * length, dim)
     allowed = jnp.tile(allowed, (1, groups, 1))[:, None]
     over = (((3,), (3,)), ((0, 1), (0, 1)))
-    scores = jax.lax.dot_general(q, k, over, preferred_element_type=np.float32)
+    scores = jax.lax.dot_general(q, k, over, config.precision, np.float32)
     scores = jnp.where(allowed, _softcap(scores, config.attention_softcap), MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.matmul(weights, v).reshape(batch, heads, length, dim)
+    mixed = jnp.matmul(weights, v, precision=config.precision)
+    return mixed.reshape(batch, heads, length, dim)
 
 
 def _attend_over(config: Config, segments: jax.Array, window: jax.Array | np.int32) -> Attend:
@@ -285,7 +290,8 @@ def logits_of(config: Config, params: Params, hidden: jax.Array) -> jax.Array:
         hidden.reshape(-1, config.width),
         head.astype(hidden.dtype),
         (((1,), (axis,)), ((), ())),
-        preferred_element_type=np.float32,
+        config.precision,
+        np.float32,
     )
     logits = logits.reshape(*hidden.shape[:-1], config.vocab_size)
     return _softcap(logits, config.final_softcap)
@@ -301,6 +307,8 @@ def apply(
 ) -> jax.Array:
     """Logits of the token after each of ``tokens``, float32 ``[B, T, V]``.
 
+    They are to be compared: products of float32 are float32 here, whatever the decoder's precision.
+
     Args:
       config: of the decoder.
       params: from ``init`` or a checkpoint.
@@ -309,6 +317,7 @@ def apply(
       positions: int32 ``[B, T]``, from 0 in each document; 0 to T - 1 by default.
       adapters: of the layers, from ``lora.scaled``; none by default.
     """
+    config = config.for_measuring
     hidden = hidden_states(config, params, tokens, segments, positions, adapters)
     return logits_of(config, params, hidden)
 

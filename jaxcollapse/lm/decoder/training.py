@@ -289,6 +289,8 @@ def evaluate(
 ) -> jax.Array:
     """Cross-entropy on rows ``[R, T]``, nats per token.
 
+    Products of float32 are float32 here, whatever the precision of training.
+
     Args:
       config: of the decoder.
       params: its parameters.
@@ -303,7 +305,7 @@ def evaluate(
     )
 
     def add(sums, batch):
-        nll = loss_sum(config, params, batch, chunks, mesh=mesh)
+        nll = loss_sum(config.for_measuring, params, batch, chunks, mesh=mesh)
         return jax.tree.map(jnp.add, sums, nll), None
 
     nothing = draws.varying_as((jnp.float32(0), jnp.float32(0)), (params, batches))
