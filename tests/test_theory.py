@@ -1,6 +1,7 @@
 """Closed forms against each other, against other recursions, and against plain simulations."""
 
 import dataclasses
+import functools
 import math
 import time
 import types
@@ -8,6 +9,7 @@ import types
 import numpy as np
 import pytest
 from conftest import standard_errors
+from scipy import stats
 
 from jaxcollapse import theory
 from jaxcollapse.theory import moments
@@ -261,6 +263,42 @@ def test_categorical_moments_against_a_simulation(workflow):
 
 
 # Kernel density estimates -----------------------------------------------------------------------
+
+
+# The time until one outcome is left ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [25, 200])
+def test_absorption_law_of_two_outcomes_against_the_exact_chain(n):
+    t = np.arange(1, 6 * n)
+    exact = 2 - theory.categorical_survivors(t, 2, n)["outcomes_left"]
+    assert np.abs(theory.categorical_absorption_cdf(t, n, 2) - exact).max() < 2 / n
+
+
+@pytest.mark.parametrize("num_outcomes", [2, 3, 10, 100_000, np.inf])
+def test_absorption_law_and_mean(num_outcomes):
+    t = np.arange(0, 60, 0.02)
+    cdf = theory.categorical_absorption_cdf(t, 1, num_outcomes)
+    assert cdf[0] == 0
+    assert (np.diff(cdf) > -1e-11).all()
+    mean = 2.0 if num_outcomes == np.inf else theory.categorical_absorption_time(1, num_outcomes)
+    # Flat at both ends, the sum is as good as the integral.
+    assert np.sum(1 - cdf) * 0.02 - 0.01 == pytest.approx(mean, rel=1e-8)
+    for q in (1e-6, 0.05, 0.5, 0.95):
+        time = theory.categorical_absorption_quantile(q, 7, num_outcomes)
+        assert theory.categorical_absorption_cdf(time, 7, num_outcomes) == pytest.approx(q)
+
+
+@pytest.mark.parametrize("num_outcomes", [2, 10, 100_000])
+def test_absorption_law_is_that_of_a_sum_of_exponentials(num_outcomes):
+    """Lines of descent meet at rates ``j (j - 1) / 2``, until as many are left as are alike."""
+    rng = np.random.default_rng(0)
+    j = np.arange(2, 1000)
+    alike = rng.geometric(1 - 1 / num_outcomes, (5000, 1))
+    waits = rng.exponential(size=(5000, j.size)) / (j * (j - 1) / 2)
+    times = np.sum(waits * (j > alike), axis=1) + 2 / j[-1]  # the mean of all that are left out
+    law = functools.partial(theory.categorical_absorption_cdf, n=1, num_outcomes=num_outcomes)
+    assert stats.kstest(times, law).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("workflow", OTHERS, ids=str)

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import optimize, special
 
 from jaxcollapse.theory.gaussian import gaussian_mean_error, gaussian_variance
 from jaxcollapse.theory.workflows import record_of
 
 __all__ = [
+    "categorical_absorption_cdf",
+    "categorical_absorption_quantile",
     "categorical_absorption_time",
     "categorical_heterozygosity",
     "categorical_metric",
@@ -48,6 +50,44 @@ def categorical_absorption_time(n: ArrayLike, num_outcomes: int) -> np.ndarray:
     """
     n = np.asarray(n, np.float64)
     return -2 * n * (num_outcomes - 1) * np.log1p(-1 / num_outcomes)
+
+
+# Of the series below, and where it begins to need more; P is 0 to the last digit before that.
+_TERMS, _SHORTEST = 400, 1e-3
+
+
+def categorical_absorption_cdf(t: ArrayLike, n: ArrayLike, num_outcomes: int) -> np.ndarray:
+    """P that one outcome is left after ``t`` generations, replace, uniform, N large.
+
+    ``1 - sum_{k>=2} (-1)^k (K/2) (P_{k-2}(z) - P_k(z)) exp(-k(k-1) t / 2N)`` with Legendre
+    polynomials P and ``z = 1 - 2/K``: Kimura 1955 for K = 2. Derived for all K from the j lines
+    of which the N draws descend after t generations (Tavare 1984), which are all of one outcome
+    with probability ``K^(1-j)``. So the time is ``N sum_{j>L} E_j / (j(j-1)/2)`` in law, E_j
+    standard exponentials and L geometric, ``P(L >= j) = K^(1-j)``.
+
+    Args:
+      t: generations, any shape.
+      n: N, of a shape that goes with that of ``t``.
+      num_outcomes: K, from 2 on; inf for as many outcomes as one likes.
+    """
+    t, n = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(n, np.float64))
+    k = np.arange(2, _TERMS)
+    # K/2 (P_{k-2} - P_k) by Gegenbauer polynomials, whose terms do not cancel for large K.
+    less = 1 - 1 / num_outcomes
+    share = special.eval_gegenbauer(k - 2, 1.5, 2 * less - 1)
+    weight = np.where(k % 2 == 0, 1, -1) * (2 * k - 1) * 2 * less * share / (k * (k - 1))
+    scaled = np.maximum(t / n, _SHORTEST)[..., None]
+    later = np.sum(weight * np.exp(-k * (k - 1) * scaled / 2), axis=-1)
+    return np.where(t / n > _SHORTEST, np.clip(1 - later, 0, 1), 0.0)
+
+
+def categorical_absorption_quantile(q: float, n: ArrayLike, num_outcomes: int) -> np.ndarray:
+    """Generations until one outcome is left with probability ``q`` of less than 1, N large."""
+
+    def beyond(time):
+        return float(categorical_absorption_cdf(time, 1, num_outcomes)) - q
+
+    return np.asarray(n, np.float64) * optimize.brentq(beyond, 0.0, 1000.0, xtol=1e-12)
 
 
 def categorical_survivors(
