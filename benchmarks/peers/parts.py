@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,24 +10,24 @@ import numpy as np
 
 CACHE = 2**17  # numbers that are worked on at a time
 
-REPLACE, ACCUMULATE, SUBSAMPLE = "replace", "accumulate", "accumulate-subsample"
+WORKFLOWS = REPLACE, ACCUMULATE, SUBSAMPLE = "replace", "accumulate", "accumulate-subsample"
+Metrics = dict[str, np.ndarray]
 
 
-def check_workflow(workflow: str) -> None:
-    """Refuses a workflow that there is no program for."""
-    known = REPLACE, ACCUMULATE, SUBSAMPLE
-    if workflow not in known:
-        raise ValueError(f"workflow: expected one of {', '.join(known)}, got {workflow!r}")
+def one_of(name: str, value: str, known: Iterable[str]) -> None:
+    """Refuses what there is no program for."""
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
 
 
 def over_seeds(
-    run: Callable[[Any, int], dict[str, np.ndarray]],
+    run: Callable[[Any, int], Metrics],
     generator: Callable[[np.random.SeedSequence], Any],
     seeds: int,
     numbers: float,
     seed: int,
     threads: int,
-) -> dict[str, np.ndarray]:
+) -> Metrics:
     """Metrics ``[S, G]`` of ``run(generator, part)``, of all parts one after another.
 
     Args:
@@ -44,7 +44,7 @@ def over_seeds(
     sizes = np.diff(np.linspace(0, seeds, max(parts, 1) + 1).astype(int))
     children = np.random.SeedSequence(seed).spawn(len(sizes))
 
-    def one(child: np.random.SeedSequence, size: int) -> dict[str, np.ndarray]:
+    def one(child: np.random.SeedSequence, size: int) -> Metrics:
         return run(generator(child), int(size))
 
     if len(sizes) == 1:

@@ -30,6 +30,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cells
 import numpy as np
 
 
@@ -38,7 +39,7 @@ def write_whole(path: Path, metrics: dict[str, np.ndarray]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **metrics)
+            np.savez(file, allow_pickle=False, **metrics)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -51,12 +52,8 @@ def broken(metrics: dict[str, np.ndarray]) -> list[str]:
 
 def answer(peers: ModuleType, threads: int, asked: dict[str, Any]) -> dict[str, Any]:
     """What one request is answered with."""
-    task, workflow, cell = asked["task"], asked["workflow"], dict(asked["cell"])
-    if task not in peers.PEERS:
-        raise ValueError(f"task: expected one of {', '.join(peers.PEERS)}, got {task!r}")
-    how = cell.setdefault("how", peers.way(task, workflow, **cell))
-    if task == "kde":
-        del cell["how"]
+    task, workflow, cell = asked["task"], asked["workflow"], asked["cell"]
+    how = cells.plan(peers.PROGRAMS, task, workflow, **cell).how
     start = time.perf_counter()
     metrics = peers.PEERS[task](
         workflow,
