@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import chains, tied
+from conftest import standard_errors
 from scipy import stats
 
 from jaxcollapse.registry import as_family
@@ -82,21 +83,37 @@ def test_parts_of_the_seeds_are_alike(library):
     assert stats.ks_2samp(last[:1000], last[-1000:]).pvalue > 1e-4
 
 
+def drawing(library):
+    return importlib.import_module(f"{library}_programs.draws")
+
+
 def test_every_set_of_rows_is_as_likely(library):
-    peers = importlib.import_module(f"{library}_peers")
-    rng = peers.generator(np.random.SeedSequence(3))
+    draws = drawing(library)
+    rng = draws.generator(np.random.SeedSequence(3))
     for rows in (5, 9):  # by keys, and by drawing again
         if library == "numpy":
-            chosen = peers.distinct_rows(rng, 20_000, rows, 2)
+            chosen = draws.distinct_rows(rng, 20_000, rows, 2)
         else:
-            place = peers.torch.empty((20_000, rows), dtype=peers.torch.int64)
-            chosen = peers.distinct_rows(rng, rows, 2, place).numpy()
+            place = draws.torch.empty((20_000, rows), dtype=draws.torch.int64)
+            chosen = draws.distinct_rows(rng, rows, 2, place).numpy()
         low, high = chosen.min(axis=1), chosen.max(axis=1)
         assert (low < high).all()
         counts = np.bincount(low * rows + high, minlength=rows * rows)
         counts = counts[counts > 0]
         assert len(counts) == rows * (rows - 1) // 2
         assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("dim", "rank"), [(5, 5), (5, 3), (40, 40), (40, 30)])
+def test_triangles(dim, rank, library):
+    """``T T'`` of many has the mean of a Wishart matrix, whose T is 0 above the diagonal."""
+    draws = drawing(library)
+    rng = draws.generator(np.random.SeedSequence(4))
+    triangles = np.asarray(draws.bartlett(rng, (3, 2000), rank, dim, rank)).reshape(-1, dim, rank)
+    assert ((triangles != 0) == np.tril(np.ones((dim, rank), bool))).all()
+    scatter = triangles @ triangles.swapaxes(1, 2)
+    for i, j in [(0, 0), (1, 0), (2, 2), (dim - 1, 1), (dim - 1, dim - 1)]:
+        assert standard_errors(scatter[:, i, j], rank if i == j else 0) < 5
 
 
 def answers(library, *lines):
@@ -139,7 +156,7 @@ def test_worker(library, tmp_path):
     assert "workflow" in given[8]["error"]
     assert given[9]["error"].startswith("JSONDecodeError")
     first, again, other = (
-        np.load(tmp_path / f"{name}.npz") for name in ("again", "again", "other")
+        np.load(tmp_path / f"{name}.npz") for name in ("first", "again", "other")
     )
     for name in ("trace_ratio", "squared_error_of_mean", "squared_error_of_cov", "log_det_ratio"):
         assert first[name].shape == (7, 5)
