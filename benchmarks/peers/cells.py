@@ -117,7 +117,8 @@ def _categorical(
     counts = how == "statistics"
     program = programs.categorical_by_counts if counts else programs.categorical_by_outcomes
     sizes = {"num_outcomes": num_outcomes, "num_samples": num_samples}
-    return Plan(partial(program, workflow=workflow, **sizes), num_samples, how)
+    numbers = num_outcomes if counts else num_samples
+    return Plan(partial(program, workflow=workflow, **sizes), numbers, how)
 
 
 PLANS: dict[str, Callable[..., Plan]] = {

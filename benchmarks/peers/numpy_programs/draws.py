@@ -54,10 +54,11 @@ def bartlett(rng: Rng, batch: tuple[int, ...], degrees: int, dim: int, rank: int
     if dim < 32:
         flat[..., below * rank + column] = drawn
     else:  # few rows, each long
-        end = np.cumsum(np.minimum(np.arange(dim), rank))
+        end = 0
         for row in range(1, dim):
             width = min(row, rank)
-            triangle[..., row, :width] = drawn[..., end[row] - width : end[row]]
+            triangle[..., row, :width] = drawn[..., end : end + width]
+            end += width
     shapes = (degrees - np.arange(rank, dtype=FLOAT)) / 2
     gammas = rng.standard_gamma(np.broadcast_to(shapes, (*batch, rank)), dtype=FLOAT)
     flat[..., : rank * rank : rank + 1] = np.sqrt(2 * gammas)

@@ -63,7 +63,15 @@ def bartlett(rng: Rng, batch: tuple[int, ...], degrees: int, dim: int, rank: int
     """Triangles T ``[..., D, K]`` with the law of ``T T'`` Wishart (Bartlett 1933)."""
     flat = torch.zeros((*batch, dim * rank))
     below, column = torch.tril_indices(dim, rank, -1)
-    flat.index_copy_(-1, below * rank + column, normals(rng, *batch, below.numel()))
+    drawn = normals(rng, *batch, below.numel())
+    if dim < 32:
+        flat.index_copy_(-1, below * rank + column, drawn)
+    else:  # few rows, each long
+        triangle, end = flat.reshape(*batch, dim, rank), 0
+        for row in range(1, dim):
+            width = min(row, rank)
+            triangle[..., row, :width] = drawn[..., end : end + width]
+            end += width
     shapes = ((degrees - torch.arange(rank, dtype=torch.float32)) / 2).expand(*batch, rank)
     flat[..., : rank * rank : rank + 1] = (2 * torch._standard_gamma(shapes, generator=rng)).sqrt()
     return flat.reshape(*batch, dim, rank)
