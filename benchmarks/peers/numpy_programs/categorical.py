@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from parts import ACCUMULATE, REPLACE, SUBSAMPLE, Metrics
 
-from numpy_programs.draws import Rng, distinct_rows
+from numpy_programs.draws import Rng, distinct_rows, offsets, taken
 
 
 def _categorical_metrics(counts, table, outcomes):
@@ -13,7 +13,7 @@ def _categorical_metrics(counts, table, outcomes):
     total = counts[0].sum()
     present = np.count_nonzero(counts, axis=1)
     squares = np.einsum("sk,sk->s", counts, counts, dtype=np.float64)
-    entropy = np.log(total) - table[counts].sum(axis=1) / total
+    entropy = np.log(total) - np.take(table, counts).sum(axis=1) / total
     return (
         np.where(present > 1, entropy, 0.0) / np.log(outcomes),
         present.astype(np.float64),
@@ -64,15 +64,14 @@ def by_outcomes(
     """
     n = num_samples
     table = _table(workflow, generations, n)
-    first = np.sort(rng.integers(num_outcomes, size=(seeds, n), dtype=np.int32), axis=1)
+    drawn = np.sort(rng.integers(num_outcomes, size=(seeds, n), dtype=np.int32), axis=1)
     batch = np.zeros((seeds, n), np.int32)
-    np.cumsum(first[:, 1:] != first[:, :-1], axis=1, out=batch[:, 1:])
+    np.cumsum(drawn[:, 1:] != drawn[:, :-1], axis=1, out=batch[:, 1:])
     width = int(batch.max()) + 1
-    labels = (np.arange(seeds, dtype=np.int32) * width)[:, None]
-    batch += labels  # no two seeds share one
+    batch += offsets(seeds, width).astype(np.int32)  # no two seeds share one
     held = 1 if workflow == REPLACE else generations
     pool = np.empty((seeds, held * n), np.int32)
-    offsets = (np.arange(seeds, dtype=np.int32) * held * n)[:, None]
+    first = offsets(seeds, held * n)
     counts = np.zeros((seeds, width), np.int64)
     found = []
     for t in range(1, generations + 1):
@@ -80,13 +79,13 @@ def by_outcomes(
         pool[:, at : at + n] = batch
         chosen = None
         if workflow == SUBSAMPLE and t > 1:
-            chosen = distinct_rows(rng, seeds, t * n, n) + offsets
-            batch = pool.reshape(-1)[chosen]
+            chosen = distinct_rows(rng, seeds, t * n, n) + first
+            batch = taken(pool, chosen)
         new = np.bincount(batch.ravel(), minlength=seeds * width).reshape(seeds, width)
         counts = counts + new if workflow == ACCUMULATE else new
         found.append(_categorical_metrics(counts, table, num_outcomes))
         rows = t * n if workflow == ACCUMULATE else n
         picked = rng.integers(rows, size=(seeds, n), dtype=np.int32)
-        flat = picked + offsets if chosen is None else np.take_along_axis(chosen, picked, axis=1)
-        batch = pool.reshape(-1)[flat]
+        flat = picked + first if chosen is None else np.take_along_axis(chosen, picked, axis=1)
+        batch = taken(pool, flat)
     return _named(found)

@@ -39,10 +39,14 @@ def distinct_rows(rng: Rng, seeds: int, rows: int, size: int) -> np.ndarray:
         chosen[:, 1:][again] = rng.integers(rows, size=count, dtype=np.int32)
 
 
-def taken(pool: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Rows ``[S, size, ...]`` of a pool ``[S, R, ...]``."""
-    flat = chosen + (np.arange(len(pool)) * pool.shape[1])[:, None]
-    return pool.reshape(-1, *pool.shape[2:])[flat]
+def offsets(seeds: int, rows: int) -> np.ndarray:
+    """The number of each seed's first row among all, ``[S, 1]``."""
+    return (np.arange(seeds) * rows)[:, None]
+
+
+def taken(pool: np.ndarray, flat: np.ndarray) -> np.ndarray:
+    """Rows ``[S, size, ...]`` of a pool ``[S, R, ...]`` by their numbers among all ``S R``."""
+    return np.take(pool.reshape(-1, *pool.shape[2:]), flat, axis=0)
 
 
 def bartlett(rng: Rng, batch: tuple[int, ...], degrees: int, dim: int, rank: int) -> np.ndarray:
@@ -50,15 +54,7 @@ def bartlett(rng: Rng, batch: tuple[int, ...], degrees: int, dim: int, rank: int
     triangle = np.zeros((*batch, dim, rank), FLOAT)
     below, column = np.tril_indices(dim, -1, rank)
     flat = triangle.reshape(*batch, dim * rank)
-    drawn = normals(rng, *batch, below.size)
-    if dim < 32:
-        flat[..., below * rank + column] = drawn
-    else:  # few rows, each long
-        end = 0
-        for row in range(1, dim):
-            width = min(row, rank)
-            triangle[..., row, :width] = drawn[..., end : end + width]
-            end += width
+    flat[..., below * rank + column] = normals(rng, *batch, below.size)
     shapes = (degrees - np.arange(rank, dtype=FLOAT)) / 2
     gammas = rng.standard_gamma(np.broadcast_to(shapes, (*batch, rank)), dtype=FLOAT)
     flat[..., : rank * rank : rank + 1] = np.sqrt(2 * gammas)

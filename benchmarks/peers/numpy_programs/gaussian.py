@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from parts import REPLACE, Metrics, blocks
 
-from numpy_programs.draws import FLOAT, Rng, bartlett, distinct_rows, normals, taken, transposed
+from numpy_programs.draws import (
+    FLOAT,
+    Rng,
+    bartlett,
+    distinct_rows,
+    normals,
+    offsets,
+    taken,
+    transposed,
+)
 
 
 def cholesky(matrix: np.ndarray) -> np.ndarray:
@@ -107,7 +116,7 @@ def by_rows(rng: Rng, seeds: int, generations: int, dim: int, num_samples: int) 
     pool[:, :n] = normals(rng, seeds, n, dim)
     found = []
     for t in range(1, generations + 1):
-        view = taken(pool, distinct_rows(rng, seeds, t * n, n)) if t > 1 else pool[:, :n]
+        view = taken(pool, distinct_rows(rng, seeds, t * n, n) + offsets(*pool.shape[:2]))
         mean = view.mean(axis=1, keepdims=True)
         centred = (view - mean) / np.sqrt(FLOAT(n))
         if n <= dim:

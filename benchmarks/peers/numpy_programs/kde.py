@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from parts import ACCUMULATE, REPLACE, SUBSAMPLE, Metrics, circle_positions, moon_positions
 
-from numpy_programs.draws import FLOAT, Rng, distinct_rows, normals, transposed
+from numpy_programs.draws import FLOAT, Rng, distinct_rows, normals, offsets, taken, transposed
 
 
 def real_points(rng: Rng, dataset: str, seeds: int, count: int, centres: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def by_points(
     dim = test.shape[-1]
     held = 1 if workflow == REPLACE else generations
     pool = np.empty((seeds, held * n, dim), FLOAT)
-    offsets = (np.arange(seeds, dtype=np.int32) * pool.shape[1])[:, None]
+    first = offsets(seeds, held * n)
     sums, mean, scatter = np.zeros(0), np.zeros(0), np.zeros(0)
     found = []
     for t in range(1, generations + 1):
@@ -87,8 +87,8 @@ def by_points(
         h = bandwidth if isinstance(bandwidth, int | float) else rows ** (-1 / (dim + 4))
         chosen = None
         if workflow == SUBSAMPLE and t > 1:
-            chosen = distinct_rows(rng, seeds, t * n, n) + offsets
-            view = pool.reshape(-1, dim)[chosen]
+            chosen = distinct_rows(rng, seeds, t * n, n) + first
+            view = taken(pool, chosen)
         else:
             view = batch
         if workflow != ACCUMULATE:
@@ -109,8 +109,8 @@ def by_points(
         found.append((norm - sums.mean(axis=1), scatter.mean(axis=1) / rows))
         if t < generations:
             picked = rng.integers(rows, size=(seeds, n), dtype=np.int32)
-            flat = picked + offsets if chosen is None else np.take_along_axis(chosen, picked, 1)
-            batch = pool.reshape(-1, dim)[flat]
+            flat = picked + first if chosen is None else np.take_along_axis(chosen, picked, 1)
+            batch = taken(pool, flat)
             batch += FLOAT(h) * normals(rng, seeds, n, dim)
     nll, variance = np.moveaxis(np.asarray(found), 0, -1)
     return {"nll": nll, "pool_variance": variance}

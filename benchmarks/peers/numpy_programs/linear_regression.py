@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from parts import ACCUMULATE, Metrics
 
-from numpy_programs.draws import FLOAT, Rng, bartlett, distinct_rows, normals, taken, transposed
+from numpy_programs.draws import (
+    FLOAT,
+    Rng,
+    bartlett,
+    distinct_rows,
+    normals,
+    offsets,
+    taken,
+    transposed,
+)
 
 
 def pseudo_inverse(rows: np.ndarray) -> np.ndarray:
@@ -86,7 +95,7 @@ def by_rows(
     few_rows = n < 4 * dim  # then float64, and the Gram matrix of the rows where these are fewer
     wide = inputs.astype(np.float64) if few_rows else inputs
     gram_of_rows = wide @ transposed(wide) if few_rows else None
-    offsets = (np.arange(seeds) * n)[:, None]
+    first = offsets(seeds, n)
     std = np.sqrt(FLOAT(noise_variance))
     weights = real
     pool = np.empty((seeds, generations * n), FLOAT)
@@ -95,8 +104,8 @@ def by_rows(
         batch = pool[:, (t - 1) * n : t * n]
         batch[...] = (inputs @ weights[..., None])[..., 0] + std * normals(rng, seeds, n)
         chosen = distinct_rows(rng, seeds, t * n, n)
-        flat = (chosen % n + offsets).ravel()
-        seen = np.take_along_axis(pool, chosen, axis=1).ravel()
+        flat = (chosen % n + first).ravel()
+        seen = taken(pool, chosen + offsets(*pool.shape)).ravel()
         count = np.bincount(flat, minlength=seeds * n).reshape(seeds, n)
         total = np.bincount(flat, seen, minlength=seeds * n).reshape(seeds, n).astype(wide.dtype)
         weights = _least_squares(wide, gram_of_rows, count, total).astype(FLOAT)
@@ -123,7 +132,8 @@ def _least_squares(inputs, gram_of_rows, count, total):
         most = np.count_nonzero(c, axis=1).max()
         if most < x.shape[1]:  # rows that count first
             first = np.argsort(c == 0, axis=1, kind="stable")[:, :most]
-            seen, c = taken(x, first), np.take_along_axis(c, first, axis=1)
+            seen = taken(x, first + offsets(*x.shape[:2]))
+            c = np.take_along_axis(c, first, axis=1)
         else:
             seen = x.copy()
         seen *= np.sqrt(c, dtype=x.dtype)[..., None]

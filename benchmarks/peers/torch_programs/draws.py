@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from parts import Metrics
@@ -61,17 +63,11 @@ def collected(found: list[dict[str, Tensor]]) -> Metrics:
 
 def bartlett(rng: Rng, batch: tuple[int, ...], degrees: int, dim: int, rank: int) -> Tensor:
     """Triangles T ``[..., D, K]`` with the law of ``T T'`` Wishart (Bartlett 1933)."""
-    flat = torch.zeros((*batch, dim * rank))
     below, column = torch.tril_indices(dim, rank, -1)
-    drawn = normals(rng, *batch, below.numel())
-    if dim < 32:
-        flat.index_copy_(-1, below * rank + column, drawn)
-    else:  # few rows, each long
-        triangle, end = flat.reshape(*batch, dim, rank), 0
-        for row in range(1, dim):
-            width = min(row, rank)
-            triangle[..., row, :width] = drawn[..., end : end + width]
-            end += width
+    drawn = normals(rng, math.prod(batch), below.numel())
+    flat = torch.zeros((len(drawn), dim * rank))
+    flat.scatter_(1, (below * rank + column).expand(drawn.shape), drawn)
+    flat = flat.reshape(*batch, dim * rank)
     shapes = ((degrees - torch.arange(rank, dtype=torch.float32)) / 2).expand(*batch, rank)
     flat[..., : rank * rank : rank + 1] = (2 * torch._standard_gamma(shapes, generator=rng)).sqrt()
     return flat.reshape(*batch, dim, rank)
