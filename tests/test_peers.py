@@ -18,6 +18,8 @@ from jaxcollapse.registry import as_family
 WORKER = Path(__file__).parents[1] / "benchmarks/peers/worker.py"
 GENERATIONS = 8
 SEEDS = 400
+# PyTorch draws no hypergeometric numbers.
+HAS_NOT = ("torch", "categorical", "accumulate-subsample", "statistics")
 
 
 @pytest.fixture(params=["numpy", "torch"])
@@ -65,13 +67,17 @@ def cell(task, way=None, slow=False, **point):
 def test_distributions_over_seeds(task, way, point, workflow, library):
     peers = importlib.import_module(f"{library}_peers")
     how = {"how": way} if way else {}
+    if (library, task, workflow, way) == HAS_NOT:
+        with pytest.raises(ValueError, match="accumulate-subsample by counts"):
+            peers.PEERS[task](workflow, GENERATIONS, SEEDS, **point, **how)
+        return
     theirs = peers.PEERS[task](workflow, GENERATIONS, SEEDS, **point, **how, seed=1)
     chain = ours(task, workflow, tuple(point.items()))
     for name, values in theirs.items():
         assert values.shape == (SEEDS, GENERATIONS)
         for t in (2, GENERATIONS):
-            p = stats.ks_2samp(*tied(chain[name][:, t - 1], values[:, t - 1])).pvalue
-            assert p > 1e-4, (name, t)
+            ranks = tied(chain[name][:, t - 1], values[:, t - 1])
+            assert stats.ks_2samp(*ranks, method="asymp").pvalue > 1e-4, (name, t)
 
 
 def test_parts_of_the_seeds_are_alike(library):
@@ -79,7 +85,7 @@ def test_parts_of_the_seeds_are_alike(library):
     peers = importlib.import_module(f"{library}_peers")
     values = peers.PEERS["gaussian"]("replace", 2, 4000, dim=31, num_samples=100, threads=2)
     last = values["trace_ratio"][:, -1]
-    assert len(np.unique(last)) == len(last)
+    assert len(np.unique(last)) > 0.99 * len(last)  # few numbers of 32 bits meet by chance
     assert stats.ks_2samp(last[:1000], last[-1000:]).pvalue > 1e-4
 
 
@@ -110,7 +116,7 @@ def test_triangles(dim, rank, library):
     draws = drawing(library)
     rng = draws.generator(np.random.SeedSequence(4))
     triangles = np.asarray(draws.bartlett(rng, (3, 2000), rank, dim, rank)).reshape(-1, dim, rank)
-    assert ((triangles != 0) == np.tril(np.ones((dim, rank), bool))).all()
+    assert (triangles[:, ~np.tril(np.ones((dim, rank), bool))] == 0).all()
     scatter = triangles @ triangles.swapaxes(1, 2)
     for i, j in [(0, 0), (1, 0), (2, 2), (dim - 1, 1), (dim - 1, dim - 1)]:
         assert standard_errors(scatter[:, i, j], rank if i == j else 0) < 5
@@ -134,15 +140,17 @@ def test_worker(library, tmp_path):
         "save": str(tmp_path / "first.npz"),
         "seed": 0,
     }
+    unsaved = {**asked, "save": None}
     regression = {"dim": 2, "noise_variance": 1.0, "num_samples": 10}
+    estimate = {"dataset": "moons", "bandwidth": 1, "num_samples": 5}
     others = [
         {**asked, "save": str(tmp_path / "again.npz")},
         {**asked, "save": str(tmp_path / "other.npz"), "seed": 1},
-        {**asked, "task": "linear-regression", "cell": regression, "save": None},
-        {**asked, "task": "kde", "cell": {"dataset": "moons", "bandwidth": 1, "num_samples": 5}},
-        {**asked, "workflow": "window"},
-        {**asked, "task": "nothing"},
-        {**asked, "cell": {"dim": 2}},
+        {**unsaved, "task": "linear-regression", "cell": regression},
+        {**unsaved, "task": "kde", "cell": estimate},
+        {**unsaved, "workflow": "window"},
+        {**unsaved, "task": "nothing"},
+        {**unsaved, "cell": {"dim": 2}},
         {"task": "gaussian"},
     ]
     given = answers(library, *map(json.dumps, [asked, *others]), "no JSON")

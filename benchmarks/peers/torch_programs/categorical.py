@@ -45,6 +45,8 @@ def by_counts(
     rng: Rng, seeds: int, workflow: str, generations: int, num_outcomes: int, num_samples: int
 ) -> Metrics:
     """Few outcomes: counts of each batch, which a model draws by binomials, in float64."""
+    if workflow == SUBSAMPLE:
+        raise ValueError(f"{SUBSAMPLE} by counts: PyTorch has no hypergeometric law; use points")
     n = num_samples
     table = _table(workflow, generations, n)
     real = torch.full((seeds, num_outcomes), 1 / num_outcomes, dtype=torch.float64)
