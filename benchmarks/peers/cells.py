@@ -48,11 +48,13 @@ class Plan(NamedTuple):
       program: ``program(rng, seeds, generations=G)``.
       numbers: how many numbers a seed works on in a generation.
       how: "statistics" or "points".
+      precision: of its numbers.
     """
 
     program: Program
     numbers: float
     how: str
+    precision: str = "float32"
 
 
 def _gaussian(programs: Programs, workflow: str, how: str, dim: int, num_samples: int) -> Plan:
@@ -101,7 +103,9 @@ def _linear_regression(
         "num_test": num_test,
     }
     if workflow == SUBSAMPLE:
-        return Plan(partial(programs.regression_by_rows, **sizes), num_samples * dim, "points")
+        precision = "float32" if num_samples >= 4 * dim else "float32, fits in float64"
+        program = partial(programs.regression_by_rows, **sizes)
+        return Plan(program, num_samples * dim, "points", precision)
     how = how or "statistics"
     program = partial(programs.regression_by_sums, workflow=workflow, how=how, **sizes)
     rows = max(num_samples, num_test) if how == "points" else dim + 100
@@ -118,7 +122,8 @@ def _categorical(
     program = programs.categorical_by_counts if counts else programs.categorical_by_outcomes
     sizes = {"num_outcomes": num_outcomes, "num_samples": num_samples}
     numbers = num_outcomes if counts else num_samples
-    return Plan(partial(program, workflow=workflow, **sizes), numbers, how)
+    program = partial(program, workflow=workflow, **sizes)
+    return Plan(program, numbers, how, "counts, float64 metrics")
 
 
 PLANS: dict[str, Callable[..., Plan]] = {
@@ -155,8 +160,8 @@ def peers(programs: Programs) -> dict[str, Callable[..., Metrics]]:
     """
 
     def run(task, workflow, generations, seeds, seed=0, threads=2, **cell):
-        program, numbers, _ = plan(programs, task, workflow, **cell)
-        program = partial(program, generations=generations)
-        return over_seeds(program, programs.generator, seeds, numbers, seed, threads)
+        planned = plan(programs, task, workflow, **cell)
+        program = partial(planned.program, generations=generations)
+        return over_seeds(program, programs.generator, seeds, planned.numbers, seed, threads)
 
     return {task: partial(run, task) for task in PLANS}

@@ -9,7 +9,7 @@ A line of JSON asks, a line answers:
     {"seconds": 0.012, "how": "statistics, float32"}
 
 ``save``, which may be null, is where metrics ``[S, G]`` go, and ``seed``, 0 by default, names the
-draws. ``"how": "points"`` in a cell chooses the slower of two ways. What fails is answered with
+draws. ``"how"`` in a cell, "points" or "statistics", chooses what is the slower of two ways. What fails is answered with
 ``{"error": "..."}``. Seconds are of the program alone, without imports; the first run of a cell in
 a process is slower than the next.
 """
@@ -53,7 +53,7 @@ def broken(metrics: dict[str, np.ndarray]) -> list[str]:
 def answer(peers: ModuleType, threads: int, asked: dict[str, Any]) -> dict[str, Any]:
     """What one request is answered with."""
     task, workflow, cell = asked["task"], asked["workflow"], asked["cell"]
-    how = cells.plan(peers.PROGRAMS, task, workflow, **cell).how
+    planned = cells.plan(peers.PROGRAMS, task, workflow, **cell)
     start = time.perf_counter()
     metrics = peers.PEERS[task](
         workflow,
@@ -68,7 +68,7 @@ def answer(peers: ModuleType, threads: int, asked: dict[str, Any]) -> dict[str, 
         raise ValueError(f"NaN in {', '.join(broken(metrics))}")
     if asked.get("save"):
         write_whole(Path(asked["save"]), metrics)
-    return {"seconds": seconds, "how": f"{how}, float32"}
+    return {"seconds": seconds, "how": f"{planned.how}, {planned.precision}"}
 
 
 def main() -> None:
