@@ -155,7 +155,7 @@ def test_worker(library, tmp_path):
     ]
     given = answers(library, *map(json.dumps, [asked, *others]), "no JSON")
     assert len(given) == len(others) + 2  # each is answered, whatever became of the one before
-    assert [reply["how"] for reply in given[:4]] == ["statistics, float32"] * 4
+    assert [reply["how"] for reply in given[:4]] == ["statistics, float32"] * 4, given
     assert given[4]["how"] == "points, float32"
     assert all(reply["seconds"] > 0 for reply in given[:5])
     assert "workflow: expected one of replace" in given[5]["error"]

@@ -8,10 +8,10 @@ A line of JSON asks, a line answers:
      "cell": {"dim": 10, "num_samples": 100}, "save": "FILE.npz", "seed": 0}
     {"seconds": 0.012, "how": "statistics, float32"}
 
-``save``, which may be null, is where metrics ``[S, G]`` go, and ``seed``, 0 by default, names the
-draws. ``"how"`` in a cell, "points" or "statistics", chooses what is the slower of two ways. What fails is answered with
-``{"error": "..."}``. Seconds are of the program alone, without imports; the first run of a cell in
-a process is slower than the next.
+``save``, which may be null, is where metrics ``[S, G]`` go; ``seed``, 0 by default, names the
+draws. A cell's ``"how"``, "points" or "statistics", is the faster of the two unless it is given.
+What fails is answered with ``{"error": "..."}``. Seconds are of the program alone, without imports;
+the first run of a cell in a process is slower than the next.
 """
 
 from __future__ import annotations
