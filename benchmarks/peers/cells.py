@@ -49,12 +49,14 @@ class Plan(NamedTuple):
       numbers: how many numbers a seed works on in a generation.
       how: "statistics" or "points".
       precision: of its numbers.
+      at_once: whether many generations are drawn and judged at once.
     """
 
     program: Program
     numbers: float
     how: str
     precision: str = "float32"
+    at_once: bool = False
 
 
 def _gaussian(programs: Programs, workflow: str, how: str, dim: int, num_samples: int) -> Plan:
@@ -64,7 +66,7 @@ def _gaussian(programs: Programs, workflow: str, how: str, dim: int, num_samples
         return Plan(program, dim * max(dim, num_samples), "points")
     how = how or "statistics"
     program = partial(programs.gaussian_by_moments, workflow=workflow, how=how, **sizes)
-    return Plan(program, dim * min(dim, num_samples), how)
+    return Plan(program, dim * min(dim, num_samples), how, at_once=True)
 
 
 def _kde(
@@ -162,6 +164,8 @@ def peers(programs: Programs) -> dict[str, Callable[..., Metrics]]:
     def run(task, workflow, generations, seeds, seed=0, threads=2, **cell):
         planned = plan(programs, task, workflow, **cell)
         program = partial(planned.program, generations=generations)
-        return over_seeds(program, programs.generator, seeds, planned.numbers, seed, threads)
+        steps = generations if planned.at_once else 1
+        numbers = planned.numbers
+        return over_seeds(program, programs.generator, seeds, numbers, steps, seed, threads)
 
     return {task: partial(run, task) for task in PLANS}

@@ -25,6 +25,7 @@ def over_seeds(
     generator: Callable[[np.random.SeedSequence], Any],
     seeds: int,
     numbers: float,
+    steps: int,
     seed: int,
     threads: int,
 ) -> Metrics:
@@ -35,11 +36,12 @@ def over_seeds(
       generator: makes a part's random generator, in the part's own thread.
       seeds: S.
       numbers: how many of them a seed works on in a generation.
+      steps: how many generations it does so for at once.
       seed: names the draws of all.
       threads: how many parts run at a time.
     """
     parts = min(seeds, int(np.ceil(seeds * numbers / CACHE)))
-    if seeds * numbers > CACHE / 4:  # less is done before a second thread has begun
+    if seeds * numbers * steps > CACHE / 4:  # less is done before a second thread has begun
         parts = min(seeds, threads * -(-parts // threads))
     sizes = np.diff(np.linspace(0, seeds, max(parts, 1) + 1).astype(int))
     children = np.random.SeedSequence(seed).spawn(len(sizes))
