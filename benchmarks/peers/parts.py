@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-CACHE = 2**17  # numbers that are worked on at a time
+CACHE = 2**18  # numbers that are worked on at a time
 
 WORKFLOWS = REPLACE, ACCUMULATE, SUBSAMPLE = "replace", "accumulate", "accumulate-subsample"
 Metrics = dict[str, np.ndarray]
@@ -41,7 +41,7 @@ def over_seeds(
       threads: how many parts run at a time.
     """
     parts = min(seeds, int(np.ceil(seeds * numbers / CACHE)))
-    if seeds * numbers * steps > CACHE / 4:  # less is done before a second thread has begun
+    if seeds * numbers * steps > CACHE / 8:  # less is done before a second thread has begun
         parts = min(seeds, threads * -(-parts // threads))
     sizes = np.diff(np.linspace(0, seeds, max(parts, 1) + 1).astype(int))
     children = np.random.SeedSequence(seed).spawn(len(sizes))
