@@ -24,6 +24,7 @@ def real_points(rng: Rng, dataset: str, seeds: int, count: int, centres: np.ndar
 
 
 TILE = 2**16  # kernels at a time
+LEAST = FLOAT(-80)  # of an exponent: nothing beside 1, and what underflows would be slow
 
 
 def log_sums(points: np.ndarray, test: np.ndarray, bandwidth: float) -> np.ndarray:
@@ -53,6 +54,7 @@ def log_sums(points: np.ndarray, test: np.ndarray, bandwidth: float) -> np.ndarr
             np.matmul(tile, right[some], out=exponents)
             top = exponents.max(axis=1, keepdims=True)
             exponents -= top
+            np.maximum(exponents, LEAST, out=exponents)
             np.exp(exponents, out=exponents)
             found = np.log(exponents.sum(axis=1)) + top[:, 0]
             out[some] = found if r == 0 else np.logaddexp(out[some], found)

@@ -32,6 +32,7 @@ def real_points(rng: Rng, dataset: str, seeds: int, count: int, centres: Tensor)
 
 
 TILE = 2**16  # kernels at a time
+LEAST = -80.0  # of an exponent: nothing beside 1, and what underflows would be slow
 
 
 def log_sums(points: Tensor, test: Tensor, bandwidth: float) -> Tensor:
@@ -54,7 +55,8 @@ def log_sums(points: Tensor, test: Tensor, bandwidth: float) -> Tensor:
         for r in range(0, rows, high):
             exponents = torch.bmm(left[some, r : r + high], right[some])
             top = exponents.amax(dim=1, keepdim=True)
-            added = exponents.sub_(top).exp_().sum(dim=1).log_().add_(top[:, 0])
+            kernels = exponents.sub_(top).clamp_(min=LEAST).exp_()
+            added = kernels.sum(dim=1).log_().add_(top[:, 0])
             out[some] = added if r == 0 else torch.logaddexp(out[some], added)
     return out - 0.5 * test.square().sum(dim=-1)
 
