@@ -49,7 +49,7 @@ def cell(task, way=None, slow=False, **point):
         cell("gaussian", dim=6, num_samples=5),
         cell("gaussian", dim=1, num_samples=10, slow=True),
         cell("gaussian", dim=9, num_samples=10, slow=True),
-        cell("kde", dataset="moons", bandwidth="scott", num_samples=10),
+        cell("kde", dataset="moons", bandwidth="scott", num_samples=10, slow=True),
         cell("kde", dataset="moons", bandwidth=0.1, num_samples=12),
         cell("kde", dataset="swiss-roll", bandwidth=0.5, num_samples=150, slow=True),
         cell("kde", dataset="blobs", bandwidth=1.0, num_samples=20, slow=True),
@@ -60,7 +60,7 @@ def cell(task, way=None, slow=False, **point):
         cell("linear-regression", dim=6, noise_variance=1.0, num_samples=6, slow=True),
         cell("linear-regression", dim=8, noise_variance=1.0, num_samples=40, slow=True),
         cell("categorical", way="statistics", num_outcomes=5, num_samples=20),
-        cell("categorical", way="points", num_outcomes=5, num_samples=20),
+        cell("categorical", way="points", num_outcomes=5, num_samples=20, slow=True),
         cell("categorical", num_outcomes=300, num_samples=50),
     ],
 )

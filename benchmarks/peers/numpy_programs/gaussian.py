@@ -123,7 +123,7 @@ def by_rows(rng: Rng, seeds: int, generations: int, dim: int, num_samples: int) 
             factor, log_det = transposed(centred), np.zeros(seeds)
         else:
             if n < 2 * dim:  # too ill-conditioned for its square
-                factor = transposed(np.linalg.qr(centred, mode="r")[...])
+                factor = transposed(np.asarray(np.linalg.qr(centred, mode="r")))
             else:
                 factor = cholesky(transposed(centred) @ centred)
             log_det = 2 * np.log(np.abs(np.diagonal(factor, axis1=1, axis2=2))).sum(axis=1)
