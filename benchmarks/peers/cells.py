@@ -27,7 +27,7 @@ class Programs(NamedTuple):
       regression_by_rows: rows, for ``accumulate-subsample``.
       categorical_by_counts: counts.
       categorical_by_outcomes: outcomes.
-      few_outcomes: ``few_outcomes(workflow, K, N)``, whether counts are the faster.
+      counts_of_rows: whether counts can be drawn for ``accumulate-subsample``.
     """
 
     generator: Callable[..., Any]
@@ -38,7 +38,7 @@ class Programs(NamedTuple):
     regression_by_rows: Program
     categorical_by_counts: Program
     categorical_by_outcomes: Program
-    few_outcomes: Callable[[str, int, int], bool]
+    counts_of_rows: bool
 
 
 class Plan(NamedTuple):
@@ -118,8 +118,9 @@ def _categorical(
     programs: Programs, workflow: str, how: str, num_outcomes: int, num_samples: int
 ) -> Plan:
     if how == "":
-        few = programs.few_outcomes(workflow, num_outcomes, num_samples)
-        how = "statistics" if few else "points"
+        few = 100 * num_outcomes <= num_samples  # as measured, of both libraries
+        can = programs.counts_of_rows or workflow != SUBSAMPLE
+        how = "statistics" if few and can else "points"
     counts = how == "statistics"
     program = programs.categorical_by_counts if counts else programs.categorical_by_outcomes
     sizes = {"num_outcomes": num_outcomes, "num_samples": num_samples}

@@ -9,13 +9,6 @@ from __future__ import annotations
 
 import cells
 from numpy_programs import categorical, draws, gaussian, kde, linear_regression
-from parts import SUBSAMPLE
-
-
-def few_outcomes(workflow: str, num_outcomes: int, num_samples: int) -> bool:
-    """Whether counts are faster than outcomes."""
-    return 10 * num_outcomes <= num_samples and (workflow != SUBSAMPLE or num_outcomes <= 10)
-
 
 PROGRAMS = cells.Programs(
     generator=draws.generator,
@@ -26,6 +19,6 @@ PROGRAMS = cells.Programs(
     regression_by_rows=linear_regression.by_rows,
     categorical_by_counts=categorical.by_counts,
     categorical_by_outcomes=categorical.by_outcomes,
-    few_outcomes=few_outcomes,
+    counts_of_rows=True,
 )
 PEERS = cells.peers(PROGRAMS)

@@ -7,14 +7,7 @@ same. Numbers are float32 but where a comment says otherwise.
 from __future__ import annotations
 
 import cells
-from parts import SUBSAMPLE
 from torch_programs import categorical, draws, gaussian, kde, linear_regression
-
-
-def few_outcomes(workflow: str, num_outcomes: int, num_samples: int) -> bool:
-    """Whether counts are faster; PyTorch has no hypergeometric law to draw rows by."""
-    return 10 * num_outcomes <= num_samples and workflow != SUBSAMPLE
-
 
 PROGRAMS = cells.Programs(
     generator=draws.generator,
@@ -25,6 +18,6 @@ PROGRAMS = cells.Programs(
     regression_by_rows=linear_regression.by_rows,
     categorical_by_counts=categorical.by_counts,
     categorical_by_outcomes=categorical.by_outcomes,
-    few_outcomes=few_outcomes,
+    counts_of_rows=False,  # PyTorch draws no hypergeometric numbers
 )
 PEERS = cells.peers(PROGRAMS)
