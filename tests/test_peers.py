@@ -151,6 +151,7 @@ def test_worker(library, tmp_path):
         {**unsaved, "workflow": "window"},
         {**unsaved, "task": "nothing"},
         {**unsaved, "cell": {"dim": 2}},
+        {**unsaved, "task": "kde", "cell": {**estimate, "how": "statistics"}},
         {"task": "gaussian"},
     ]
     given = answers(library, *map(json.dumps, [asked, *others]), "no JSON")
@@ -161,8 +162,9 @@ def test_worker(library, tmp_path):
     assert "workflow: expected one of replace" in given[5]["error"]
     assert "task: expected one of gaussian" in given[6]["error"]
     assert "num_samples" in given[7]["error"]
-    assert "workflow" in given[8]["error"]
-    assert given[9]["error"].startswith("JSONDecodeError")
+    assert "how: kde under replace has only 'points'" in given[8]["error"]
+    assert "workflow" in given[9]["error"]
+    assert given[10]["error"].startswith("JSONDecodeError")
     first, again, other = (
         np.load(tmp_path / f"{name}.npz") for name in ("first", "again", "other")
     )

@@ -153,7 +153,10 @@ def plan(programs: Programs, task: str, workflow: str, how: str = "", **cell: An
     one_of("task", task, PLANS)
     one_of("workflow", workflow, WORKFLOWS)
     one_of("how", how, ("", "statistics", "points"))
-    return PLANS[task](programs, workflow, how, **cell)
+    planned = PLANS[task](programs, workflow, how, **cell)
+    if how not in ("", planned.how):
+        raise ValueError(f"how: {task} under {workflow} has only {planned.how!r}, got {how!r}")
+    return planned
 
 
 def peers(programs: Programs) -> dict[str, Callable[..., Metrics]]:
