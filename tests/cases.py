@@ -113,3 +113,15 @@ def regression_by_loop(num_real, real, synthetic, source, seeds, dim=2):
         fitted = np.linalg.lstsq(inputs, targets, rcond=None)[0]
         errors.append(np.sum((fitted - weights) ** 2))
     return np.asarray(errors)
+
+
+def tied(ours, theirs):
+    """Ranks of two sets of values, in which those that differ by rounding alone are one."""
+    both = np.concatenate([ours, theirs]).astype(np.float64)
+    order = np.argsort(both)
+    values = both[order]
+    with np.errstate(invalid="ignore"):  # between infinities
+        differ = values[1:] - values[:-1] > 1e-7 + 2e-6 * np.abs(values[:-1])
+    ranks = np.empty(both.size, np.int64)
+    ranks[order] = np.concatenate([[0], np.cumsum(differ)])
+    return ranks[: len(ours)], ranks[len(ours) :]

@@ -3,7 +3,7 @@
 import loops
 import numpy as np
 import pytest
-from cases import chains
+from cases import chains, tied
 from scipy import stats
 
 from jaxcollapse.registry import as_family
@@ -55,15 +55,3 @@ def test_distributions_over_seeds(task, point, workflow):
         for t in GENERATIONS:
             p = stats.ks_2samp(*tied(ours[name][:, t - 1], theirs[:, t - 1])).pvalue
             assert p > 1e-4, (name, t)
-
-
-def tied(ours, theirs):
-    """Ranks of two sets of values, in which those that differ by rounding alone are one."""
-    both = np.concatenate([ours, theirs]).astype(np.float64)
-    order = np.argsort(both)
-    values = both[order]
-    with np.errstate(invalid="ignore"):  # between infinities
-        differ = values[1:] - values[:-1] > 1e-7 + 2e-6 * np.abs(values[:-1])
-    ranks = np.empty(both.size, np.int64)
-    ranks[order] = np.concatenate([[0], np.cumsum(differ)])
-    return ranks[: len(ours)], ranks[len(ours) :]
