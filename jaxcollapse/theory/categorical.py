@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import optimize, special
 
 from jaxcollapse.theory.gaussian import gaussian_mean_error, gaussian_variance
 from jaxcollapse.theory.workflows import record_of
@@ -74,7 +74,7 @@ def categorical_absorption_cdf(t: ArrayLike, n: ArrayLike, num_outcomes: int) ->
     k = np.arange(2, _TERMS)
     # K/2 (P_{k-2} - P_k) by Gegenbauer polynomials, whose terms do not cancel for large K.
     less = 1 - 1 / num_outcomes
-    share = special.eval_gegenbauer(k - 2, 1.5, 2 * less - 1)
+    share = scipy.special.eval_gegenbauer(k - 2, 1.5, 2 * less - 1)
     weight = np.where(k % 2 == 0, 1, -1) * (2 * k - 1) * 2 * less * share / (k * (k - 1))
     scaled = np.maximum(t / n, _SHORTEST)[..., None]
     later = np.sum(weight * np.exp(-k * (k - 1) * scaled / 2), axis=-1)
@@ -87,7 +87,7 @@ def categorical_absorption_quantile(q: float, n: ArrayLike, num_outcomes: int) -
     def beyond(time):
         return float(categorical_absorption_cdf(time, 1, num_outcomes)) - q
 
-    return np.asarray(n, np.float64) * optimize.brentq(beyond, 0.0, 1000.0, xtol=1e-12)
+    return np.asarray(n, np.float64) * scipy.optimize.brentq(beyond, 0.0, 1000.0, xtol=1e-12)
 
 
 def categorical_survivors(
@@ -105,16 +105,18 @@ def categorical_survivors(
     k = np.arange(num_samples + 1)
 
     def binomial(p):
-        log_choose = special.gammaln(num_samples + 1) - (
-            special.gammaln(k + 1) + special.gammaln(num_samples - k + 1)
+        log_choose = scipy.special.gammaln(num_samples + 1) - (
+            scipy.special.gammaln(k + 1) + scipy.special.gammaln(num_samples - k + 1)
         )
         p = np.asarray(p, np.float64)[..., None]
-        return np.exp(log_choose + special.xlogy(k, p) + special.xlog1py(num_samples - k, -p))
+        return np.exp(
+            log_choose + scipy.special.xlogy(k, p) + scipy.special.xlog1py(num_samples - k, -p)
+        )
 
     transition = binomial(k / num_samples)
     share = k / num_samples
     law = binomial(1 / num_outcomes)
-    surprise = -special.xlogy(share, share)
+    surprise = -scipy.special.xlogy(share, share)
     left, entropy = [], []
     for _ in range(int(t.max(initial=1))):
         left.append(num_outcomes * (1 - law[0]))

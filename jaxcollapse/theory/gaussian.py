@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from jaxcollapse import checks
 from jaxcollapse.theory.moments import moments
@@ -89,7 +89,11 @@ def gaussian_replace_wasserstein2_squared(t: ArrayLike, n: ArrayLike, ddof: int 
     """
     _check_ddof(ddof)
     t, n = np.broadcast_arrays(np.asarray(t, np.float64), np.asarray(n, np.float64))
-    log_c = 0.5 * np.log(2 / (n - ddof)) + special.gammaln(n / 2) - special.gammaln((n - 1) / 2)
+    log_c = (
+        0.5 * np.log(2 / (n - ddof))
+        + scipy.special.gammaln(n / 2)
+        - scipy.special.gammaln((n - 1) / 2)
+    )
     contraction = -2 * np.expm1(t * log_c)
     return contraction if ddof == 0 else t / n + contraction
 
@@ -98,7 +102,7 @@ def gaussian_replace_log_variance_drift(n: ArrayLike, ddof: int = 0) -> np.ndarr
     """Nats of log-variance a generation: ``psi((N-1)/2) - log((N - ddof)/2)``. Negative; N >= 2."""
     _check_ddof(ddof)
     n = np.asarray(n, np.float64)
-    return special.digamma((n - 1) / 2) - np.log((n - ddof) / 2)
+    return scipy.special.digamma((n - 1) / 2) - np.log((n - ddof) / 2)
 
 
 def gaussian_replace_log_det_drift(n: ArrayLike, dim: int, ddof: int = 0) -> np.ndarray:
@@ -109,7 +113,7 @@ def gaussian_replace_log_det_drift(n: ArrayLike, dim: int, ddof: int = 0) -> np.
     _check_ddof(ddof)
     n = np.asarray(n, np.float64)[..., None]
     dof = n - 1 - np.arange(dim)
-    terms = special.digamma(np.maximum(dof, 1) / 2) - np.log((n - ddof) / 2)
+    terms = scipy.special.digamma(np.maximum(dof, 1) / 2) - np.log((n - ddof) / 2)
     return np.where(dof > 0, terms, -np.inf).sum(axis=-1)
 
 
@@ -165,7 +169,9 @@ def gaussian_accumulate_variance_limit(n: ArrayLike, ddof: int = 0) -> np.ndarra
         return np.sinc(1 / np.sqrt(n))
     root = np.sqrt(1 + 4 * n)
     r, s = (1 + root) / (2 * n), (1 - root) / (2 * n)
-    return special.gamma(2 - 1 / n) / (special.gamma(2 - r) * special.gamma(2 - s))
+    return scipy.special.gamma(2 - 1 / n) / (
+        scipy.special.gamma(2 - r) * scipy.special.gamma(2 - s)
+    )
 
 
 def gaussian_accumulate_mean_error(t: ArrayLike, n: ArrayLike, ddof: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
+import scipy
 
 from jaxcollapse import checks, draws
 
@@ -20,7 +20,7 @@ _MANY, _FEW = 4096, 16
 
 def log_factorials(largest: int) -> np.ndarray:
     """``log n!`` for n from 0 to ``largest``, float64 ``[largest + 1]``."""
-    return special.gammaln(np.arange(1.0, largest + 2))
+    return scipy.special.gammaln(np.arange(1.0, largest + 2))
 
 
 def binomial(
