@@ -21,6 +21,7 @@ FLOORS = [
     {"tasks", "registry"},
     {"sweeps"},
     {"lm", "show", "testing"},
+    {"bench"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

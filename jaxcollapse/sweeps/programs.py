@@ -67,23 +67,19 @@ class Program:
         return {name: np.asarray(value)[: seeds.size] for name, value in found.items()}
 
 
-def lowered_over_seeds(
-    function: Callable[[jax.Array, Any], dict[str, jax.Array]],
-    seeds: np.ndarray,
-    traced: Any,
-    chunk: int,
-    sequential: bool = False,
-) -> Program:
-    """A program that maps ``function(key, traced)`` over seeds, sharded over the devices.
+def over_seeds(
+    function: Callable[[jax.Array, Any], dict[str, jax.Array]], sequential: bool = False
+) -> tuple[Any, Callable[[np.ndarray, Any], Any]]:
+    """``function(key, traced)`` mapped over seeds, which all devices share out among them.
 
     Args:
       function: of one seed.
-      seeds: uint32, any number of them.
-      traced: an example of what all seeds share.
-      chunk: seeds a call, a multiple of the number of devices.
       sequential: whether a device runs its seeds one after another.
+
+    Returns:
+      The function of what ``place`` makes, jitted, and ``place(seeds, traced)``, which puts both on
+      the devices; the number of seeds is a multiple of that of devices.
     """
-    start = time.perf_counter()
     mesh = Mesh(np.asarray(jax.devices()), ("seed",))
     by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()
 
@@ -105,7 +101,28 @@ def lowered_over_seeds(
             (seeds, arrays), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
         )
 
-    trace = jax.jit(sharded).trace(*place(np.resize(seeds, chunk), traced))
+    return jax.jit(sharded), place
+
+
+def lowered_over_seeds(
+    function: Callable[[jax.Array, Any], dict[str, jax.Array]],
+    seeds: np.ndarray,
+    traced: Any,
+    chunk: int,
+    sequential: bool = False,
+) -> Program:
+    """A program that maps ``function(key, traced)`` over seeds, sharded over the devices.
+
+    Args:
+      function: of one seed.
+      seeds: uint32, any number of them.
+      traced: an example of what all seeds share.
+      chunk: seeds a call, a multiple of the number of devices.
+      sequential: whether a device runs its seeds one after another.
+    """
+    start = time.perf_counter()
+    mapped, place = over_seeds(function, sequential)
+    trace = mapped.trace(*place(np.resize(seeds, chunk), traced))
     lowered = trace.lower()
     where = str([(device.id, device.device_kind) for device in jax.devices()])
     digest = hashlib.sha256((lowered.as_text() + where).encode())

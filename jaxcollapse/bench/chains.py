@@ -1,0 +1,200 @@
+"""Chains of one cell, timed stage by stage, and how their rate grows with the seeds of a call."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcollapse import machine
+from jaxcollapse.bench import counts as counting
+from jaxcollapse.bench.ceilings import Ceiling, bound
+from jaxcollapse.bench.cells import BenchCell
+from jaxcollapse.bench.stages import Staged, median, staged, steady
+from jaxcollapse.sweeps import chains, programs
+from jaxcollapse.sweeps.plan import Cell
+
+SHARE_OF_MEMORY = 1 / 2  # of what is free; what is reckoned to take more is not tried
+GROWTH = 1.1  # of the rate, which makes ten times as many seeds worth trying
+LONGEST_GROWN = 10.0  # seconds that a run of more seeds may be reckoned to take
+Row = dict[str, Any]
+
+
+class Chained(NamedTuple):
+    """The program of a cell, which others may share, and what a cell gives it.
+
+    Attributes:
+      name: programs of one name are the same.
+      function: of one seed's key and of ``traced``.
+      traced: what the cell gives it.
+      seed_bytes: an estimate of the memory that one seed takes.
+      sequential: whether a device runs its seeds one after another.
+    """
+
+    name: Hashable
+    function: Callable[..., dict[str, jax.Array]]
+    traced: Any
+    seed_bytes: float
+    sequential: bool
+
+
+def chained(cell: BenchCell, generations: int) -> Chained:
+    """The chain of a cell with all metrics of its task, as a sweep runs it.
+
+    Raises:
+      ValueError: the cell is none of its task.
+    """
+    axes = {name: [value] for name, value in cell.point.items()}
+    plan = chains.plan(cell.family, [cell.workflow], axes, 1, generations)
+    of_plan = Cell(cell.point, cell.workflow)
+    return Chained(
+        (cell.family.name, plan.program(of_plan)),
+        plan.function(of_plan),
+        plan.traced(of_plan),
+        plan.seed_bytes(of_plan),
+        jax.default_backend() in cell.family.sequential_on,
+    )
+
+
+def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Any]]:
+    """The program of a chain for so many seeds, and ``run(traced)``.
+
+    Raises:
+      MemoryError: it is reckoned to take more memory than there is.
+    """
+    devices = jax.device_count()
+    size = -(-seeds // devices) * devices
+    needed, free = chain.seed_bytes * size, machine.free_memory()
+    if needed > SHARE_OF_MEMORY * free:
+        raise MemoryError(
+            f"{seeds} seeds are reckoned to take {needed / 2**30:.1f} GiB "
+            f"of {free / 2**30:.1f} that are free"
+        )
+    mapped, place = programs.over_seeds(chain.function, chain.sequential)
+    numbers = np.resize(np.arange(seeds, dtype=np.uint32), size)
+    made = staged(mapped, *place(numbers, chain.traced))
+
+    def run(traced):
+        return made.program(*place(numbers, traced))
+
+    return made, run
+
+
+def measured(
+    cells: Sequence[BenchCell], seeds: int, generations: int, ceilings: Sequence[Ceiling]
+) -> Iterator[Row]:
+    """A row a cell. What fails has ``error`` in place of numbers, and hinders no other cell.
+
+    Args:
+      cells: programs that several of them share are compiled with the first.
+      seeds: S, of a call.
+      generations: G.
+      ceilings: of the device; none where they were not measured.
+    """
+    last: tuple[Any, ...] = (None, None, None, Counter())
+    for cell in cells:
+        row: Row = {**cell.facts(), "seeds": seeds, "generations": generations}
+        try:
+            chain = chained(cell, generations)
+            name, made, run, counts = last
+            shared = chain.name == name
+            if not shared:
+                last = (None, None, None, Counter())  # its memory is free for the next
+                made, run = compiled(chain, seeds)
+                counts = counting.counted(made.jaxpr)
+                last = (chain.name, made, run, counts)
+                row |= {f"{stage}_seconds": s for stage, s in made.seconds.items()}
+            taken = steady(lambda run=run, chain=chain: run(chain.traced))
+            row |= {"shares_program": shared, **_rates(taken, seeds * generations)}
+            row |= _memory(made.program) | _operations(made.program, counts)
+            limit = bound(counts, ceilings, row["run_seconds"], jax.device_count())
+            row |= {"bound": limit.kind, "share": limit.share, "share_of_all": limit.share_of_all}
+        except Exception as error:  # one cell that is too large must not hide the others
+            row["error"] = told(error)
+        yield {name: _plain(value) for name, value in row.items()}
+
+
+def grown(cell: BenchCell, generations: int, seeds: Sequence[int]) -> Iterator[Row]:
+    """Rows of one cell with more and more seeds a call, until that gains nothing.
+
+    Args:
+      cell: which.
+      generations: G.
+      seeds: rising numbers of seeds.
+    """
+    rate = 0.0
+    for count in seeds:
+        row: Row = {**cell.facts(), "seeds": count, "generations": generations}
+        try:
+            chain = chained(cell, generations)
+            made, run = compiled(chain, count)
+            taken = steady(lambda run=run, chain=chain: run(chain.traced), repeats=3)
+            row |= _rates(taken, count * generations) | _memory(made.program)
+            del made, run
+        except Exception as error:
+            row["error"] = told(error)
+        yield row
+        before, rate = rate, row.get("generations_per_second", 0.0)
+        if "error" in row or rate < GROWTH * before or 10 * row["run_seconds"] > LONGEST_GROWN:
+            return
+
+
+def in_order(cells: Sequence[BenchCell], generations: int) -> list[BenchCell]:
+    """Cells that share a program next to one another, otherwise as they were."""
+    places: dict[Hashable, int] = {}
+    order = []
+    for cell in cells:
+        axes = {name: [value] for name, value in cell.point.items()}
+        plan = chains.plan(cell.family, [cell.workflow], axes, 1, generations)
+        name = (cell.family.name, plan.program(Cell(cell.point, cell.workflow)))
+        order.append(places.setdefault(name, len(places)))
+    return [cells[place] for place in sorted(range(len(cells)), key=lambda place: order[place])]
+
+
+def told(error: Exception) -> str:
+    """The first line of an error, which may be pages long."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def _rates(taken: list[float], chain_generations: int) -> Row:
+    seconds = median(taken)
+    return {
+        "run_seconds": seconds,
+        "least_run_seconds": min(taken),
+        "runs": len(taken),
+        "generations_per_second": chain_generations / seconds,
+    }
+
+
+def _memory(program: Any) -> Row:
+    """Bytes of a device that a program needs beside what it is given, where that is told."""
+    told = program.memory_analysis()
+    if told is None:
+        return {}
+    return {
+        "temp_bytes": int(told.temp_size_in_bytes),
+        "output_bytes": int(told.output_size_in_bytes),
+    }
+
+
+def _operations(program: Any, counts: Counter[str]) -> Row:
+    """Operations as the jaxpr tells them, loops as often as they go round; and as XLA reckons."""
+    cost = program.cost_analysis()
+    cost = cost[0] if isinstance(cost, list) and cost else cost
+    cost = cost or {}
+    return {
+        "operations": {kind: float(count) for kind, count in sorted(counts.items())},
+        "flops": counting.flops(counts),
+        "xla_flops": float(cost.get("flops", math.nan)),
+        "xla_bytes": float(cost.get("bytes accessed", math.nan)),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """NaN as None, which every reader of JSON takes."""
+    return None if isinstance(value, float) and math.isnan(value) else value
