@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -52,22 +53,22 @@ def measured(quick: bool = False) -> Iterator[tuple[str, Callable[[], Ceiling]]]
     precisions = ("default", "highest") if quick else ("default", "high", "highest")
     for dtype, precision in (("bfloat16", None), *(("float32", each) for each in precisions)):
         kind = f"product {dtype} {precision or ''}".strip()
-        yield kind, lambda k=kind, d=dtype, p=precision: _product(k, d, p, sizes)
+        yield kind, partial(_product, kind, dtype, precision, sizes)
     for size, batch in ((100, 1000), (10, 100_000)):
         kind = f"{size} x {size} products, float32 highest"
-        yield kind, lambda k=kind, n=size, b=batch: _batched(k, n, b // (10 if quick else 1))
+        yield kind, partial(_batched, kind, size, batch // (10 if quick else 1))
     elements = [2**20] if quick else [2**20, 2**24, 2**27]
     for kind, function in (("normal", _normals), ("exponential", _exponentials)):
-        yield kind, lambda k=kind, f=function: _best(k, "/s", _fitting(elements, 8), f)
+        yield kind, partial(_best, kind, "/s", _fitting(elements, 8), function)
     # Beyond what a cache holds.
     beyond = [2**24] if quick else [2**24, 2**26, 2**28]
-    yield "memory", lambda: _best("memory", "B/s", _fitting(beyond, 8), _copied)
+    yield "memory", partial(_best, "memory", "B/s", _fitting(beyond, 8), _copied)
     yield "step", _steps
     for size in DIMENSIONS[1::2] if quick else DIMENSIONS:
         for name in ("cholesky", "qr", "singular values"):
             batch = (100 if quick else 1000) // (5 if size == 100 else 1)
             kind = f"{name} {size}"
-            yield kind, lambda k=kind, f=name, n=size, b=batch: _decomposition(k, f, n, b)
+            yield kind, partial(_decomposition, kind, name, size, batch)
 
 
 def _best(
@@ -85,7 +86,7 @@ def _best(
     for size in sizes:
         function, argument, amount = make(size)
         made = staged(function, argument)
-        seconds = median(steady(lambda made=made, given=argument: made.program(given), enough=0.3))
+        seconds = median(steady(partial(made.program, argument), enough=0.3))
         compile_seconds += made.seconds["compile"]
         rate = max(rate, amount / seconds)
         if seconds > LONG_ENOUGH:

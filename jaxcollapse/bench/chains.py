@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -108,7 +109,7 @@ def measured(
                 counts = counting.counted(made.jaxpr)
                 last = (chain.name, made, run, counts)
                 row |= {f"{stage}_seconds": s for stage, s in made.seconds.items()}
-            taken = steady(lambda run=run, chain=chain: run(chain.traced))
+            taken = steady(partial(run, chain.traced))
             row |= {"shares_program": shared, **_rates(taken, seeds * generations)}
             row |= _memory(made.program) | _operations(made.program, counts)
             limit = bound(counts, ceilings, row["run_seconds"], jax.device_count())
@@ -132,7 +133,7 @@ def grown(cell: BenchCell, generations: int, seeds: Sequence[int]) -> Iterator[R
         try:
             chain = chained(cell, generations)
             made, run = compiled(chain, count)
-            taken = steady(lambda run=run, chain=chain: run(chain.traced), repeats=3)
+            taken = steady(partial(run, chain.traced), repeats=3)
             row |= _rates(taken, count * generations) | _memory(made.program)
             del made, run
         except Exception as error:

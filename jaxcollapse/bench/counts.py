@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 import jax
+import jax.extend.core
 import numpy as np
 
 # What costs many instructions an element. A normal draw is an inverse error function of its bits.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -89,14 +90,14 @@ def planned(quick: bool = False) -> Iterator[tuple[str, Callable[[Sequence[Ceili
     for seeds in SEEDS[:1] if quick else SEEDS:
         for what, measure in (("training", _training), ("sampling", _sampling)):
             name = f"{what} {(ON_CPU if on_cpu else ON_ACCELERATOR)[0]}, seeds: {seeds}"
-            yield name, lambda ceilings, s=seeds, m=measure, w=what: _row(w, m, on_cpu, s, ceilings)
+            yield name, partial(_row, what, measure, on_cpu, seeds)
 
 
 def _row(
     what: str, measure: Callable[..., Row], on_cpu: bool, seeds: int, ceilings: Sequence[Ceiling]
 ) -> Row:
     model, dtype, rows, length, steps, documents = ON_CPU if on_cpu else ON_ACCELERATOR
-    row = {"what": what, "model": model, "dtype": dtype, "seeds": seeds, "tokens": length}
+    row: Row = {"what": what, "model": model, "dtype": dtype, "seeds": seeds, "tokens": length}
     try:
         config = architectures.config(model, dtype=dtype)
         if what == "training":

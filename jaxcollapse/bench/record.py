@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxcollapse import checks, machine
 from jaxcollapse.files import whole_file
@@ -34,10 +35,10 @@ class Record:
             "format": FORMAT,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **machine.describe(),
-            "precision": jax.config.jax_default_matmul_precision or "default",
-            "x64": bool(jax.config.jax_enable_x64),
+            "precision": getattr(jax.config, "jax_default_matmul_precision", None) or "default",
+            "x64": jnp.result_type(float) == jnp.float64,
             # Compile times are of programs that were read back, if there is one.
-            "compilation_cache": jax.config.jax_compilation_cache_dir or "none",
+            "compilation_cache": getattr(jax.config, "jax_compilation_cache_dir", None) or "none",
             "settings": settings,
             "finished": False,
             "seconds": 0.0,
