@@ -149,7 +149,7 @@ def test_all_cells_of_the_paper():
 def test_cells_of_ones_own():
     (cell,) = small("own_module:FAMILY", given=["rate=2,num_samples=5"])
     assert cell.point == {"rate": 2, "num_samples": 5}
-    with pytest.raises(ValueError, match="rate of exponential: expected a value.*--cell rate="):
+    with pytest.raises(ValueError, match="rate of exponential: expected a value"):
         small("own_module:FAMILY")
     with pytest.raises(ValueError, match="--cell: expected one of dim, num_samples, got 'dims'"):
         small("gaussian", given=["dims=3"])
@@ -170,7 +170,8 @@ def test_a_cell_is_timed_stage_by_stage():
     stages = [row[f"{stage}_seconds"] for stage in ("trace", "lower", "compile", "first", "run")]
     assert all(0 < seconds < 100 for seconds in stages)
     assert row["generations_per_second"] == pytest.approx(3 * 4 / row["run_seconds"])
-    assert row["temp_bytes"] >= 0 and row["output_bytes"] >= 3 * 4 * 4
+    assert row["temp_bytes"] >= 0
+    assert row["output_bytes"] >= 3 * 4 * 4
     assert row["operations"]["step"] >= 3
     json.dumps(row, allow_nan=False)
 
@@ -258,7 +259,8 @@ def test_ratios_against_a_library_of_the_same_law(tmp_path):
     assert peer["runs"] == peers.ROUNDS
     assert peer["ratio"] == pytest.approx(0.5 / row["run_seconds"])
     found = peers.summary([row])
-    assert found["cells"] == 1 and not found["unequal"]
+    assert found["cells"] == 1
+    assert not found["unequal"]
     assert found["geometric_mean"] == found["least"] == pytest.approx(peer["ratio"])
 
 
@@ -323,7 +325,8 @@ def test_language_models_are_trained_and_sampled(monkeypatch):
     monkeypatch.setattr(language_bench, "ON_CPU", ("micro", "float32", 2, 12, 2, 3))
     peak = [Ceiling("product float32 default", 1e12, "FLOP/s", 0.0)]
     training, sampling = (measure(peak) for _, measure in language_bench.planned(quick=True))
-    assert training["what"] == "training" and sampling["what"] == "sampling"
+    assert training["what"] == "training"
+    assert sampling["what"] == "sampling"
     assert training["tokens_per_second"] == pytest.approx(2 * 2 * 12 / training["run_seconds"])
     assert sampling["tokens_per_second"] == pytest.approx(3 * 11 / sampling["run_seconds"])
     config = language_bench.architectures.config("micro")
@@ -349,10 +352,11 @@ def files(tmp_path_factory):
 
 def test_the_file_and_the_figure(files):
     facts = record.read(files[0])
-    assert facts["finished"] is True and facts["left_out"] == []
+    assert facts["finished"] is True
+    assert facts["left_out"] == []
     assert {row["workflow"] for row in facts["cells"]} == {"replace", "accumulate"}
     assert [row["kind"] for row in facts["ceilings"]] == ["step"]
-    assert [row["seeds"] for row in facts["seeds"]][0] == 1
+    assert next(row["seeds"] for row in facts["seeds"]) == 1
     for name in ("device", "jax_version", "commit", "precision", "settings"):
         assert facts[name]
     assert files[1].stat().st_size > 10_000
