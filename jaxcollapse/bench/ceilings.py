@@ -97,7 +97,8 @@ def _best(
 def _fitting(sizes: Iterable[int], bytes_each: int) -> list[int]:
     """The sizes whose arrays take a small part of the memory, the smallest in any case."""
     first, *more = sizes
-    return [first, *(n for n in more if n * bytes_each < machine.free_memory() / 8)]
+    free = machine.free_memory() / jax.device_count()
+    return [first, *(n for n in more if n * bytes_each < free / 8)]
 
 
 def _filled(*shape: int) -> jax.Array:

@@ -61,8 +61,8 @@ def chained(cell: BenchCell, generations: int) -> Chained:
     )
 
 
-def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Any]]:
-    """The program of a chain for so many seeds, and ``run(traced)``.
+def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Callable[[], Any]]]:
+    """The program of a chain for so many seeds, and ``call(traced)``, which returns ``run()``.
 
     Raises:
       MemoryError: it is reckoned to take more memory than there is.
@@ -79,10 +79,10 @@ def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Any]]:
     numbers = np.resize(np.arange(seeds, dtype=np.uint32), size)
     made = staged(mapped, *place(numbers, chain.traced))
 
-    def run(traced):
-        return made.program(*place(numbers, traced))
+    def call(traced):
+        return partial(made.program, *place(numbers, traced))
 
-    return made, run
+    return made, call
 
 
 def measured(
@@ -101,15 +101,15 @@ def measured(
         row: Row = {**cell.facts(), "seeds": seeds, "generations": generations}
         try:
             chain = chained(cell, generations)
-            name, made, run, counts = last
+            name, made, call, counts = last
             shared = chain.name == name
             if not shared:
                 last = (None, None, None, Counter())  # its memory is free for the next
-                made, run = compiled(chain, seeds)
+                made, call = compiled(chain, seeds)
                 counts = counting.counted(made.jaxpr)
-                last = (chain.name, made, run, counts)
+                last = (chain.name, made, call, counts)
                 row |= {f"{stage}_seconds": s for stage, s in made.seconds.items()}
-            taken = steady(partial(run, chain.traced))
+            taken = steady(call(chain.traced))
             row |= {"shares_program": shared, **_rates(taken, seeds * generations)}
             row |= _memory(made.program) | _operations(made.program, counts)
             limit = bound(counts, ceilings, row["run_seconds"], jax.device_count())
@@ -132,10 +132,10 @@ def grown(cell: BenchCell, generations: int, seeds: Sequence[int]) -> Iterator[R
         row: Row = {**cell.facts(), "seeds": count, "generations": generations}
         try:
             chain = chained(cell, generations)
-            made, run = compiled(chain, count)
-            taken = steady(partial(run, chain.traced), repeats=3)
+            made, call = compiled(chain, count)
+            taken = steady(call(chain.traced), repeats=3)
             row |= _rates(taken, count * generations) | _memory(made.program)
-            del made, run
+            del made, call
         except Exception as error:
             row["error"] = told(error)
         yield row
@@ -185,9 +185,11 @@ def _memory(program: Any) -> Row:
 
 def _operations(program: Any, counts: Counter[str]) -> Row:
     """Operations as the jaxpr tells them, loops as often as they go round; and as XLA reckons."""
-    cost = program.cost_analysis()
-    cost = cost[0] if isinstance(cost, list) and cost else cost
-    cost = cost or {}
+    try:
+        cost = program.cost_analysis() or {}
+    except Exception:  # of a device that does not tell
+        cost = {}
+    cost = cost[0] if isinstance(cost, list) else cost
     return {
         "operations": {kind: float(count) for kind, count in sorted(counts.items())},
         "flops": counting.flops(counts),

@@ -45,7 +45,7 @@ def figure(facts: Facts) -> Figure:
         _dots(rates, rows, names, "generations_per_second")
         _peers(rates, facts, names)
         rates.set(xscale="log", xlabel="chain-generations a second")
-        _dots(shares, [row for row in rows if row["share"] is not None], names, "share")
+        _dots(shares, [row for row in rows if row.get("share") is not None], names, "share")
         shares.set(xlim=(0, 1.02), xlabel="share of the limit that binds")
         settings = facts["settings"]
         sizes = f"{settings['seeds']} seeds, {settings['generations']} generations"

@@ -26,7 +26,7 @@ from scipy import stats
 
 from jaxcollapse import checks, machine
 from jaxcollapse.bench.cells import BenchCell
-from jaxcollapse.bench.chains import Chained, chained, compiled, told
+from jaxcollapse.bench.chains import chained, compiled, told
 from jaxcollapse.bench.stages import median
 
 LIBRARIES = ("numpy", "torch")
@@ -164,8 +164,9 @@ def _compare(
         return
     # Ours computes what all of them do, and nothing that only we have.
     names = sorted(set.intersection(*(set(found) for found in metrics.values())))
-    run, chain = _ours(cell, names, row["seeds"], row["generations"])
-    ours = {name: np.asarray(value) for name, value in run(chain.traced).items()}
+    run = _ours(cell, names, row["seeds"], row["generations"])
+    # The number of seeds is filled up to one that the devices share.
+    ours = {name: np.asarray(value)[: row["seeds"]] for name, value in run().items()}
     row["metrics"] = names
     taken: dict[str, list[float]] = {"ours": []}
     for worker in list(able):
@@ -174,7 +175,7 @@ def _compare(
         if peer["differs"]:
             able.remove(worker)
     for _ in range(1 if max(first.values()) > ENOUGH else rounds):
-        taken["ours"].append(_seconds(lambda: run(chain.traced)))
+        taken["ours"].append(_seconds(run))
         for worker in able:
             try:
                 answer = worker.ask({**request, "save": None})
@@ -205,17 +206,15 @@ def _first(worker: Worker, request: Row) -> tuple[float, dict[str, np.ndarray]]:
 
 def _ours(
     cell: BenchCell, names: Sequence[str], seeds: int, generations: int
-) -> tuple[Callable[[Any], Any], Chained]:
-    """``run(traced)`` of a program that computes some metrics alone, and the chain."""
+) -> Callable[[], dict[str, jax.Array]]:
+    """A run of the cell's chains that computes some metrics alone."""
     chain = chained(cell, generations)
 
     def some(key, traced):
         found = chain.function(key, traced)
         return {name: found[checks.one_of("metric", name, found)] for name in names}
 
-    run = compiled(chain._replace(function=some), seeds)[1]
-    # The number of seeds is filled up to one that the devices share.
-    return lambda traced: jax.tree.map(lambda x: x[:seeds], run(traced)), chain
+    return compiled(chain._replace(function=some), seeds)[1](chain.traced)
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -19,6 +19,7 @@ from jaxcollapse.bench.record import Record
 from jaxcollapse.workflows import Workflow, as_workflows
 
 LANGUAGE_MODELS = "lm"  # stands for a task in the command
+OF_LANGUAGE = ("language-model", "fine-tuning")
 MORE_SEEDS = tuple(10**power for power in range(1, 7))
 QUICK_SECONDS, USUAL_SECONDS = 60.0, 600.0
 Say = Callable[[str], None]
@@ -96,6 +97,8 @@ def plan(
     seeds = checks.whole_number("seeds", seeds)
     generations = checks.whole_number("generations", generations)
     chains_of = [name for name in names if name != LANGUAGE_MODELS]
+    for name in set(chains_of).intersection(OF_LANGUAGE):
+        raise checks.refusal("task of a benchmark", "one of points", name, "write lm")
     chosen = table.chosen(chains_of, known, quick, paper, given)
     path = peers.worker_file() if against else Path()
     for library in checks.distinct("--against", against) if against else ():
@@ -150,9 +153,9 @@ def run(benchmark: Benchmark, path: Path | None = None, say: Say = print) -> dic
     parts: dict[str, Callable[[], Iterator[str]]] = {
         "ceilings": lambda: _ceilings(benchmark, record, limits),
         "cells": lambda: _cells(benchmark, record, limits),
-        "against": lambda: _against(benchmark, record),
         "language_models": lambda: _language_models(benchmark, record, limits),
         "seeds": lambda: _seeds(benchmark, record),
+        "against": lambda: _against(benchmark, record),
     }
     for part, lines in parts.items():
         try:
