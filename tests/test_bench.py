@@ -2,12 +2,14 @@
 
 import json
 import math
+import types
 from collections import Counter
 
 import jax
 import jax.numpy as jnp
 import matplotlib.figure
 import numpy as np
+import own_module
 import pytest
 from test_cli import refused
 
@@ -176,7 +178,7 @@ def test_a_cell_is_timed_stage_by_stage():
     json.dumps(row, allow_nan=False)
 
 
-def test_cells_that_share_a_program_compile_it_once(compilations):
+def test_cells_that_share_a_program_compile_it_once():
     order = chains.in_order(
         small(
             "gaussian",
@@ -206,11 +208,22 @@ def test_what_fails_hinders_no_other(monkeypatch):
 
 
 def test_seeds_grow_until_that_gains_nothing(monkeypatch):
+    """Seconds are made up here: a call takes one, and more from 1,000 seeds on."""
     (cell,) = small("gaussian", given=["dim=1,num_samples=5"])
-    rows = list(chains.grown(cell, 3, (1, 4)))
-    assert [row["seeds"] for row in rows] == [1, 4]
-    monkeypatch.setattr(chains, "GROWTH", math.inf)
-    assert len(list(chains.grown(cell, 3, (1, 4, 8)))) == 2
+    program = types.SimpleNamespace(memory_analysis=lambda: None)
+
+    def compiled(chain, seeds):
+        made = types.SimpleNamespace(program=program)
+        return made, lambda traced: lambda: seeds
+
+    monkeypatch.setattr(chains, "compiled", compiled)
+    monkeypatch.setattr(chains, "LONGEST_GROWN", math.inf)
+    monkeypatch.setattr(chains, "steady", lambda run, **kwargs: [max(1.0, run() / 1000)])
+    rows = list(chains.grown(cell, 3, (10, 100, 1000, 10_000, 100_000)))
+    assert [row["seeds"] for row in rows] == [10, 100, 1000, 10_000]
+    assert [row["generations_per_second"] for row in rows] == [30, 300, 3000, 3000]
+    monkeypatch.setattr(chains, "LONGEST_GROWN", 9.0)
+    assert len(list(chains.grown(cell, 3, (10, 100)))) == 1
 
 
 # Other libraries --------------------------------------------------------------------------------
@@ -441,7 +454,7 @@ def test_a_file_of_another_kind(tmp_path, capsys):
 
 
 def test_a_result_tells_its_rate(capsys):
-    dataset = jc.sweep("gaussian", ["replace"], {"dim": [1], "num_samples": [5]}, 4, 6)
+    dataset = jc.sweep(own_module.FAMILY, ["replace"], {"rate": [1.0], "num_samples": [5]}, 4, 6)
     dataset["run_seconds"][:] = 0.5
     assert tables.generations_per_second(dataset) == 4 * 6 / 0.5
     tables.show(dataset, "a.nc")
