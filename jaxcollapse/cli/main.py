@@ -10,10 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-# XLA spreads a batch of small decompositions over the cores itself; OpenBLAS's own threads then
-# only get in its way. Read when JAX loads OpenBLAS, so it is set before that.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from jaxcollapse import checks
 from jaxcollapse.registry import TASKS, as_family
 
