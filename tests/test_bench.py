@@ -69,8 +69,10 @@ def test_a_chain_counts_its_generations_and_its_seeds():
         chain = jc.make_chain(jc.kde.task("moons", 0.1, 20, num_test=50), "replace", generations)
         return counted(jax.vmap(chain), jc.seed_keys(range(seeds)))
 
-    few, more = of(2, 5), of(6, 5)
-    assert more["exponential"] == 3 * few["exponential"]
+    few, more, most = of(2, 5), of(4, 5), of(6, 5)
+    # Beside what all seeds share.
+    each = more["exponential"] - few["exponential"]
+    assert most["exponential"] - more["exponential"] == each >= 2 * 5 * 20 * 50
     # Kernels of all points at all test points, in each generation.
     longer = of(2, 15)["exponential"] - few["exponential"]
     assert longer >= 10 * 2 * 20 * 50
@@ -168,7 +170,7 @@ def rows_of(chosen, limits=(), **sizes):
 
 
 def test_a_cell_is_timed_stage_by_stage():
-    (row,) = rows_of(small("gaussian", given=["dim=2,num_samples=5"]), LIMITS)
+    (row,) = rows_of(small("categorical", given=["num_outcomes=3,num_samples=5"]), LIMITS)
     stages = [row[f"{stage}_seconds"] for stage in ("trace", "lower", "compile", "first", "run")]
     assert all(0 < seconds < 100 for seconds in stages)
     assert row["generations_per_second"] == pytest.approx(3 * 4 / row["run_seconds"])
@@ -179,25 +181,26 @@ def test_a_cell_is_timed_stage_by_stage():
 
 
 def test_cells_that_share_a_program_compile_it_once():
+    points = [(1, 0.1), (2, 0.1), (1, 10.0)]
     order = chains.in_order(
         small(
-            "gaussian",
-            workflows=("replace",),
-            given=["dim=2,num_samples=5", "dim=3,num_samples=5", "dim=2,num_samples=9"],
+            "linear-regression",
+            given=[f"dim={dim},noise_variance={v},num_samples=5" for dim, v in points],
         ),
         4,
     )
-    assert [cell.point["dim"] for cell in order] == [2, 2, 3]
-    rows = rows_of(order)
-    assert [row["shares_program"] for row in rows] == [False, True, False]
-    assert "compile_seconds" not in rows[1]
+    assert [cell.point["dim"] for cell in order] == [1, 1, 2]
+    alone, shared = rows_of(order[:2])
+    assert (alone["shares_program"], shared["shares_program"]) == (False, True)
+    assert "compile_seconds" not in shared
+    assert shared["run_seconds"] > 0
 
 
 def test_what_fails_hinders_no_other(monkeypatch):
     def broken(rate: float, num_samples: int) -> jc.Task:
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand pages of text")
 
-    good = small("gaussian", given=["dim=2,num_samples=5"])
+    good = small("categorical", given=["num_outcomes=3,num_samples=5"])
     (bad,) = small("own_module:FAMILY", given=["rate=2,num_samples=5"])
     bad = bad._replace(family=TaskFamily("broken", broken))
     rows = rows_of([bad, *good])
@@ -350,7 +353,7 @@ def test_language_models_are_trained_and_sampled(monkeypatch):
 
 # The command ------------------------------------------------------------------------------------
 
-COMMAND = ["bench", "gaussian", "--cell", "dim=1,num_samples=5", "--seeds", "2"]
+COMMAND = ["bench", "categorical", "--cell", "num_outcomes=3,num_samples=5", "--seeds", "2"]
 COMMAND += ["--generations", "3", "--workflow", "replace", "accumulate"]
 
 
@@ -383,7 +386,7 @@ def test_tables_and_figures_of_a_file(files, capsys):
     facts |= {"against": rows, "against_summary": peers.summary(rows), "left_out": ["the rest"]}
     report.show(facts)
     shown = capsys.readouterr().out
-    for text in ("generations/s", "dim=1 num_samples=5", "failed", "left out", "2.00 times"):
+    for text in ("generations/s", "K=3 N=5", "failed", "left out", "2.00 times"):
         assert text in shown
     assert isinstance(figure.figure(facts), matplotlib.figure.Figure)
     with pytest.raises(ValueError, match="a cell that ran"):
@@ -417,7 +420,9 @@ def test_what_there_is_no_time_for_is_named(tmp_path):
 def test_a_part_that_fails_hides_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(ceilings, "measured", lambda quick: 1 / 0)
     monkeypatch.setattr(run, "MORE_SEEDS", (1,))
-    benchmark = run.plan(["gaussian"], ["replace"], given=["dim=1,num_samples=5"], **SMALL)
+    benchmark = run.plan(
+        ["categorical"], ["replace"], given=["num_outcomes=3,num_samples=5"], **SMALL
+    )
     facts = run.run(benchmark, tmp_path / "a.json", lambda line: None)
     assert facts["ceilings"] == [{"error": "ZeroDivisionError: division by zero"}]
     assert facts["cells"][0]["run_seconds"] > 0

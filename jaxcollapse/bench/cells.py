@@ -75,9 +75,19 @@ class BenchCell(NamedTuple):
         at = " ".join(f"{name}={value}" for name, value in self.point.items())
         return " ".join(filter(None, [self.family.name, self.workflow.name, at]))
 
+    @property
+    def label(self) -> str:
+        """Its point in few letters, for tables and figures: ``moons h=0.1 N=100``."""
+        known = self.family.parameters
+        return " ".join(
+            value if isinstance(value, str) else f"{known[name].symbol}={value}"
+            for name, value in self.point.items()
+        )
+
     def facts(self) -> dict[str, Any]:
         """What a file says of it."""
-        return {"task": self.family.name, "workflow": self.workflow.name, "cell": self.point}
+        of_cell = {"cell": self.point, "label": self.label}
+        return {"task": self.family.name, "workflow": self.workflow.name, **of_cell}
 
 
 def chosen(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.bench.report import point
 from jaxcollapse.show.figures import PAGE_WIDTH, STYLE
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def figure(facts: Facts) -> Figure:
     if not rows:
         raise checks.refusal("figure of a benchmark", "a cell that ran", "none", "see the errors")
     pyplot = checks.require("matplotlib.pyplot", "plot")
-    names = list(dict.fromkeys((row["task"], point(row)) for row in rows))
+    names = list(dict.fromkeys((row["task"], row["label"]) for row in rows))
     names = names if len(names) <= MOST_CELLS else list(dict.fromkeys((t, "") for t, _ in names))
     height = 1.6 + 0.17 * len(names)
     grown = [row for row in facts["seeds"] if "generations_per_second" in row]
@@ -46,7 +45,7 @@ def figure(facts: Facts) -> Figure:
         _peers(rates, facts, names)
         rates.set(xscale="log", xlabel="chain-generations a second")
         _dots(shares, [row for row in rows if row.get("share") is not None], names, "share")
-        shares.set(xlim=(0, 1.02), xlabel="share of the limit that binds")
+        shares.set(xlim=(-0.03, 1.03), xlabel="share of the limit that binds")
         settings = facts["settings"]
         sizes = f"{settings['seeds']} seeds, {settings['generations']} generations"
         upper.suptitle(f"{facts['device']}: {sizes}", fontsize=8)
@@ -85,7 +84,7 @@ def _dots(axes: Axes, rows: Sequence[Facts], names: list[tuple[str, str]], value
 
 
 def _line(row: Facts, names: list[tuple[str, str]]) -> int:
-    name = (row["task"], point(row))
+    name = (row["task"], row["label"])
     return names.index(name if name in names else (row["task"], ""))
 
 
@@ -111,9 +110,9 @@ def _peers(axes: Axes, facts: Facts, names: list[tuple[str, str]]) -> None:
 
 def _growth(axes: Axes, rows: Sequence[Facts]) -> None:
     """Rates against the number of seeds a call."""
-    cells = list(dict.fromkeys((row["task"], row["workflow"], point(row)) for row in rows))
+    cells = list(dict.fromkeys((row["task"], row["workflow"], row["label"]) for row in rows))
     for cell in cells:
-        mine = [row for row in rows if (row["task"], row["workflow"], point(row)) == cell]
+        mine = [row for row in rows if (row["task"], row["workflow"], row["label"]) == cell]
         seeds = np.asarray([row["seeds"] for row in mine])
         rates = np.asarray([row["generations_per_second"] for row in mine])
         axes.plot(seeds, rates, "o-", markersize=3, label=" ".join(cell))

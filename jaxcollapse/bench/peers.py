@@ -141,7 +141,7 @@ def compared(
     """
     for cell in cells:
         row: Row = {**cell.facts(), "seeds": seeds, "generations": generations, "peers": {}}
-        request = {**cell.facts(), "seeds": seeds, "generations": generations, "repeat": 1}
+        request = {name: value for name, value in row.items() if name not in ("peers", "label")}
         try:
             _compare(row, cell, request, workers, rounds)
         except Exception as error:  # one cell must not hide the others

@@ -10,7 +10,7 @@ from jaxcollapse import checks
 from jaxcollapse.bench.ceilings import EACH, Ceiling, said
 
 Facts = Mapping[str, Any]
-WIDTH = 110  # narrower, tables would cut the names of cells
+WIDTH = 126  # narrower, tables would cut the names of cells
 
 
 def point(row: Facts) -> str:
@@ -64,7 +64,8 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -
     )
     words = ("", "task", "workflow", "cell", "bound", "what", "model", "limit")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in words else "right")
+        side: Any = "left" if heading in words else "right"
+        table.add_column(heading, justify=side, min_width=len(heading), no_wrap=heading != "cell")
     for row in rows:
         table.add_row(*row)
     return table
@@ -88,19 +89,21 @@ def _tables(facts: Facts) -> Iterator[tuple[str, Sequence[str], list[list[str]]]
         [[row["kind"], said(Ceiling(**row))] for row in limits],
     )
     settings = facts["settings"]
-    yield (
-        f"Chains: {settings['seeds']} seeds, {settings['generations']} generations",
-        (
-            *("task", "workflow", "cell", "trace s", "lower s", "compile s", "first s", "run s"),
-            *("generations/s", "MiB", "bound", "share"),
-        ),
-        [_of_cell(row) for row in facts["cells"] if "task" in row],
-    )
+    chains = [row for row in facts["cells"] if "task" in row]
+    for task in dict.fromkeys(row["task"] for row in chains):
+        yield (
+            f"{task}: {settings['seeds']} seeds, {settings['generations']} generations; seconds",
+            (
+                *("workflow", "cell", "trace", "lower", "compile", "first", "run"),
+                *("generations/s", "MiB", "bound", "share"),
+            ),
+            [_of_cell(row) for row in chains if row["task"] == task],
+        )
     yield (
         "More seeds a call",
         ("task", "workflow", "cell", "seeds", "run s", "generations/s"),
         [
-            [row["task"], row["workflow"], point(row), f"{row['seeds']:,}", *_rate(row)]
+            [row["task"], row["workflow"], row["label"], f"{row['seeds']:,}", *_rate(row)]
             for row in facts["seeds"]
             if "task" in row
         ],
@@ -129,7 +132,7 @@ def _tables(facts: Facts) -> Iterator[tuple[str, Sequence[str], list[list[str]]]
         ("task", "workflow", "cell", "run s", *libraries),
         [
             [
-                *(row["task"], row["workflow"], point(row)),
+                *(row["task"], row["workflow"], row["label"]),
                 row.get("error") or number(row.get("run_seconds")),
                 *(_ratio(row["peers"].get(library, {})) for library in libraries),
             ]
@@ -140,7 +143,7 @@ def _tables(facts: Facts) -> Iterator[tuple[str, Sequence[str], list[list[str]]]
 
 
 def _of_cell(row: Facts) -> list[str]:
-    name = [row["task"], row["workflow"], point(row)]
+    name = [row["workflow"], row["label"]]
     stages = [number(row.get(f"{stage}_seconds"), 2) for stage in STAGES]
     if "error" in row:
         return [*name, *stages, row["error"], "", "", "", ""]
