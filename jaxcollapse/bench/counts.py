@@ -41,7 +41,7 @@ def counted(jaxpr: Any) -> Counter[str]:
     ``step`` (times that a loop goes round).
     """
     found: Counter[str] = Counter()
-    _count(getattr(jaxpr, "jaxpr", jaxpr), 1, found)
+    _count(jaxpr, 1, found)
     return found
 
 
@@ -51,27 +51,25 @@ def flops(counts: Counter[str]) -> float:
 
 
 def _count(jaxpr: Any, times: int, found: Counter[str]) -> None:
-    for equation in jaxpr.eqns:
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:  # newer versions of JAX have one kind
         name = equation.primitive.name
         if name == "scan":
             length = equation.params["length"]
             found["step"] += times * length
-            _count(equation.params["jaxpr"].jaxpr, times * length, found)
+            _count(equation.params["jaxpr"], times * length, found)
         elif name == "while":
             found["step"] += times
-            _count(equation.params["body_jaxpr"].jaxpr, times, found)
+            _count(equation.params["body_jaxpr"], times, found)
         elif name == "cond":
             found.update(_dearest(equation.params["branches"], times))
-        elif name == "shard_map":
-            devices = equation.params["mesh"].size
-            _count(equation.params["jaxpr"], times * devices, found)
         else:
+            devices = equation.params["mesh"].size if name == "shard_map" else 1
             parts = jax.tree.leaves(
                 tuple(equation.params.values()), is_leaf=lambda value: isinstance(value, PARTS)
             )
             inside = [part for part in parts if isinstance(part, PARTS)]
             for part in inside[:1]:  # others are derivatives, which nobody asks for here
-                _count(getattr(part, "jaxpr", part), times, found)
+                _count(part, times * devices, found)
             if not inside:
                 _count_one(equation, times, found)
 
@@ -81,7 +79,7 @@ def _dearest(branches: Any, times: int) -> Counter[str]:
     each = []
     for branch in branches:
         found: Counter[str] = Counter()
-        _count(branch.jaxpr, times, found)
+        _count(branch, times, found)
         each.append(found)
     return max(each, key=lambda counter: counter.total())
 
