@@ -180,6 +180,13 @@ def test_a_cell_is_timed_stage_by_stage():
     json.dumps(row, allow_nan=False)
 
 
+def test_memory_binds_only_what_is_too_large_for_a_cache():
+    counts = Counter({"memory": 10, "normal": 1})
+    assert "memory" not in chains._binding(counts, {"temp_bytes": 2**20, "output_bytes": 2**10})
+    assert "memory" in chains._binding(counts, {"temp_bytes": 2**25, "output_bytes": 2**10})
+    assert "memory" in chains._binding(counts, {})
+
+
 def test_cells_that_share_a_program_compile_it_once():
     points = [(1, 0.1), (2, 0.1), (1, 10.0)]
     order = chains.in_order(

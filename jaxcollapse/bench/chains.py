@@ -20,6 +20,7 @@ from jaxcollapse.sweeps import chains, programs
 from jaxcollapse.sweeps.plan import Cell
 
 SHARE_OF_MEMORY = 1 / 2  # of what is free; what is reckoned to take more is not tried
+CACHE = 2**25  # bytes that are taken to stay in a cache, of a CPU or a GPU
 GROWTH = 1.1  # of the rate, which makes ten times as many seeds worth trying
 LONGEST_GROWN = 10.0  # seconds that a run of more seeds may be reckoned to take
 Row = dict[str, Any]
@@ -112,7 +113,8 @@ def measured(
             taken = steady(call(chain.traced))
             row |= {"shares_program": shared, **_rates(taken, seeds * generations)}
             row |= _memory(made.program) | _operations(made.program, counts)
-            limit = bound(counts, ceilings, row["run_seconds"], jax.device_count())
+            binding = _binding(counts, row)
+            limit = bound(binding, ceilings, row["run_seconds"], jax.device_count())
             row |= {"bound": limit.kind, "share": limit.share, "share_of_all": limit.share_of_all}
         except Exception as error:  # one cell that is too large must not hide the others
             row["error"] = told(error)
@@ -181,6 +183,12 @@ def _memory(program: Any) -> Row:
         "temp_bytes": int(told.temp_size_in_bytes),
         "output_bytes": int(told.output_size_in_bytes),
     }
+
+
+def _binding(counts: Counter[str], row: Row) -> Counter[str]:
+    """The operations that can bind: without what is moved where everything stays in a cache."""
+    held = row.get("temp_bytes", math.inf) + row.get("output_bytes", 0)
+    return Counter({k: n for k, n in counts.items() if k != "memory" or held > CACHE})
 
 
 def _operations(program: Any, counts: Counter[str]) -> Row:
