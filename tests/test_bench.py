@@ -197,7 +197,7 @@ def test_cells_that_share_a_program_compile_it_once():
         4,
     )
     assert [cell.point["dim"] for cell in order] == [1, 1, 2]
-    alone, shared = rows_of(order[:2])
+    alone, shared = rows_of(order[:2], at_once=2)
     assert (alone["shares_program"], shared["shares_program"]) == (False, True)
     assert "compile_seconds" not in shared
     assert shared["run_seconds"] > 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from jaxcollapse import machine
 from jaxcollapse.bench import counts as counting
 from jaxcollapse.bench.ceilings import Ceiling, bound
 from jaxcollapse.bench.cells import BenchCell
-from jaxcollapse.bench.stages import Staged, median, staged, steady
+from jaxcollapse.bench.stages import Staged, built, median, once, steady
 from jaxcollapse.sweeps import chains, programs
 from jaxcollapse.sweeps.plan import Cell
 
@@ -30,18 +32,24 @@ class Chained(NamedTuple):
     """The program of a cell, which others may share, and what a cell gives it.
 
     Attributes:
-      name: programs of one name are the same.
       function: of one seed's key and of ``traced``.
       traced: what the cell gives it.
       seed_bytes: an estimate of the memory that one seed takes.
       sequential: whether a device runs its seeds one after another.
     """
 
-    name: Hashable
     function: Callable[..., dict[str, jax.Array]]
     traced: Any
     seed_bytes: float
     sequential: bool
+
+
+def _plan(cell: BenchCell, generations: int) -> tuple[chains.ChainPlan, Cell, Hashable]:
+    """The plan of a sweep of one cell, its cell, and the name of its program."""
+    axes = {name: [value] for name, value in cell.point.items()}
+    plan = chains.plan(cell.family, [cell.workflow], axes, 1, generations)
+    of_plan = Cell(cell.point, cell.workflow)
+    return plan, of_plan, (cell.family.name, plan.program(of_plan))
 
 
 def chained(cell: BenchCell, generations: int) -> Chained:
@@ -50,11 +58,8 @@ def chained(cell: BenchCell, generations: int) -> Chained:
     Raises:
       ValueError: the cell is none of its task.
     """
-    axes = {name: [value] for name, value in cell.point.items()}
-    plan = chains.plan(cell.family, [cell.workflow], axes, 1, generations)
-    of_plan = Cell(cell.point, cell.workflow)
+    plan, of_plan, _ = _plan(cell, generations)
     return Chained(
-        (cell.family.name, plan.program(of_plan)),
         plan.function(of_plan),
         plan.traced(of_plan),
         plan.seed_bytes(of_plan),
@@ -63,7 +68,7 @@ def chained(cell: BenchCell, generations: int) -> Chained:
 
 
 def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Callable[[], Any]]]:
-    """The program of a chain for so many seeds, and ``call(traced)``, which returns ``run()``.
+    """The program of a chain for so many seeds, and ``call(traced)``, which returns a run of it.
 
     Raises:
       MemoryError: it is reckoned to take more memory than there is.
@@ -78,7 +83,7 @@ def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Callab
         )
     mapped, place = programs.over_seeds(chain.function, chain.sequential)
     numbers = np.resize(np.arange(seeds, dtype=np.uint32), size)
-    made = staged(mapped, *place(numbers, chain.traced))
+    made = built(mapped, *place(numbers, chain.traced))
 
     def call(traced):
         return partial(made.program, *place(numbers, traced))
@@ -87,38 +92,70 @@ def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Callab
 
 
 def measured(
-    cells: Sequence[BenchCell], seeds: int, generations: int, ceilings: Sequence[Ceiling]
+    cells: Sequence[BenchCell],
+    seeds: int,
+    generations: int,
+    ceilings: Sequence[Ceiling],
+    at_once: int = 1,
 ) -> Iterator[Row]:
-    """A row a cell. What fails has ``error`` in place of numbers, and hinders no other cell.
+    """A row a cell, in order. What fails has ``error`` in place of numbers, and hinders no other.
 
     Args:
-      cells: programs that several of them share are compiled with the first.
+      cells: those that share a program stand next to one another, see ``in_order``.
       seeds: S, of a call.
       generations: G.
       ceilings: of the device; none where they were not measured.
+      at_once: how many programs are compiled at a time, while nothing else runs; where that is more
+        than one, each takes longer than it would alone.
     """
-    last: tuple[Any, ...] = (None, None, None, Counter())
-    for cell in cells:
-        row: Row = {**cell.facts(), "seeds": seeds, "generations": generations}
-        try:
-            chain = chained(cell, generations)
-            name, made, call, counts = last
-            shared = chain.name == name
-            if not shared:
-                last = (None, None, None, Counter())  # its memory is free for the next
-                made, call = compiled(chain, seeds)
-                counts = counting.counted(made.jaxpr)
-                last = (chain.name, made, call, counts)
-                row |= {f"{stage}_seconds": s for stage, s in made.seconds.items()}
-            taken = steady(call(chain.traced))
-            row |= {"shares_program": shared, **_rates(taken, seeds * generations)}
-            row |= _memory(made.program) | _operations(made.program, counts)
-            binding = _binding(counts, row)
-            limit = bound(binding, ceilings, row["run_seconds"], jax.device_count())
-            row |= {"bound": limit.kind, "share": limit.share, "share_of_all": limit.share_of_all}
-        except Exception as error:  # one cell that is too large must not hide the others
-            row["error"] = told(error)
-        yield {name: _plain(value) for name, value in row.items()}
+    groups = [list(group) for _, group in itertools.groupby(cells, partial(_name, generations))]
+    with ThreadPoolExecutor(at_once) as pool:
+        for first in range(0, len(groups), at_once):
+            wave = groups[first : first + at_once]
+            build = partial(_build, seeds=seeds, generations=generations)
+            programs_of = list(pool.map(build, (group[0] for group in wave)))
+            for group, program in zip(wave, programs_of, strict=True):
+                for cell in group:
+                    row: Row = {**cell.facts(), "seeds": seeds, "generations": generations}
+                    row["shares_program"] = cell is not group[0]
+                    try:
+                        _measure(row, chained(cell, generations), program, ceilings)
+                    except Exception as error:  # one that is too large must not hide the others
+                        row["error"] = told(error)
+                    yield {name: _plain(value) for name, value in row.items()}
+
+
+def _name(generations: int, cell: BenchCell) -> Hashable:
+    """Of a cell's program; its own for a cell that has none."""
+    try:
+        return _plan(cell, generations)[2]
+    except Exception:
+        return id(cell)
+
+
+def _build(cell: BenchCell, seeds: int, generations: int) -> Any:
+    """A program, ``call`` and the program's operations, or why there is none."""
+    try:
+        made, call = compiled(chained(cell, generations), seeds)
+        return made, call, counting.counted(made.jaxpr)
+    except Exception as error:
+        return error
+
+
+def _measure(row: Row, chain: Chained, program: Any, ceilings: Sequence[Ceiling]) -> None:
+    """Fills a row."""
+    if isinstance(program, Exception):
+        raise program
+    made, call, counts = program
+    run = call(chain.traced)
+    if not row["shares_program"]:
+        made.seconds["first"] = once(run)
+        row |= {f"{stage}_seconds": seconds for stage, seconds in made.seconds.items()}
+    row |= _rates(steady(run), row["seeds"] * row["generations"])
+    row |= _memory(made.program) | _operations(made.program, counts)
+    binding = _binding(counts, row)
+    limit = bound(binding, ceilings, row["run_seconds"], jax.device_count())
+    row |= {"bound": limit.kind, "share": limit.share, "share_of_all": limit.share_of_all}
 
 
 def grown(cell: BenchCell, generations: int, seeds: Sequence[int]) -> Iterator[Row]:
@@ -135,9 +172,10 @@ def grown(cell: BenchCell, generations: int, seeds: Sequence[int]) -> Iterator[R
         try:
             chain = chained(cell, generations)
             made, call = compiled(chain, count)
-            taken = steady(call(chain.traced), repeats=3)
-            row |= _rates(taken, count * generations) | _memory(made.program)
-            del made, call
+            run = call(chain.traced)
+            once(run)
+            row |= _rates(steady(run, repeats=3), count * generations) | _memory(made.program)
+            del made, call, run
         except Exception as error:
             row["error"] = told(error)
         yield row
@@ -149,12 +187,7 @@ def grown(cell: BenchCell, generations: int, seeds: Sequence[int]) -> Iterator[R
 def in_order(cells: Sequence[BenchCell], generations: int) -> list[BenchCell]:
     """Cells that share a program next to one another, otherwise as they were."""
     places: dict[Hashable, int] = {}
-    order = []
-    for cell in cells:
-        axes = {name: [value] for name, value in cell.point.items()}
-        plan = chains.plan(cell.family, [cell.workflow], axes, 1, generations)
-        name = (cell.family.name, plan.program(Cell(cell.point, cell.workflow)))
-        order.append(places.setdefault(name, len(places)))
+    order = [places.setdefault(_name(generations, cell), len(places)) for cell in cells]
     return [cells[place] for place in sorted(range(len(cells)), key=lambda place: order[place])]
 
 

@@ -15,7 +15,6 @@ import selectors
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from scipy import stats
 from jaxcollapse import checks, machine
 from jaxcollapse.bench.cells import BenchCell
 from jaxcollapse.bench.chains import chained, compiled, told
-from jaxcollapse.bench.stages import median
+from jaxcollapse.bench.stages import median, once
 
 LIBRARIES = ("numpy", "torch")
 LEAST_P = 1e-4
@@ -175,7 +174,7 @@ def _compare(
         if peer["differs"]:
             able.remove(worker)
     for _ in range(1 if max(first.values()) > ENOUGH else rounds):
-        taken["ours"].append(_seconds(run))
+        taken["ours"].append(once(run))
         for worker in able:
             try:
                 answer = worker.ask({**request, "save": None})
@@ -214,13 +213,9 @@ def _ours(
         found = chain.function(key, traced)
         return {name: found[checks.one_of("metric", name, found)] for name in names}
 
-    return compiled(chain._replace(function=some), seeds)[1](chain.traced)
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - start
+    run = compiled(chain._replace(function=some), seeds)[1](chain.traced)
+    once(run)
+    return run
 
 
 def different(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import checks
+from jaxcollapse import checks, machine
 from jaxcollapse.bench import ceilings, chains, peers
 from jaxcollapse.bench import cells as table
 from jaxcollapse.bench.ceilings import Ceiling
@@ -36,6 +36,7 @@ class Benchmark:
       workers: of the libraries to compare with.
       seeds: S, of a call.
       generations: G.
+      at_once: how many programs are compiled at a time.
       quick: whether everything is small.
       seconds: after which nothing further is begun.
       settings: what was asked for, for the file.
@@ -47,6 +48,7 @@ class Benchmark:
     workers: list[peers.Worker]
     seeds: int
     generations: int
+    at_once: int
     quick: bool
     seconds: float
     settings: dict[str, Any]
@@ -114,6 +116,8 @@ def plan(
         workers=[peers.Worker(library, path) for library in against],
         seeds=seeds,
         generations=generations,
+        # Of the paper's cells there are 130.
+        at_once=machine.cores() if paper else 1,
         quick=quick,
         seconds=seconds,
         settings={
@@ -187,7 +191,8 @@ def _ceilings(benchmark: Benchmark, record: Record, limits: list[Ceiling]) -> It
 
 
 def _cells(benchmark: Benchmark, record: Record, limits: list[Ceiling]) -> Iterator[str]:
-    rows = chains.measured(benchmark.cells, benchmark.seeds, benchmark.generations, limits)
+    sizes = benchmark.seeds, benchmark.generations
+    rows = chains.measured(benchmark.cells, *sizes, limits, benchmark.at_once)
     begun = record.elapsed()
     for place, cell in enumerate(benchmark.cells):
         if not record.has_time(str(cell)):

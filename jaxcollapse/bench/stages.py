@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ class Staged(NamedTuple):
     Attributes:
       program: what is called.
       jaxpr: what JAX traced.
-      seconds: by stage: ``trace``, ``lower``, ``compile``, ``first``.
+      seconds: by stage: ``trace``, ``lower``, ``compile`` and, once it has run, ``first``.
     """
 
     program: Any
@@ -27,12 +28,12 @@ class Staged(NamedTuple):
     seconds: dict[str, float]
 
 
-def staged(function: Callable[..., Any], *arguments: Any) -> Staged:
-    """A function traced, lowered, compiled and called once, each timed and waited for.
+def built(function: Callable[..., Any], *arguments: Any) -> Staged:
+    """A function traced, lowered and compiled, each timed.
 
     Args:
       function: jitted or not.
-      *arguments: what it is called with.
+      *arguments: what it is to be called with.
     """
     seconds = {}
     start = time.perf_counter()
@@ -50,9 +51,21 @@ def staged(function: Callable[..., Any], *arguments: Any) -> Staged:
     lap("lower")
     program = lowered.compile()
     lap("compile")
-    jax.block_until_ready(program(*arguments))
-    lap("first")
     return Staged(program, traced.jaxpr, seconds)
+
+
+def staged(function: Callable[..., Any], *arguments: Any) -> Staged:
+    """A function built and called once, which is timed too and waited for."""
+    made = built(function, *arguments)
+    made.seconds["first"] = once(partial(made.program, *arguments))
+    return made
+
+
+def once(run: Callable[[], Any]) -> float:
+    """Seconds of one run, waited for."""
+    start = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - start
 
 
 def steady(run: Callable[[], Any], repeats: int = 5, enough: float = ENOUGH) -> list[float]:
@@ -65,9 +78,7 @@ def steady(run: Callable[[], Any], repeats: int = 5, enough: float = ENOUGH) -> 
     """
     taken: list[float] = []
     while len(taken) < 2 or (len(taken) < repeats and sum(taken) < enough):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        taken.append(time.perf_counter() - start)
+        taken.append(once(run))
     return taken
 
 
