@@ -346,7 +346,8 @@ def test_without_a_checkout_there_is_nothing_to_compare_with(monkeypatch, tmp_pa
 
 
 def test_language_models_are_trained_and_sampled(monkeypatch):
-    monkeypatch.setattr(language_bench, "ON_CPU", ("micro", "float32", 2, 12, 2, 3))
+    sizes = language_bench.Sizes("micro", "float32", 2, 12, 2, 3)
+    monkeypatch.setattr(language_bench, "ON_CPU", (sizes,))
     peak = [Ceiling("product float32 default", 1e12, "FLOP/s", 0.0)]
     training, sampling = (measure(peak) for _, measure in language_bench.planned(quick=True))
     assert training["what"] == "training"

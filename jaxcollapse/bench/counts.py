@@ -25,7 +25,6 @@ DECOMPOSITIONS = {
     "qr": "qr",
     "geqrf": "qr",
     "svd": "singular values",
-    "eigh": "singular values",
 }
 # What reads and writes arrays that cannot be fused away.
 MOVING = frozenset(("dot_general", "sort", "gather", "scatter", "scatter-add", "cumsum"))

@@ -6,10 +6,11 @@ with an end of sequence that does not exist, so that the number of tokens is kno
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,34 @@ from jaxcollapse.lm.decoder.packing import Rows
 
 BOS, NO_END = 0, -1
 SEEDS = (1, 4)
-# The model, its type, rows and tokens of a step, steps, documents that are written at a time.
-ON_CPU = ("tiny-llama", "float32", 4, 128, 10, 16)
-ON_ACCELERATOR = ("gpt2-9m", "bfloat16", 32, 512, 10, 64)
 Row = dict[str, Any]
+
+
+class Sizes(NamedTuple):
+    """What is trained and sampled.
+
+    Attributes:
+      model: a name of ``architectures.configs()``.
+      dtype: of activations; parameters are float32.
+      rows: of a step of training.
+      length: tokens of a row, and of a document.
+      steps: of training in a run.
+      documents: that are written at a time.
+    """
+
+    model: str
+    dtype: str
+    rows: int
+    length: int
+    steps: int
+    documents: int
+
+
+ON_CPU = (Sizes("tiny-llama", "float32", 4, 128, 10, 16),)
+ON_ACCELERATOR = (
+    Sizes("gpt2-9m", "bfloat16", 32, 512, 10, 64),
+    Sizes("llama2-126m", "bfloat16", 32, 512, 10, 64),
+)
 
 
 def trainer(config: Config, recipe: training.Recipe) -> Callable[..., jax.Array]:
@@ -86,30 +111,28 @@ def flops_per_token(config: Config, length: int) -> float:
 
 def planned(quick: bool = False) -> Iterator[tuple[str, Callable[[Sequence[Ceiling]], Row]]]:
     """What is measured, in words, and a function of the device's ceilings that measures it."""
-    on_cpu = jax.default_backend() == "cpu"
-    for seeds in SEEDS[:1] if quick else SEEDS:
-        for what, measure in (("training", _training), ("sampling", _sampling)):
-            name = f"{what} {(ON_CPU if on_cpu else ON_ACCELERATOR)[0]}, seeds: {seeds}"
-            yield name, partial(_row, what, measure, on_cpu, seeds)
+    known = ON_CPU if jax.default_backend() == "cpu" else ON_ACCELERATOR
+    few = slice(1 if quick else None)
+    for sizes, seeds in itertools.product(known[few], SEEDS[few]):
+        for what in ("training", "sampling"):
+            yield f"{what} {sizes.model}, seeds: {seeds}", partial(_row, what, sizes, seeds)
 
 
-def _row(
-    what: str, measure: Callable[..., Row], on_cpu: bool, seeds: int, ceilings: Sequence[Ceiling]
-) -> Row:
-    model, dtype, rows, length, steps, documents = ON_CPU if on_cpu else ON_ACCELERATOR
+def _row(what: str, sizes: Sizes, seeds: int, ceilings: Sequence[Ceiling]) -> Row:
+    model, dtype, rows, length, steps, documents = sizes
     row: Row = {"what": what, "model": model, "dtype": dtype, "seeds": seeds, "tokens": length}
     try:
         config = architectures.config(model, dtype=dtype)
         if what == "training":
             row |= {"rows": rows, "steps": steps}
-            row |= measure(config, steady_recipe(model, rows), (seeds, steps, rows, length))
+            row |= _training(config, steady_recipe(model, rows), (seeds, steps, rows, length))
             # The peak is of products of this type as JAX computes them unless it is told otherwise.
             kind = "bfloat16" if dtype == "bfloat16" else "float32 default"
             peaks = [c.value for c in ceilings if c.kind == f"product {kind}"]
             flops = row["tokens_per_second"] * flops_per_token(config, length)
             row["share_of_peak"] = flops / peaks[0] if peaks else None
         else:
-            row |= {"rows": documents, **measure(config, seeds, documents, length)}
+            row |= {"rows": documents, **_sampling(config, seeds, documents, length)}
     except Exception as error:  # one that is too large must not hide the others
         row["error"] = told(error)
     return row
