@@ -111,7 +111,7 @@ def flops_per_token(config: Config, length: int) -> float:
 
 def planned(quick: bool = False) -> Iterator[tuple[str, Callable[[Sequence[Ceiling]], Row]]]:
     """What is measured, in words, and a function of the device's ceilings that measures it."""
-    known = ON_CPU if jax.default_backend() == "cpu" else ON_ACCELERATOR
+    known: Sequence[Sizes] = ON_CPU if jax.default_backend() == "cpu" else ON_ACCELERATOR
     few = slice(1 if quick else None)
     for sizes, seeds in itertools.product(known[few], SEEDS[few]):
         for what in ("training", "sampling"):
