@@ -304,6 +304,21 @@ def test_a_library_that_fails_or_ends_is_told(tmp_path):
     assert "the process of numpy failed" in row["peers"]["numpy"]["error"]
 
 
+def test_libraries_that_compute_other_metrics_are_told(tmp_path):
+    path = tmp_path / "nothing.py"
+    path.write_text(
+        STUB.format(fails="", dies=False, factor=1.0, seconds=0.5).replace(
+            "trace_ratio=ratio * 1.0", "log_det_ratio=ratio"
+        )
+    )
+    workers = [stub(tmp_path), peers.Worker("torch", path, patience=60.0)]
+    chosen = small("gaussian", given=["dim=1,num_samples=8"])
+    (row,) = peers.compared(chosen, workers, **SMALL)
+    for worker in workers:
+        worker.close()
+    assert row["error"].startswith("ValueError: libraries compute other metrics")
+
+
 def test_a_library_that_does_not_answer_is_ended(tmp_path):
     path = tmp_path / "silent.py"
     path.write_text("import time; time.sleep(600)")

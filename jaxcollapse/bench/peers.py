@@ -161,8 +161,10 @@ def _compare(
     able = [worker for worker in workers if worker.library in metrics]
     if not able:
         return
-    # Ours computes what all of them do, and nothing that only we have.
-    names = sorted(set.intersection(*(set(found) for found in metrics.values())))
+    # Ours computes what they do, and nothing that only we have.
+    names, *others = {tuple(sorted(found)) for found in metrics.values()}
+    if others or not names:
+        raise ValueError(f"libraries compute other metrics: {[names, *others]}")
     run = _ours(cell, names, row["seeds"], row["generations"])
     # The number of seeds is filled up to one that the devices share.
     ours = {name: np.asarray(value)[: row["seeds"]] for name, value in run().items()}
@@ -182,6 +184,8 @@ def _compare(
                 row["peers"][worker.library]["error"] = told(error)
                 continue
             taken.setdefault(worker.library, []).append(float(answer["seconds"]))
+            if "how" in answer:
+                row["peers"][worker.library]["how"] = answer["how"]
     row["run_seconds"] = median(taken.pop("ours"))
     for library, seconds in taken.items():
         peer = row["peers"][library]
