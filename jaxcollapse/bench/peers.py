@@ -168,7 +168,7 @@ def _compare(
     run = _ours(cell, names, row["seeds"], row["generations"])
     # The number of seeds is filled up to one that the devices share.
     ours = {name: np.asarray(value)[: row["seeds"]] for name, value in run().items()}
-    row["metrics"] = names
+    row["metrics"] = list(names)
     taken: dict[str, list[float]] = {"ours": []}
     for worker in list(able):
         peer = row["peers"][worker.library]
