@@ -124,6 +124,10 @@ def test_decompositions_between_and_beyond_those_measured():
         assert found.share == pytest.approx(0.5, rel=1e-6)
 
 
+def test_of_smaller_decompositions_than_those_measured_nothing_is_known():
+    assert ceilings.bound(Counter({"qr 1": 1000}), LIMITS, 1.0, 1).kind == "unknown"
+
+
 def test_limits_of_this_device(monkeypatch):
     monkeypatch.setattr(ceilings, "DIMENSIONS", (3, 5))
     monkeypatch.setattr(ceilings, "LONG_ENOUGH", 0.0)
