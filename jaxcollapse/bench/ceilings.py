@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import draws, machine
-from jaxcollapse.bench.stages import median, staged, steady
+from jaxcollapse.bench.stages import staged, steady
 
 LONG_ENOUGH = 0.01  # seconds of a run, beside which calling it takes nothing
 DIMENSIONS = (3, 10, 31, 100)
@@ -49,7 +49,7 @@ def measured(quick: bool = False) -> Iterator[tuple[str, Callable[[], Ceiling]]]
     Args:
       quick: smaller arrays and fewer limits, for a look.
     """
-    sizes = (1024,) if quick else (1024, 4096, 8192)
+    sizes = (2048,) if quick else (2048, 4096, 8192)
     precisions = ("default", "highest") if quick else ("default", "high", "highest")
     for dtype, precision in (("bfloat16", None), *(("float32", each) for each in precisions)):
         kind = f"product {dtype} {precision or ''}".strip()
@@ -74,7 +74,7 @@ def measured(quick: bool = False) -> Iterator[tuple[str, Callable[[], Ceiling]]]
 def _best(
     kind: str, unit: str, sizes: Sequence[int], make: Callable[[int], tuple[Any, Any, float]]
 ) -> Ceiling:
-    """The highest rate of some sizes; larger ones only where a run is too short to time.
+    """The highest rate that is seen at some sizes; larger ones only where a run is too short to time.
 
     Args:
       kind: its name.
@@ -86,7 +86,7 @@ def _best(
     for size in sizes:
         function, argument, amount = make(size)
         made = staged(function, argument)
-        seconds = median(steady(partial(made.program, argument), enough=0.3))
+        seconds = min(steady(partial(made.program, argument), enough=0.3))
         compile_seconds += made.seconds["compile"]
         rate = max(rate, amount / seconds)
         if seconds > LONG_ENOUGH:
@@ -173,7 +173,7 @@ def _decomposition(kind: str, name: str, size: int, batch: int) -> Ceiling:
     z = _filled(batch, size, 2 * size)
     s = jnp.einsum("bij,bkj->bik", z, z, precision="highest")
     made = staged(DECOMPOSED[name], s)
-    seconds = median(steady(lambda: made.program(s), repeats=3, enough=0.3))
+    seconds = min(steady(partial(made.program, s), enough=0.3))
     return Ceiling(kind, 1e6 * seconds / batch, EACH, made.seconds["compile"])
 
 
