@@ -74,7 +74,7 @@ def measured(quick: bool = False) -> Iterator[tuple[str, Callable[[], Ceiling]]]
 def _best(
     kind: str, unit: str, sizes: Sequence[int], make: Callable[[int], tuple[Any, Any, float]]
 ) -> Ceiling:
-    """The highest rate that is seen at some sizes; larger ones only where a run is too short to time.
+    """The highest rate seen at some sizes; larger ones only where a run is too short to time.
 
     Args:
       kind: its name.

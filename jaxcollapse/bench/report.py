@@ -65,7 +65,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -
     words = ("", "task", "workflow", "cell", "bound", "what", "model", "limit")
     for heading in headings:
         side: Any = "left" if heading in words else "right"
-        table.add_column(heading, justify=side, min_width=len(heading), no_wrap=heading != "cell")
+        table.add_column(heading, justify=side, min_width=len(heading), no_wrap=heading != "bound")
     for row in rows:
         table.add_row(*row)
     return table
