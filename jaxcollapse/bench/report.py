@@ -10,7 +10,7 @@ from jaxcollapse import checks
 from jaxcollapse.bench.ceilings import EACH, Ceiling, said
 
 Facts = Mapping[str, Any]
-WIDTH = 126  # narrower, tables would cut the names of cells
+WIDTH = 132  # narrower, tables would cut the names of cells
 
 
 def point(row: Facts) -> str:
