@@ -39,8 +39,9 @@ check: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+## How fast this machine runs chains, beside NumPy and PyTorch, and language models.
 bench: $(VENV)/test
-	$(BIN)/python benchmarks/compare.py --out benchmarks/results
+	$(BIN)/jaxcollapse bench --against numpy torch --seconds 1800 --out benchmarks/results
 	$(BIN)/python benchmarks/language_model.py --out benchmarks/results
 
 clean:

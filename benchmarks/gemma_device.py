@@ -21,11 +21,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import language_model
 import numpy as np
 import tyro
 
 from jaxcollapse import machine
+from jaxcollapse.bench.language import flops_per_token, random_tokens, sampler
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.lm import architectures
 from jaxcollapse.lm.decoder import decoder, training
@@ -74,7 +74,7 @@ def training_row(
         return training.train_step(config, recipe, state, batch, jnp.int32(steps + 1), base)
 
     state = jax.jit(fresh)(jax.random.key(0), base)
-    tokens = jnp.asarray(language_model.random_tokens(config, rows, length))
+    tokens = jnp.asarray(random_tokens(config, rows, length))
     batch = Rows(tokens, jnp.ones_like(tokens))
     start = time.perf_counter()
     program = jax.jit(step, donate_argnums=0).lower(state, batch, base).compile()
@@ -99,7 +99,7 @@ def training_row(
         "tokens_per_second": round(rate),
     }
     if rank is None:  # adapters need fewer products, which the formula does not know
-        flops = language_model.flops_per_token(config, length)
+        flops = flops_per_token(config, length)
         row["share_of_peak"] = round(rate * flops / peak_tflops / 1e12, 4)
     return {**row, "peak_gib": peak_gib()}
 
@@ -108,7 +108,7 @@ def sampling_row(model: str, sequences: int, length: int) -> Row:
     """Tokens per second of sampling that many documents at a time."""
     config = architectures.config(model, dtype="bfloat16", param_dtype="bfloat16")
     params, key = random_weights(config), jax.random.key(1)
-    write = jax.jit(language_model.sampler(config, sequences, length))
+    write = jax.jit(sampler(config, sequences, length))
     start = time.perf_counter()
     program = write.lower(params, key).compile()
     compile_seconds = time.perf_counter() - start

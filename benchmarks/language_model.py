@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytorch_loops
 import tyro
@@ -44,16 +43,23 @@ from jax.sharding import Mesh, PartitionSpec
 
 import jaxcollapse as jc
 from jaxcollapse import machine
+from jaxcollapse.bench.language import (
+    BOS,
+    NO_END,
+    flops_per_token,
+    random_tokens,
+    sampler,
+    seeds_params,
+    steady_recipe,
+    trainer,
+)
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.lm import architectures, language_model
-from jaxcollapse.lm.decoder import decoder, sampling, training
 from jaxcollapse.lm.decoder.config import Config
-from jaxcollapse.lm.decoder.packing import Rows
 
 SHAPES = ((4, 128), (8, 64), (16, 128))  # rows and tokens of a step
 SEQUENCES = (16, 64)
 LENGTH = 128  # of a document
-BOS, NO_END = 0, -1
 CHECKED = 4  # steps whose losses are compared
 GENERATIONS = (3, 50)
 # On an accelerator.
@@ -121,38 +127,6 @@ def rates(tokens: int, seconds: dict[str, float], seeds: int) -> Row:
 # Rows ---------------------------------------------------------------------------------------
 
 
-def trainer(config: Config, recipe: training.Recipe) -> Callable[..., jax.Array]:
-    """``train(params, tokens [K, B, T]) -> losses [K]``, K steps of AdamW on full rows."""
-
-    def train(params, tokens):
-        steps = jnp.int32(tokens.shape[0])
-
-        def step(state, batch):
-            rows = Rows(batch, jnp.ones_like(batch))
-            state = training.train_step(config, recipe, state, rows, steps)
-            return state, state.loss
-
-        return jax.lax.scan(step, training.start(config, recipe, params), tokens)[1]
-
-    return train
-
-
-def steady(model: str, rows: int) -> training.Recipe:
-    """The model's recipe with a learning rate that stays."""
-    return training.Recipe(
-        **{**architectures.recipe(model), "batch_size": rows, "schedule": "constant", "warmup": 0.0}
-    )
-
-
-def random_tokens(config: Config, *shape: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(config.vocab_size, size=shape, dtype=np.int32)
-
-
-def seeds_params(config: Config, seeds: int) -> decoder.Params:
-    """Fresh weights of seeds 0, 1, ..., a first axis of them."""
-    return jax.jit(jax.vmap(lambda key: decoder.init(config, key)))(jc.seed_keys(range(seeds)))
-
-
 def first(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], tree)
 
@@ -162,7 +136,7 @@ def training_row(
 ) -> Row:
     """Tokens per second of training on batches of ``rows`` of ``length``."""
     seeds = jax.device_count()
-    recipe = steady(model, rows)
+    recipe = steady_recipe(model, rows)
     params = seeds_params(config, seeds)
     tokens = random_tokens(config, seeds, steps, rows, length)
     train = trainer(config, recipe)
@@ -189,12 +163,6 @@ def training_row(
         "compile_seconds": round(seconds, 2),
         **rates(steps * rows * length, median_seconds(runs, repeats), seeds),
     }
-
-
-def sampler(config: Config, sequences: int, length: int) -> Callable[..., jax.Array]:
-    """``documents(params, key) -> tokens [N, T]``, all written at a time, and to the last token."""
-    write = sampling.sampler(config, sequences, length, [BOS], [NO_END], sequences)
-    return lambda params, key: write.documents(params, key)[0]
 
 
 def sampling_row(model: str, config: Config, sequences: int, length: int, repeats: int) -> Row:
@@ -257,19 +225,6 @@ def compile_rows(model: str, num_samples: int = 32) -> list[Row]:
 # An accelerator -----------------------------------------------------------------------------
 
 
-def flops_per_token(config: Config, length: int) -> float:
-    """Of training: 6 for each parameter that multiplies, 12 L H D T of attention.
-
-    Looked-up embeddings multiply nothing; attention counts all pairs, as it is computed.
-    Chowdhery et al. 2022 (PaLM), appendix B.
-    """
-    looked_up = 0 if config.tied else config.vocab_size * config.width
-    if config.rope_base is None:
-        looked_up += config.context * config.width
-    multiplied = decoder.num_parameters(config) - looked_up
-    return 6.0 * multiplied + 12.0 * config.layers * config.heads * config.head_dim * length
-
-
 def accelerator_rows(
     model: str,
     shapes: Sequence[tuple[int, int]],
@@ -285,7 +240,7 @@ def accelerator_rows(
     made: list[Row] = []
     for rows, tokens in shapes:
         batches = random_tokens(config, steps, rows, tokens)
-        train = trainer(config, steady(model, rows))
+        train = trainer(config, steady_recipe(model, rows))
         run, seconds = compiled(train, first(seeds_params(config, 1)), batches)
         rate = batches.size / median_seconds({"ours": run}, repeats)["ours"]
         row = {

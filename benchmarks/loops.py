@@ -1,7 +1,7 @@
 """The loops that people write today, a seed at a time: NumPy and scikit-learn, nothing of ours.
 
 Each draws, fits, measures and pools, and returns its metrics by name, arrays ``[G]``. They are what
-the chains are timed against (``compare.py``) and what their laws are held to (in the tests).
+the laws of the chains are held to (in the tests).
 """
 
 from __future__ import annotations

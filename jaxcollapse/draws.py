@@ -2,7 +2,7 @@
 
 Every function is a function of a typed key alone, so a chain's history does not depend on how
 chains are batched. ``fold_in`` and ``normal`` give what ``jax.random`` gives bit for bit;
-``chi_square`` and ``distinct`` are rejection samplers, exact in law.
+``chi_square`` is a rejection sampler, exact in law.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from jaxcollapse.products import product
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
@@ -115,7 +113,7 @@ def _key_of(parent: jax.Array, words: tuple[jax.Array, jax.Array]) -> jax.Array:
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(parent))
 
 
-def _words(
+def words(
     key: jax.Array, block: jax.Array | int, shape: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array]:
     """Two independent 32-bit words for each entry of ``shape``, others for each ``block``."""
@@ -154,7 +152,7 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """
     if float_dtype() != jnp.float32 or not _unrolled(key):
         return jax.random.normal(key, shape, float_dtype())
-    x, y = _words(key, 0, shape)
+    x, y = words(key, 0, shape)
     return _to_normal(_to_uniform(x ^ y))
 
 
@@ -222,7 +220,7 @@ def _uniform_pair(
     if float_dtype() != jnp.float32:
         pair = jax.random.uniform(jax.random.fold_in(key, block), (2, *shape), float_dtype())
         return pair[0], pair[1]
-    x, y = _words(key, block, shape)
+    x, y = words(key, block, shape)
     return _to_uniform(x), _to_uniform(y)
 
 
@@ -234,115 +232,13 @@ def _gamma_jvp(primals, tangents):
     return sample, jnp.where(a > 0, slope, 0.0) * tangents[1]
 
 
-# Rows of a pool for each one drawn, up to which marking them in a table is faster than sorting, on
-# a CPU; elsewhere atomic operations on 16 bits would be needed, and there are none.
-_ROWS_FOR_A_TABLE = 256
-
-
-def distinct(key: jax.Array, count: jax.Array, size: int, bound: int) -> jax.Array:
-    """``size`` distinct indices below ``count``, in random order: a sample without replacement.
-
-    Draws with replacement and keeps the first ``size`` distinct values. Which positions repeat
-    says nothing of which values they hold, so that keeping is uniform over ordered samples, and
-    so is redrawing the whole when there were too few. Some ``2 ln 2`` draws for each index wanted
-    suffice when ``count >= 2 size``. What repeats is found in a table of 16 bits an index, or, of
-    many indices for each one wanted, by two sorts of the draws, with the same result.
-
-    Args:
-      key: a typed key.
-      count: how many indices there are, may be traced; at least ``2 size``.
-      size: how many to draw, static.
-      bound: the largest ``count`` can be, static.
-
-    Returns:
-      int32 ``[size]``.
-    """
-    # Four standard deviations of how many are needed.
-    draws = math.ceil(2 * math.log(2) * size + 3 * math.sqrt(size) + 3)
-    small = bound <= _ROWS_FOR_A_TABLE * size and draws < 2**16
-    marks = small and jax.default_backend() == "cpu"
-    first_distinct = _first_distinct_by_table if marks else _first_distinct_by_sorting
-    count = jnp.asarray(count, jnp.uint32)
-
-    def attempt(state):
-        attempt_number, _, _ = state
-        words = jnp.concatenate(_words(key, attempt_number, (-(-draws // 2),)))[:draws]
-        # Of 2**32 words the remainder by count would favour some indices: they are left out.
-        fair = words * count >= (0 - count) % count
-        values = jnp.where(fair, _high_word(words, count), jnp.uint32(bound))
-        indices, found = first_distinct(values, size, bound)
-        return attempt_number + 1, indices, found >= size
-
-    start = (jnp.uint32(0), jnp.zeros((size,), jnp.int32), jnp.array(False))
-    start = varying_as(start, (key, count))
-    _, indices, _ = jax.lax.while_loop(lambda state: ~state[2], attempt, start)
-    return indices
-
-
-def _first_distinct_by_table(
-    values: jax.Array, size: int, bound: int
-) -> tuple[jax.Array, jax.Array]:
-    """The first distinct values below ``bound``, int32 ``[size]``, and how many there are."""
-    number = values.shape[0]
-    position = jnp.arange(number, dtype=jnp.uint16)
-    table = jnp.full(bound + 1, number, jnp.uint16)
-    table = table.at[values].min(position, mode="promise_in_bounds")
-    first = (table.at[values].get(mode="promise_in_bounds") == position) & (values < bound)
-    until = _running_count(first)
-    # Those that repeat go where none is looked for.
-    place = jnp.where(first, until - 1, number - 1)
-    chosen = (
-        jnp.zeros(number, jnp.int32)
-        .at[place]
-        .set(values.astype(jnp.int32), mode="promise_in_bounds")
-    )
-    return chosen[:size], until[-1]
-
-
-def _first_distinct_by_sorting(
-    values: jax.Array, size: int, bound: int
-) -> tuple[jax.Array, jax.Array]:
-    """What ``_first_distinct_by_table`` gives, without a table."""
-    number = values.shape[0]
-    packable = (bound + 1) * (number + 1) < 2**32
-
-    def sort_pairs(major, minor, minor_bound):
-        # One sort of packed words is seven times faster than one of pairs.
-        if not packable:
-            return jax.lax.sort((major, minor), num_keys=2)
-        packed = jnp.sort(major * jnp.uint32(minor_bound) + minor)
-        return packed // jnp.uint32(minor_bound), packed % jnp.uint32(minor_bound)
-
-    position = jnp.arange(number, dtype=jnp.uint32)
-    by_value, position = sort_pairs(values, position, number)
-    before = jnp.concatenate([jnp.full((1,), bound, jnp.uint32), by_value[:-1]])
-    first = (by_value != before) & (by_value < bound)
-    _, chosen = sort_pairs(jnp.where(first, position, jnp.uint32(number)), by_value, bound + 1)
-    return chosen[:size].astype(jnp.int32), jnp.sum(first, dtype=np.int32)
-
-
-def _running_count(mask: jax.Array) -> jax.Array:
-    """How many entries of a mask ``[n]``, n below 2**24, are True up to each one: int32 ``[n]``.
-
-    Two products with triangles of ones, of whole numbers: on a CPU several times as fast as a
-    cumulative sum.
-    """
-    width = math.isqrt(mask.shape[0] - 1) + 1 if mask.shape[0] else 1
-    rows = -(-mask.shape[0] // width)
-    square = jnp.pad(mask.astype(jnp.float32), (0, rows * width - mask.shape[0]))
-    ones = np.ones((width, width), np.float32)
-    within = product(square.reshape(rows, width), np.triu(ones))
-    before = product(np.tril(ones, -1)[:rows, :rows], within[:, -1])
-    return (within + before[:, None]).reshape(-1)[: mask.shape[0]].astype(jnp.int32)
-
-
 def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Random words, uint32 of ``shape``.
 
     ``bits``, ``uniform``, ``integers`` and ``chi_square`` of one key are functions of the same
     words; they are independent of its ``normal``, not of one another.
     """
-    return _words(fold_in(key, 1), 0, shape)[0]
+    return words(fold_in(key, 1), 0, shape)[0]
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -360,7 +256,7 @@ def integers(key: jax.Array, shape: tuple[int, ...], count: jax.Array | int) -> 
       shape: the shape of the result.
       count: from 1 to 2**31 - 1, may be traced.
     """
-    return _high_word(bits(key, shape), jnp.asarray(count).astype(jnp.uint32)).astype(jnp.int32)
+    return high_word(bits(key, shape), jnp.asarray(count).astype(jnp.uint32)).astype(jnp.int32)
 
 
 def weighted(key: jax.Array, shape: tuple[int, ...], weights: jax.Array) -> jax.Array:
@@ -381,7 +277,7 @@ def weighted(key: jax.Array, shape: tuple[int, ...], weights: jax.Array) -> jax.
     return jnp.minimum(index, last).astype(jnp.int32)
 
 
-def _high_word(a: jax.Array, b: jax.Array) -> jax.Array:
+def high_word(a: jax.Array, b: jax.Array) -> jax.Array:
     """The high 32 bits of the product of uint32 ``a`` and ``b``, from halves of 16 bits."""
     low, sixteen = jnp.uint32(0xFFFF), jnp.uint32(16)
     a_high, a_low, b_high, b_low = a >> sixteen, a & low, b >> sixteen, b & low

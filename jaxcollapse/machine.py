@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import platform
 import subprocess
@@ -18,6 +19,7 @@ import jaxlib
 
 # Enough for what was tried: forty programs of decompositions in flight, on two cores.
 THREADS = 4
+THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
 _spared = False
 
 
@@ -60,6 +62,23 @@ def no_spare_threads() -> None:
     if _spared:
         os.environ.pop("PJRT_NPROC", None)
         _spared = False
+
+
+def one_blas_thread() -> None:
+    """Loads SciPy's OpenBLAS, which decomposes JAX's matrices on a CPU, with one thread; at import.
+
+    XLA shares the matrices of a batch out among threads of its own. Threads of OpenBLAS only wait
+    for one another there: the singular values of 100 x 100 then take 200 times as long. OpenBLAS
+    reads ``OPENBLAS_NUM_THREADS`` when it is loaded; it is left as it is if it is set, and NumPy's
+    OpenBLAS, which is another, keeps its threads. Without effect once SciPy's is loaded.
+    """
+    if THREADS_OF_BLAS in os.environ:
+        return
+    os.environ[THREADS_OF_BLAS] = "1"
+    try:
+        importlib.import_module("scipy.linalg")
+    finally:
+        del os.environ[THREADS_OF_BLAS]
 
 
 def cores() -> int:
@@ -211,3 +230,7 @@ class CompileClock(contextlib.AbstractContextManager):
     def __exit__(self, *_: Any) -> None:
         """Ends counting."""
         jax.monitoring.unregister_event_duration_listener(self._listen)
+
+
+# Here, before another module of the package imports SciPy.
+one_blas_thread()

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxcollapse import checks, draws
 from jaxcollapse.ring import Batch, Slots, not_taken_over, slots_of
+from jaxcollapse.subsamples import distinct
 from jaxcollapse.workflows import Workflow
 
 # What a task's option ``pool`` may be: "auto" is statistics where they serve the workflow.
@@ -244,7 +245,7 @@ def points_pool(
 
         def from_many(key):
             held = slots.occupied(ring) * n
-            return draws.distinct(key, held, size, slots.total * n)
+            return distinct(key, held, size, slots.total * n)
 
         if slots.total == 1:
             index = from_one_batch(key)

@@ -156,5 +156,5 @@ def test_whole_numbers_below_a_count():
     assert int(draws.integers(jax.random.key(1), (1000,), big).min()) >= 0
     a = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint64)
     exact = (a * np.uint64(big)) >> np.uint64(32)
-    high = draws._high_word(a.astype(np.uint32), np.uint32(big))
+    high = draws.high_word(a.astype(np.uint32), np.uint32(big))
     np.testing.assert_array_equal(high, exact)

@@ -89,7 +89,7 @@ def test_other_values_of_a_traced_axis_take_the_same_program(folder, tmp_path, n
 )
 def test_another_plan_is_another_program(other, folder):
     def path(plan):
-        return kept.Programs(folder, plan)._path(plan.cells[0])
+        return kept.Programs(folder, plan)._path(plan.cells[0], True)
 
     assert path(other) != path(planned())
     assert path(planned()) == path(planned())
@@ -97,9 +97,9 @@ def test_another_plan_is_another_program(other, folder):
 
 def test_another_source_is_another_program(folder, monkeypatch):
     store = kept.Programs(folder, planned())
-    before = store._path(planned().cells[0])
+    before = store._path(planned().cells[0], True)
     monkeypatch.setattr(kept, "_source", lambda: "edited")
-    assert store._path(planned().cells[0]) != before
+    assert store._path(planned().cells[0], True) != before
 
 
 @pytest.mark.parametrize("damage", ["cut off", "one bit", "empty"])
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_compiled_again(damage, folder, tmp_path):
     np.testing.assert_array_equal(first["trace_ratio"], second["trace_ratio"])
     assert path.read_bytes() != b""
     (path,) = folder.glob("*.program")
-    assert kept.Programs(folder, planned()).load(planned().cells[0]) is not None
+    assert kept.Programs(folder, planned()).load(planned().cells[0], True) is not None
 
 
 def test_programs_with_functions_of_ones_own_are_not_kept(folder, tmp_path):

@@ -13,7 +13,7 @@ FLOORS = [
     {"draws", "machine", "metrics", "plugins"},
     {"files", "parameters", "theory", "datasets", "analysis"},
     {"workflows", "keys"},
-    {"ring"},
+    {"ring", "subsamples"},
     {"pools"},
     {"task"},
     {"chain"},
@@ -21,6 +21,7 @@ FLOORS = [
     {"tasks", "registry"},
     {"sweeps"},
     {"lm", "show", "testing"},
+    {"bench"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,5 +1,6 @@
 """What jaxcollapse does about the machine it runs on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -84,3 +85,21 @@ print(*(f"{warning.filename}: {warning.message}" for warning in told))
     assert ("<string>: JAX started before jaxcollapse was imported" in told) == AFFECTED
     assert ("on a CPU of 2 cores" in told) == AFFECTED
     assert run_python(code, PJRT_NPROC="3").stdout.strip() == ""
+
+
+def test_decompositions_have_one_thread_of_openblas_each():
+    """SciPy's, which JAX uses; NumPy's keeps its own."""
+    code = (
+        "import json, jax, jaxcollapse, threadpoolctl; "
+        "print(json.dumps({i['filepath'].split('/')[-2]: i['num_threads'] "
+        "for i in threadpoolctl.threadpool_info() if i['internal_api'] == 'openblas'}))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    threads = json.loads(done.stdout)
+    if "scipy.libs" not in threads:
+        pytest.skip("SciPy has no OpenBLAS of its own here")
+    assert threads["scipy.libs"] == 1
+    assert threads.get("numpy.libs") in (None, len(os.sched_getaffinity(0)))

@@ -37,7 +37,7 @@ def test_snippet(number, elsewhere):
 def test_commands_parse():
     words = {" ".join(command[1:3]) if command[1] == "lm" else command[1] for command in COMMANDS}
     of_lm = {f"lm {name}" for name in ("pretrain", "generate", "evaluate", "finetune", "mix")}
-    assert {"run", "mix", "plot", "info", *of_lm} <= words
+    assert {"run", "mix", "plot", "info", "bench", *of_lm} <= words
     for command in COMMANDS:
         cli.parse(command[1:])
 

@@ -1,4 +1,4 @@
-"""The command line: ``jaxcollapse run | mix | plot | info | list | describe | lm``."""
+"""The command line: ``jaxcollapse run | mix | plot | info | bench | list | describe | lm``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
-
-# XLA spreads a batch of small decompositions over the cores itself; OpenBLAS's own threads then
-# only get in its way. Read when JAX loads OpenBLAS, so it is set before that.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from jaxcollapse import checks
 from jaxcollapse.registry import TASKS, as_family
@@ -26,7 +22,7 @@ except ModuleNotFoundError:
     )
     raise SystemExit(2) from None
 
-from jaxcollapse.cli import asked, catalogue, files, lm, lm_options, sweeps
+from jaxcollapse.cli import asked, bench, catalogue, files, lm, lm_options, sweeps
 
 INTERRUPTED = "interrupted; a run goes on where it stopped when it is given again"
 # Fine-tuning is driven from the host, by jaxcollapse lm.
@@ -60,6 +56,7 @@ def commands() -> dict[str, Command]:
     plain: dict[str, tuple[type, Callable[[Any], None]]] = {
         "plot": (files.Plot, files.plot),
         "info": (files.Info, files.info),
+        "bench": (bench.Bench, bench.bench),
         "list": (catalogue.List, catalogue.list_things),
         "describe": (catalogue.Describe, catalogue.describe),
     }
@@ -130,8 +127,8 @@ def _parsed(arguments: list[str]) -> tuple[Callable[[Any], None], Any]:
 
 
 def _with_task(arguments: list[str]) -> list[str]:
-    """``run --task my.module:FAMILY ...`` as ``run my.module:FAMILY ...``."""
-    if arguments[:1] not in (["run"], ["mix"]):
+    """``run --task my.module:FAMILY ...`` as ``run my.module:FAMILY ...``; ``bench`` likewise."""
+    if arguments[:1] not in (["run"], ["mix"], ["bench"]):
         return arguments
     for index, word in enumerate(arguments):
         name, equals, value = word.partition("=")

@@ -61,7 +61,31 @@ def show_origin(dataset: xarray.Dataset, name: str) -> Any:
         console.print(f"  chains that turned non-finite: {bad}")
     for key in PROVENANCE:
         console.print(f"  {key}: {dataset.attrs.get(key, 'unknown')}", soft_wrap=True)
+    rate = generations_per_second(dataset)
+    if rate is not None:
+        seconds = dataset[results.RUN_SECONDS].attrs.get("long_name", "as its cells tell")
+        console.print(f"  chain-generations a second: {_rounded(rate)} ({seconds})", soft_wrap=True)
     return console
+
+
+def generations_per_second(dataset: xarray.Dataset) -> float | None:
+    """Chain-generations a second: S x G x cells over the seconds that the cells ran together.
+
+    None for a result that does not tell how long its cells ran, or of mixtures, which have no
+    generations.
+    """
+    if results.RUN_SECONDS not in dataset or "generation" not in dataset.dims:
+        return None
+    # Of cells, not the file's attribute: that is of the last run alone where one was interrupted.
+    seconds = dataset[results.RUN_SECONDS].values.astype(np.float64)
+    if not (np.isfinite(seconds).all() and seconds.sum() > 0):
+        return None
+    chains = seconds.size * dataset.sizes["seed"]
+    return float(chains * dataset.sizes["generation"] / seconds.sum())
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def summary(dataset: xarray.Dataset, metric: str) -> Any:

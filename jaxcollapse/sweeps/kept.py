@@ -68,7 +68,7 @@ class Programs:
         """Whether any are kept."""
         return self._folder is not None
 
-    def _path(self, cell: Cell) -> Path | None:
+    def _path(self, cell: Cell, runs_briefly: bool) -> Path | None:
         if self._folder is None:
             return None
         plan, traced = self._plan, self._plan.traced(cell)
@@ -78,12 +78,13 @@ class Programs:
         fixed = {k: v for k, v in cell.point.items() if k not in traced}
         workflow = plan.keeps(cell).describe()
         told |= {"workflow": workflow, "records": None, "fixed": fixed, "seeds": plan.seeds.size}
+        told["runs_briefly"] = runs_briefly
         text = json.dumps([told, str(structure), shapes, *_surroundings()], sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.program"
 
-    def load(self, cell: Cell) -> Kept | None:
+    def load(self, cell: Cell, runs_briefly: bool) -> Kept | None:
         """The program of a cell if it is kept and can be read; one that cannot is forgotten."""
-        path = self._path(cell)
+        path = self._path(cell, runs_briefly)
         if path is None or not path.exists():
             return None
         try:
@@ -101,9 +102,9 @@ class Programs:
                 path.unlink(missing_ok=True)
             return None
 
-    def save(self, cell: Cell, kept: Kept) -> None:
+    def save(self, cell: Cell, runs_briefly: bool, kept: Kept) -> None:
         """Keeps the program of a cell; a device that cannot write programs keeps none."""
-        path = self._path(cell)
+        path = self._path(cell, runs_briefly)
         if path is None or path.exists():
             return
         with contextlib.suppress(Exception):

@@ -27,7 +27,7 @@ from jaxcollapse.keys import keys_of
 
 Arrays = dict[str, np.ndarray]
 MOST_KEPT = 128  # compiled programs, the ones used last
-_compiled: OrderedDict[str, Any] = OrderedDict()
+_compiled: OrderedDict[tuple[str, bool], Any] = OrderedDict()
 _tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
@@ -65,13 +65,14 @@ class Program:
         start = time.perf_counter()
         if self.compiled is not None:
             return self
-        if self.digest not in _compiled:
+        name = self.digest, runs_briefly
+        if name not in _compiled:
             _listen()
             before = _hits.number
             compiled = _compile(self.lowered, runs_briefly)
-            _compiled[self.digest] = compiled, _hits.number > before
-        _compiled.move_to_end(self.digest)
-        self.compiled, self.from_cache = _compiled[self.digest]
+            _compiled[name] = compiled, _hits.number > before
+        _compiled.move_to_end(name)
+        self.compiled, self.from_cache = _compiled[name]
         while len(_compiled) > MOST_KEPT:
             _compiled.popitem(last=False)
         self.seconds += time.perf_counter() - start
@@ -137,23 +138,19 @@ def mesh_of_seeds() -> Mesh:
     return Mesh(np.asarray(jax.devices()), ("seed",))
 
 
-def lowered_over_seeds(
-    function: Callable[[jax.Array, Any], dict[str, jax.Array]],
-    seeds: np.ndarray,
-    traced: Any,
-    chunk: int,
-    sequential: bool = False,
-) -> Program:
-    """A program that maps ``function(key, traced)`` over seeds, sharded over the devices.
+def over_seeds(
+    function: Callable[[jax.Array, Any], dict[str, jax.Array]], sequential: bool = False
+) -> tuple[Any, Callable[[np.ndarray, Any], Any]]:
+    """``function(key, traced)`` mapped over seeds, which all devices share out among them.
 
     Args:
       function: of one seed.
-      seeds: uint32, any number of them.
-      traced: an example of what all seeds share.
-      chunk: seeds a call, a multiple of the number of devices.
       sequential: whether a device runs its seeds one after another.
+
+    Returns:
+      The function of what ``place`` makes, jitted, and ``place(seeds, traced)``, which puts both on
+      the devices; the number of seeds is a multiple of that of devices.
     """
-    start = time.perf_counter()
     by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()
 
     def chains(seeds, traced):
@@ -172,8 +169,28 @@ def lowered_over_seeds(
         check_vma=False,
     )
 
-    place = placement()
-    trace = jax.jit(sharded).trace(*place(np.resize(seeds, chunk), traced))
+    return jax.jit(sharded), placement()
+
+
+def lowered_over_seeds(
+    function: Callable[[jax.Array, Any], dict[str, jax.Array]],
+    seeds: np.ndarray,
+    traced: Any,
+    chunk: int,
+    sequential: bool = False,
+) -> Program:
+    """A program that maps ``function(key, traced)`` over seeds, sharded over the devices.
+
+    Args:
+      function: of one seed.
+      seeds: uint32, any number of them.
+      traced: an example of what all seeds share.
+      chunk: seeds a call, a multiple of the number of devices.
+      sequential: whether a device runs its seeds one after another.
+    """
+    start = time.perf_counter()
+    mapped, place = over_seeds(function, sequential)
+    trace = mapped.trace(*place(np.resize(seeds, chunk), traced))
     lowered = trace.lower()
     where = str([(device.id, device.device_kind) for device in jax.devices()])
     text = lowered.as_text()

@@ -125,21 +125,21 @@ class _Lowering:
 
     def compiled(self, cell: Cell) -> Program:
         """The program of a cell, compiled."""
+        brief = self._runs_briefly(cell)
         if self.kept is None:
-            return self.program(cell).compile(self._runs_briefly(cell))
+            return self.program(cell).compile(brief)
         start = time.perf_counter()
         with jax.enable_x64(self._x64):
-            found = self.kept.load(cell)
+            found = self.kept.load(cell, brief)
             if found is not None and found.chunk == self._chunk(cell, found.seed_bytes):
                 seconds = time.perf_counter() - start
                 return Program(None, programs.placement(), found.chunk, "", seconds, found.compiled)
-            program = self.program(cell).compile(self._runs_briefly(cell))
+            program = self.program(cell).compile(brief)
             if program.from_cache:
                 return program
             seed_bytes = self.plan.seed_bytes(cell)
-            self.kept.save(
-                cell, kept.Kept(program.compiled, program.chunk, seed_bytes, program.decomposes)
-            )
+            facts = program.chunk, seed_bytes, program.decomposes
+            self.kept.save(cell, brief, kept.Kept(program.compiled, *facts))
         return program
 
     def _runs_briefly(self, cell: Cell) -> bool:
