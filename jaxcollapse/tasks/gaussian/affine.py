@@ -83,6 +83,11 @@ def compose(outer: Gaussian, inner: Gaussian) -> Gaussian:
     )
 
 
+def scaled(model: Gaussian, variance: Any) -> Gaussian:
+    """N(mean, v S) of a Gaussian N(mean, S) and a factor of its variance v."""
+    return model._replace(log_diagonal=model.log_diagonal + 0.5 * jnp.log(variance))
+
+
 class Moments(NamedTuple):
     """What a Gaussian fit needs of its data.
 

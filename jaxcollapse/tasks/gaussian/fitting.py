@@ -59,7 +59,7 @@ def sample(key: jax.Array, model: Gaussian, num_samples: int) -> jax.Array:
     return model.mean[None, :] + product(z, model.factor.T)
 
 
-def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian:
+def sample_moments(normals: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian:
     """The Gaussian that fits (``ddof=0``) N standard normal points, without the points.
 
     Their mean is ``z / sqrt N``, and their scatter is Wishart with N-1 degrees of freedom: the law
@@ -68,14 +68,14 @@ def sample_moments(key: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian
     1933).
 
     Args:
-      key: a typed key.
+      normals: ``[(D + 1) D]``, standard.
       chi: ``[D]``, the diagonal of T; 0 marks a column that is absent.
       num_samples: N.
     """
     dim = chi.shape[0]
-    normals = draws.normal(key, (dim + dim * (dim - 1) // 2,))
+    normals = normals.reshape(dim + 1, dim)
     scale = jnp.sqrt(num_samples)
-    return from_factor(normals[:dim] / scale, draws.bartlett(normals[dim:], chi) / scale)
+    return from_factor(normals[0] / scale, draws.bartlett(normals[1:], chi) / scale)
 
 
 # Fit ----------------------------------------------------------------------------------------

@@ -59,11 +59,13 @@ class Frame(NamedTuple):
       rank: a bound on the rank of what is fitted, see ``Model``.
       spans: how many rows span all that can be seen, a ``Rank``; None where every row that is seen
         may bring a direction of its own.
+      newest: whether nothing but the newest batch is seen, whose frame is its own.
     """
 
     origin: Gaussian
     rank: Any
     spans: Any
+    newest: bool
 
 
 class Framed(NamedTuple):
@@ -125,7 +127,7 @@ def framed_pool(
 
     def view(key, state, inclusion=None):
         seen = inner.view(key, state.content, inclusion)
-        return Beside(seen, Frame(state.origin, rank, spans))
+        return Beside(seen, Frame(state.origin, rank, spans, alone))
 
     def renew(state, batch):
         # In standard coordinates, which are the frame's where fresh real data come.

@@ -67,7 +67,7 @@ def gram_root(key: jax.Array, dim: int, num_rows: Any) -> jax.Array:
         dim, dtype=draws.float_dtype()
     )
     chi = jnp.sqrt(draws.chi_square(key, degrees))
-    return draws.bartlett(draws.normal(key, (dim * (dim - 1) // 2,)), chi).T
+    return draws.bartlett(draws.normal(key, (dim, dim)), chi).T
 
 
 # Fit ----------------------------------------------------------------------------------------
