@@ -119,7 +119,7 @@ class ChainPlan(Plan):
         state, batch, noise = map(tree_bytes, shapes)
         metrics = 8 * self.generations * len(self.metrics)
         fit = self.family.fit_bytes(cell.point, self.options)
-        return fit + 1.1 * state + 8 * batch + 2 * (self.generations + 1) * noise + metrics
+        return fit + 1.1 * state + 8 * batch + 4 * (self.generations + 1) * noise + metrics
 
     def label(self, metric: str) -> Metric:
         """The label and units of a metric."""
