@@ -118,6 +118,13 @@ def test_memory_limit_makes_chunks():
     assert chunk(1) == 1
 
 
+def test_a_call_on_points_has_few_seeds_on_a_cpu():
+    axes = {"dim": [2], "num_samples": [5]}
+    workflows = ["replace", "accumulate-subsample"]
+    plan = chains.plan("gaussian", workflows, axes, seeds=1000, generations=3)
+    assert [plan.most_seeds(cell) for cell in plan.cells] == [np.inf, 128]
+
+
 def test_interrupted_sweep_resumes(tmp_path):
     plan = chains.plan("gaussian", ["replace"], AXES, seeds=4, generations=3)
     whole = run(plan)

@@ -50,7 +50,7 @@ def figure(facts: Facts) -> Figure:
         sizes = f"{settings['seeds']} seeds, {settings['generations']} generations"
         upper.suptitle(f"{facts['device']}: {sizes}", fontsize=8)
         handles, labels = rates.get_legend_handles_labels()
-        upper.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+        upper.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
         if grown:
             _growth(lower[0].subplots(), grown)
     return made
@@ -89,14 +89,17 @@ def _line(row: Facts, names: list[tuple[str, str]]) -> int:
 
 
 def _peers(axes: Axes, facts: Facts, names: list[tuple[str, str]]) -> None:
-    """What other libraries reach in the same cells, in grey."""
+    """What other libraries reach, and ours with their metrics alone, in grey."""
     looks = _workflows([row for row in facts["cells"] if "generations_per_second" in row])
-    for library, (marker, label) in LIBRARIES.items():
-        found = [
-            (row, row["peers"][library]["run_seconds"])
-            for row in facts["against"]
-            if "ratio" in row.get("peers", {}).get(library, {})
-        ]
+    compared = [
+        (row, name, peer["run_seconds"])
+        for row in facts["against"]
+        for name, peer in row.get("peers", {}).items()
+        if "ratio" in peer
+    ]
+    ours = [(row, "ours", row["run_seconds"]) for row, _, _ in compared]
+    for library, (marker, label) in {**LIBRARIES, "ours": ("|", "ours, their metrics")}.items():
+        found = [(row, seconds) for row, name, seconds in ours + compared if name == library]
         if not found:
             continue
         order = list(looks)
