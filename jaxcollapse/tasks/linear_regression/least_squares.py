@@ -46,10 +46,16 @@ def _inverse_parts(matrix, rank):
     return left, jnp.where(keep, 1.0 / jnp.where(keep, values, 1.0), 0.0), right
 
 
-# When the normal equations are safe: of 4 D rows drawn with replacement fewer than D differ with a
-# probability below 1e-14 for D >= 8, below 1e-17 for D >= 10; X is then conditioned well.
-ROWS_FOR_NORMAL_EQUATIONS = 4
 DIM_FOR_NORMAL_EQUATIONS = 8
+
+
+def rows_for_normal_equations(dim: int) -> int:
+    """How many rows make the normal equations safe.
+
+    Of 4 D rows drawn with replacement fewer than D differ with a probability below 1e-14 for
+    D >= 8, of 3 D rows below 1e-19 for D >= 32; X is then conditioned well.
+    """
+    return 3 * dim if dim >= 32 else 4 * dim
 
 
 def repeated_rows(
@@ -71,7 +77,7 @@ def repeated_rows(
       distinct: whether no row was seen twice, so that many rows are many directions.
     """
     dim = inputs.shape[1]
-    most = ROWS_FOR_NORMAL_EQUATIONS * dim
+    most = rows_for_normal_equations(dim)
     if (
         num_rows is None
         or inputs.shape[0] < most
