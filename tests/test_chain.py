@@ -223,3 +223,24 @@ def test_what_else_a_task_is_made_of_is_not_replaced():
             jc.gaussian.task(2, 8)._replace(**{name: None})
     with pytest.raises(ValueError, match="the fit of: expected one that may keep points"):
         modify(jc.gaussian.task(2, 8, pool="statistics"), fit=lambda key, view: view)
+
+
+def test_a_gaussian_goes_on_under_replace_from_its_newest_batch():
+    """From a window, whose batches are not in frames of their own: as on points, in law."""
+    keys = jc.seed_keys(range(4000))
+
+    def after(pool):
+        task = jc.gaussian.task(2, 10, pool=pool)
+        window = jc.make_chain(task, "window:keep=2", 4)
+        replace = jc.make_chain(task, "replace", 5)
+
+        def one(key):
+            state, _ = window.run(window.init(key), 2)
+            _, metrics = replace.step(replace.resume(state))
+            return metrics["trace_ratio"], metrics["squared_error_of_mean"]
+
+        return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
+
+    for ours, theirs in zip(after("statistics"), after("points"), strict=True):
+        spread = np.sqrt((ours.var() + theirs.var()) / ours.size)
+        assert abs(ours.mean() - theirs.mean()) < 5 * spread

@@ -210,6 +210,12 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
             num_points=n, mean=jnp.zeros(dim, n.dtype), scatter=n * jnp.diag(present)
         )
 
+    def settled(origin, kept):
+        one = jax.tree.map(lambda x: x[0], kept)
+        drawn = fit_moments(one, ddof=0)
+        frame, content = as_standard(Batch(Model(origin, origin, rank), drawn))
+        return frame, jax.tree.map(lambda x: x[None], content)
+
     def as_drawn(batch):
         return standard(dim), further(standard(dim), batch.drawn)
 
@@ -225,6 +231,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
             rank=rank,
             spans=None,
             shown=lambda origin, rows: rows,
+            settled=settled,
         )
 
     def serves(workflow: Workflow) -> bool:

@@ -90,6 +90,7 @@ def framed_pool(
     rank: Any,
     spans: Any,
     shown: Callable[[Gaussian, Any], Any],
+    settled: Callable[[Gaussian, Any], tuple[Gaussian, Any]] = lambda origin, kept: (origin, kept),
 ) -> Pool:
     """A pool that keeps what another keeps, in a frame.
 
@@ -104,6 +105,8 @@ def framed_pool(
       rank: see ``Frame``.
       spans: likewise.
       shown: ``shown(origin, rows) -> rows`` in the coordinates of the real data.
+      settled: ``settled(origin, content) -> (origin, content)`` of a batch that is alone and is
+        seen in the frame of another, in the frame that ``first`` would give it.
     """
     moves = workflow.keep is not None and not workflow.real_apart
     alone = workflow.slots(2) == 1  # nothing but the newest batch
@@ -139,6 +142,9 @@ def framed_pool(
 
     def take_over(state):
         held = inner.take_over(state.content)
+        if alone:
+            origin, content = settled(state.origin, held.content)
+            return Framed(origin, held._replace(content=content))
         if workflow.real != "fresh":
             return state._replace(content=held)
         held = held._replace(content=returned(state.origin, held.content))
