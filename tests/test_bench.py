@@ -251,7 +251,7 @@ for line in sys.stdin:
     if {fails!r} and asked["workflow"] == {fails!r}:
         print(json.dumps({{"error": "ValueError: not done"}}), flush=True)
         continue
-    if {dies}:
+    if {dies} or asked["cell"]["how"] != {how!r}:
         sys.exit(1)
     # Known exactly: under replace N(0, chi-squares), of which the first generation is one.
     rng = np.random.default_rng(1)
@@ -265,9 +265,9 @@ for line in sys.stdin:
 """
 
 
-def stub(tmp_path, fails="", dies=False, factor=1.0, seconds=0.5):
+def stub(tmp_path, fails="", dies=False, factor=1.0, seconds=0.5, how=""):
     path = tmp_path / f"worker_{fails}{dies}{factor}.py"
-    path.write_text(STUB.format(fails=fails, dies=dies, factor=factor, seconds=seconds))
+    path.write_text(STUB.format(fails=fails, dies=dies, factor=factor, seconds=seconds, how=how))
     return peers.Worker("numpy", path, patience=60.0)
 
 
@@ -292,6 +292,14 @@ def test_ratios_against_a_library_of_the_same_law(tmp_path):
     assert found["geometric_mean"] == pytest.approx(peer["ratio"])
 
 
+def test_a_library_is_told_what_to_draw(tmp_path):
+    (row,) = against(stub(tmp_path, how="points"), how="points", rounds=1)
+    assert "ratio" in row["peers"]["numpy"]
+    assert run.plan(["gaussian"], against=["numpy"], peers_draw="points").peers_draw == "points"
+    with pytest.raises(ValueError, match="--peers-draw: expected"):
+        run.plan(["gaussian"], against=["numpy"], peers_draw="sums")
+
+
 def test_no_ratio_of_unequal_work(tmp_path):
     (row,) = against(stub(tmp_path, factor=3.0))
     assert "ratio" not in row["peers"]["numpy"]
@@ -311,7 +319,7 @@ def test_a_library_that_fails_or_ends_is_told(tmp_path):
 def test_libraries_that_compute_other_metrics_are_told(tmp_path):
     path = tmp_path / "nothing.py"
     path.write_text(
-        STUB.format(fails="", dies=False, factor=1.0, seconds=0.5).replace(
+        STUB.format(fails="", dies=False, factor=1.0, seconds=0.5, how="").replace(
             "trace_ratio=ratio * 1.0", "log_det_ratio=ratio"
         )
     )

@@ -128,6 +128,7 @@ def compared(
     seeds: int,
     generations: int,
     rounds: int = ROUNDS,
+    how: str = "",
 ) -> Iterator[Row]:
     """A row a cell: seconds of the chains and of each library, and the ratios of the medians.
 
@@ -137,10 +138,12 @@ def compared(
       seeds: S, of a call.
       generations: G.
       rounds: how often each runs, in turns.
+      how: what the libraries draw, "points" or "statistics"; "" for what they are faster with.
     """
     for cell in cells:
         row: Row = {**cell.facts(), "seeds": seeds, "generations": generations, "peers": {}}
         request = {name: value for name, value in row.items() if name not in ("peers", "label")}
+        request["cell"] = {**cell.point, "how": how}
         try:
             _compare(row, cell, request, workers, rounds)
         except Exception as error:  # one cell must not hide the others

@@ -34,6 +34,7 @@ class Benchmark:
       grown: those that more and more seeds are tried on.
       language_models: whether these are measured.
       workers: of the libraries to compare with.
+      peers_draw: what these draw, "points" or "statistics"; "" for what they are faster with.
       seeds: S, of a call.
       generations: G.
       at_once: how many programs are compiled at a time.
@@ -46,6 +47,7 @@ class Benchmark:
     grown: list[BenchCell]
     language_models: bool
     workers: list[peers.Worker]
+    peers_draw: str
     seeds: int
     generations: int
     at_once: int
@@ -68,6 +70,7 @@ def plan(
     paper: bool = False,
     given: Sequence[str] = (),
     against: Sequence[str] = (),
+    peers_draw: str = "fastest",
     seconds: float | None = None,
 ) -> Benchmark:
     """Checks everything that is asked for, before anything is measured.
@@ -82,6 +85,8 @@ def plan(
       paper: all cells of the paper's classical grids, and nothing grown.
       given: cells in place of the task's own.
       against: libraries to compare with.
+      peers_draw: "fastest" lets these libraries draw sums of points where sums suffice and that is
+        faster; "points" has them draw every point.
       seconds: after which nothing further is begun; by default a minute if quick, ten minutes, or
         for the paper's cells as long as they take.
 
@@ -105,6 +110,7 @@ def plan(
     path = peers.worker_file() if against else Path()
     for library in checks.distinct("--against", against) if against else ():
         checks.one_of("--against", library, peers.LIBRARIES)
+    checks.one_of("--peers-draw", peers_draw, ("fastest", "points"))
     if seconds is None:
         seconds = QUICK_SECONDS if quick else math.inf if paper else USUAL_SECONDS
     if not seconds > 0:
@@ -114,6 +120,7 @@ def plan(
         grown=[] if paper else _grown(chosen, known[0]),
         language_models=LANGUAGE_MODELS in names,
         workers=[peers.Worker(library, path) for library in against],
+        peers_draw="" if peers_draw == "fastest" else peers_draw,
         seeds=seeds,
         generations=generations,
         # Of the paper's cells there are 130.
@@ -129,6 +136,7 @@ def plan(
             "paper": paper,
             "cells": list(given),
             "against": list(against),
+            "peers_draw": peers_draw,
             "seconds": None if math.isinf(seconds) else seconds,
         },
     )
@@ -222,7 +230,8 @@ def _against(benchmark: Benchmark, record: Record) -> Iterator[str]:
         return
     failed = {_name(row) for row in record.facts["cells"] if "error" in row}
     cells = [cell for cell in benchmark.cells if _name(cell.facts()) not in failed]
-    rows = peers.compared(cells, benchmark.workers, benchmark.seeds, benchmark.generations)
+    sizes = benchmark.seeds, benchmark.generations
+    rows = peers.compared(cells, benchmark.workers, *sizes, how=benchmark.peers_draw)
     for cell in cells:
         if not record.has_time(f"{cell} against others"):
             continue

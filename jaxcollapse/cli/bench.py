@@ -43,6 +43,9 @@ class Bench:
     against: tuple[Literal["numpy", "torch"], ...] = ()
     """Also time batched programs of these libraries that do the same work, in turns with ours;
     only in a source checkout."""
+    peers_draw: Literal["fastest", "points"] = "fastest"
+    """What the libraries of --against draw: sums of points where sums suffice and are faster, or
+    every point, as published programs do."""
     quick: bool = False
     """One cell a task under the first workflow, in under a minute, for a look."""
     seconds: float | None = None
@@ -89,6 +92,7 @@ def _measure(args: Bench, path: Path, drawn: Path | None) -> None:
         paper=args.paper,
         given=args.cell,
         against=args.against,
+        peers_draw=args.peers_draw,
         seconds=args.seconds,
     )
     facts: dict[str, Any] = run.run(benchmark, path, lambda line: print(line, flush=True))
