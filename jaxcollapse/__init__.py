@@ -12,13 +12,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from jaxcollapse import machine, theory
+from jaxcollapse import machine, publishers, theory
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.keys import seed_keys
 from jaxcollapse.metrics import Metric
 from jaxcollapse.mixture import make_mixture
 from jaxcollapse.parameters import Axis, Option, declared
+from jaxcollapse.publishers import tempered
 from jaxcollapse.registry import register
 from jaxcollapse.sweeps.chains import sweep
 from jaxcollapse.sweeps.mixtures import mix
@@ -60,11 +61,13 @@ __all__ = [
     "mix",
     "modify",
     "points_task",
+    "publishers",
     "register",
     "replace",
     "save",
     "seed_keys",
     "sweep",
+    "tempered",
     "theory",
     "window",
 ]

@@ -9,7 +9,8 @@ Its axes, options, checks and help are those that the task's own signature decla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ class TaskFamily(NamedTuple):
         task, for estimates of time; of the tasks that are built in, some nanoseconds a generation.
       closed_form: ``closed_form(metric, workflow, generation, options, **axes)``, the mean over
         seeds that is known in closed form, an array like ``generation``, or None; ``workflow`` is
-        the record.
+        the record. Publishers' axes come to one that names them, as ``temperature=1``.
       summaries: ``summaries(metrics)``, from arrays ``[..., G]`` by metric (those that were
         computed), one number a chain.
       approximations: ``approximations(workflow, point, options)``, what is not exact in law
@@ -93,6 +94,7 @@ class TaskFamily(NamedTuple):
         would gain nothing and take their memory together.
       usual: values of a command's own options where none are given: ``generations``, ``seeds``.
       source: where the task comes from: a paper, say.
+      bare: of a family whose tasks have publishers, the one without; see ``publishers.offered``.
     """
 
     name: str
@@ -112,6 +114,7 @@ class TaskFamily(NamedTuple):
     sequential_on: tuple[str, ...] = ()
     usual: Mapping[str, Any] = {}
     source: str = ""
+    bare: Any = None
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -193,13 +196,23 @@ class TaskFamily(NamedTuple):
     ) -> np.ndarray | None:
         """The mean of a metric over seeds ``[G]`` in closed form, or None.
 
-        The workflow may know it, of any task; what is known of a record the theory knows.
+        The workflow may know it, of any task; what is known of a record the theory knows. Where
+        publishers change what is published, a family's ``closed_form`` is asked if it names them.
         """
-        known = workflow.closed_form(self.name, metric, generation, options, **point)
-        if known is not None or workflow.chooses:
-            return known
+        publishers = {} if self.bare is None else _beside(point, self.bare.axes)
+        if self.bare is not None and all(value == 1 for value in publishers.values()):
+            rest = _beside(point, publishers)
+            return self.bare.mean_of(metric, workflow, generation, options, rest)
+        if not publishers:
+            known = workflow.closed_form(self.name, metric, generation, options, **point)
+            if known is not None:
+                return known
+        if workflow.chooses:
+            return None
         if metric == SHARE_OF_REAL_DATA:
             return theory.share_of_real_data(workflow, generation)
+        if not set(publishers) <= set(inspect.signature(self.closed_form).parameters):
+            return None  # it would not know what is published
         return self.closed_form(metric, workflow, generation, options, **point)
 
     def check(
@@ -231,6 +244,11 @@ class TaskFamily(NamedTuple):
                 workflow.draw,
                 f"lower the subsample size or raise {self.batch}",
             )
+
+
+def _beside(point: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The values at a point of axes other than these."""
+    return {name: value for name, value in point.items() if name not in names}
 
 
 def family_of(task: Task) -> TaskFamily:

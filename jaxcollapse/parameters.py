@@ -229,15 +229,15 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, Parameter]:
     """The parameters of a function, or the fields of a dataclass, by name.
 
     What is not annotated is an axis if it has to be given, and else an option; an axis called
-    ``num_samples`` is the size of a batch. What a function takes beside as ``**options`` may be
-    declared elsewhere, see ``also``.
+    ``num_samples`` is the size of a batch. What a function takes by position alone is none of them;
+    what it takes beside as ``**options`` may be declared elsewhere, see ``also``.
     """
     signature = inspect.signature(function)
     hints = _hints(function)
     helps = _helps(function)
     found: dict[str, Parameter] = {}
     for name, parameter in signature.parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         kind, how = _annotation(hints.get(name, Any))
         if how is None:
@@ -254,8 +254,9 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, Parameter]:
 
 def takes_any(function: Callable[..., Any]) -> bool:
     """Whether a function takes options that are declared nowhere."""
-    if getattr(function, "declared_also", ()):
-        return False
+    others = getattr(function, "declared_also", ())
+    if others:
+        return any(takes_any(other) for other in others)
     kinds = [p.kind for p in inspect.signature(function).parameters.values()]
     return inspect.Parameter.VAR_KEYWORD in kinds
 

@@ -48,7 +48,8 @@ def as_family(task: TaskFamily | Task | str) -> TaskFamily:
 
 def is_own(family: TaskFamily) -> bool:
     """Whether a family is the user's, whose functions may change under one name."""
-    return not (family.name in TASKS.built_in and TASKS.find(family.name) is family)
+    bare = family if family.bare is None else family.bare
+    return not (family.name in TASKS.built_in and TASKS.find(family.name) is bare)
 
 
 def register(thing: Any, name: str | None = None) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.metrics import Metrics
@@ -38,6 +39,9 @@ class _Functions(NamedTuple):
     use: str = "auto"
     serves: Callable[[Workflow], bool] = lambda workflow: not workflow.needs_points
     coordinates: Any = None
+    tempered: Callable[[Params, Any], Params] | None = None
+    central: Callable[[Any, Params, Any], Any] | None = None
+    scores: Mapping[str, Callable[..., Any]] = {}
 
 
 class Task(_Functions):
@@ -65,6 +69,13 @@ class Task(_Functions):
       use: ``points``, ``statistics``, or ``auto``: statistics where they serve the workflow.
       serves: ``serves(workflow)``, of a task on statistics: whether they can be right under it.
       coordinates: ``Coordinates``, if the task keeps its data or models in some of its own.
+      tempered: ``tempered(params, temperature) -> params``, what is sampled in place of a model at
+        a temperature above 0, which may be traced; at 1 it is the model. None if there is no such.
+      central: ``central(noise, params, mass) -> batch``, a sample of the central mass of a model
+        alone, which may be traced; at 1 it is ``sample``. None if there is no such.
+      scores: by name, ``score(truth, params, batch)`` ``[N]`` of the rows of a batch, larger for
+        better ones: ``real``, the log-density of the real law, and ``model``, that of the model,
+        up to a constant, where a task can say it.
     """
 
     __slots__ = ()
@@ -111,6 +122,14 @@ def _nothing_published(params: Params, rows: Any) -> Any:
     )
 
 
+def _rows_chosen(batches: Any, index: Any) -> Any:
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[index], batches)
+
+
+def _rows_pooled(batches: Any, owner: Any) -> Any:
+    return jax.tree.map(lambda x: x[owner, np.arange(x.shape[1])], batches)
+
+
 class Coordinates(NamedTuple):
     """What a task keeps in coordinates of its own, in those of its real data, and back.
 
@@ -121,6 +140,10 @@ class Coordinates(NamedTuple):
       view: ``view(view) -> View`` of rows.
       fitted: ``fitted(view, model) -> params``, of a model of that view.
       published: ``published(params, rows) -> batch``, of rows that a model made.
+      chosen: ``chosen(batches, index) -> batch`` of several batches of one model, stacked
+        ``[m, N, ...]``: their rows ``index`` ``[N]``, numbered through.
+      pooled: ``pooled(batches, owner) -> batch`` of batches of several models, stacked likewise:
+        row i is row i of batch ``owner[i]``.
     """
 
     truth: Callable[[Truth], Any]
@@ -129,6 +152,8 @@ class Coordinates(NamedTuple):
     view: Callable[[Any], View]
     fitted: Callable[[Any, Any], Params]
     published: Callable[[Params, Any], Any] = _nothing_published
+    chosen: Callable[[Any, Any], Any] = _rows_chosen
+    pooled: Callable[[Any, Any], Any] = _rows_pooled
 
 
 def with_fields(task: Task, **changes: Any) -> Task:
@@ -142,6 +167,7 @@ def points_task(
     sample: Callable[[jax.Array, Params], Any],
     evaluate: Callable[..., Metrics],
     real: Callable[[jax.Array, Truth], Any] = _not_told,
+    tempered: Callable[[Params, Any], Params] | None = None,
 ) -> Task:
     """A task of one's own from four functions; it runs under every workflow.
 
@@ -159,6 +185,8 @@ def points_task(
         ``published`` is the batch that the model publishes.
       real: ``real(key, truth) -> batch``, another real batch of the same truth, which workflows of
         fresh real data need.
+      tempered: ``tempered(params, temperature) -> params``, what is sampled at a temperature, which
+        ``publishers.tempered`` needs.
     """
     return Task(
         init=init,
@@ -167,6 +195,7 @@ def points_task(
         sample=sample,
         evaluate=evaluate,
         real=real,
+        tempered=tempered,
     )
 
 
@@ -226,7 +255,9 @@ def modify(
     if fit is not None:
         task = with_fields(task, fit=_fit_of_rows(task.coordinates, fit))
     if sample is not None:
-        task = with_fields(task, sample=_sample_of_rows(task.coordinates, sample))
+        # Which need not know what the task's own does with a temperature or a mass.
+        sampled = _sample_of_rows(task.coordinates, sample)
+        task = with_fields(task, sample=sampled, tempered=None, central=None)
     return task if evaluate is None else _evaluated(task, evaluate)
 
 

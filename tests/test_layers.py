@@ -18,6 +18,7 @@ FLOORS = [
     {"task"},
     {"chain"},
     {"families", "mixture"},
+    {"publishers"},
     {"tasks", "registry"},
     {"sweeps"},
     {"lm", "show", "testing"},

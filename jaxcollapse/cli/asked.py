@@ -23,7 +23,11 @@ FILE = "On the command line it is a .npy file, or a .csv file of numbers without
 
 
 def options_class(
-    family: TaskFamily, command: type, hidden: Sequence[str] = (), mixture: bool = False
+    family: TaskFamily,
+    command: type,
+    hidden: Sequence[str] = (),
+    mixture: bool = False,
+    beside: Mapping[str, Parameter] = MappingProxyType({}),
 ) -> type:
     """A dataclass of a command's options with those of a task.
 
@@ -32,12 +36,21 @@ def options_class(
       command: the dataclass of what all tasks have.
       hidden: names of parameters that the command does not have.
       mixture: whether axes have the values of grids of mixtures.
+      beside: parameters that a task may have beside its own; axes among them have no values unless
+        some are given.
     """
     shown = {name: p for name, p in family.parameters.items() if name not in hidden}
     usual = family.presets.get("corrected", {})
     name = "".join(part.capitalize() for part in family.name.split("-"))
     return class_of(
-        name, command, shown, usual, mixture, plugins.summary(family.task), family=family
+        name,
+        command,
+        {**shown, **beside},
+        usual,
+        mixture,
+        plugins.summary(family.task),
+        absent=tuple(beside),
+        family=family,
     )
 
 
@@ -48,6 +61,7 @@ def class_of(
     usual: Mapping[str, Any] = MappingProxyType({}),
     mixture: bool = False,
     about: str | None = None,
+    absent: Sequence[str] = (),
     **others: Any,
 ) -> type:
     """A dataclass of a command's own options with those that are declared elsewhere.
@@ -61,12 +75,18 @@ def class_of(
       usual: what stands in for some of these where they are not given.
       mixture: whether axes have the values of grids of mixtures.
       about: one line; the command's own by default.
+      absent: names of axes that have no values unless some are given.
       **others: attributes of the class.
     """
     found = {
         p.name: _field(p, mixture, usual.get(p.name, p.by_default)) for p in parameters.values()
     }
-    fields = [(field, *told) for field, told in found.items() if told is not None]
+    none = {name: dataclasses.field(default=()) for name in absent if parameters[name].is_axis}
+    fields = [
+        (field, told[0], none.get(field, told[1]))
+        for field, told in found.items()
+        if told is not None
+    ]
     shown = {field: parameters[field] for field, *_ in fields}
     namespace = {"__doc__": about or command.__doc__, "parameters": shown, **others}
     return dataclasses.make_dataclass(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import machine
+from jaxcollapse import machine, publishers
 from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output
@@ -80,7 +80,8 @@ class Mix(Grid):
 
 def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``run`` for a task."""
-    return asked.parsed(asked.options_class(family, Run), command, arguments, **family.usual)
+    kind = asked.options_class(family, Run, beside=publishers.offers(family))
+    return asked.parsed(kind, command, arguments, **family.usual)
 
 
 def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
@@ -97,10 +98,11 @@ def run(args: Any) -> None:
     check_output(args.out, (".nc",), args.overwrite)
     seeds = parse_seeds(args.seeds)
     _devices(args.family, len(seeds))
+    added = [name for name in publishers.offers(args.family) if getattr(args, name, ())]
     checked = chains.plan(
         args.family,
         args.workflow,
-        asked.axes_of(args, args.family.axes),
+        asked.axes_of(args, publishers.offered(args.family, added).axes),
         seeds,
         args.generations,
         args.preset,

@@ -14,6 +14,7 @@ from jaxcollapse import checks, registry
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, unlabelled
+from jaxcollapse.publishers import offered
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import plan as plans
 from jaxcollapse.sweeps import results
@@ -219,7 +220,7 @@ def plan(
     Raises:
       ValueError: as for ``sweep``.
     """
-    family = as_family(task)
+    family = offered(as_family(task), axes or ())
     options = plans.checked_options(family, preset, options)
     checked = ChainPlan(
         family=family,
@@ -296,7 +297,8 @@ def sweep(
     Args:
       task: a task's name, or a ``TaskFamily`` or a ``Task`` of one's own.
       workflows: spellings, functions or ``Workflow``s.
-      axes: values for each axis of the task; none for a ``Task``.
+      axes: values for each axis of the task, none for a ``Task``; and for those of publishers that
+        are asked for, such as ``temperature``.
       seeds: how many, from 0, or the seeds themselves.
       generations: G.
       preset: ``corrected`` or ``authors``; it sets the options that are not given.

@@ -10,8 +10,9 @@ import numpy as np
 from jaxcollapse import theory
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA
+from jaxcollapse.publishers import offered
 from jaxcollapse.registry import TASKS, is_own
-from jaxcollapse.sweeps.results import MIXTURE_FORMAT, function_name, options_of
+from jaxcollapse.sweeps.results import MIXTURE_FORMAT, axes_of, function_name, options_of
 from jaxcollapse.workflows import Workflow, accumulate_subsample, parse
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def _family_of(line: xarray.Dataset) -> TaskFamily | None:
     # What an older file does not say is what it was.
     made_by = line.attrs.get("task_function", function_name(family.task))
     own = bool(line.attrs.get("task_is_own", is_own(family)))
-    return family if (made_by, own) == (function_name(family.task), is_own(family)) else None
+    if (made_by, own) != (function_name(family.task), is_own(family)):
+        return None
+    return offered(family, axes_of(line))
 
 
 def _options_of(line: xarray.Dataset) -> dict[str, Any] | None:

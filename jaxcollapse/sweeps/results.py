@@ -69,7 +69,7 @@ def _attributes(
     attrs: dict[str, Any] = {
         "title": plan.title,
         "task": family.name,
-        "task_function": function_name(family.task),
+        "task_function": function_name((family.bare or family).task),
         "task_is_own": int(is_own(family)),
         "preset": plan.preset,
         "options": json.dumps(config["options"]),

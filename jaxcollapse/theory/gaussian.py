@@ -278,6 +278,7 @@ def _known(
     t: ArrayLike,
     n: ArrayLike,
     ddof: int,
+    factor: float,
 ) -> np.ndarray | None:
     """By a record's formula, or from its moments; None for a workflow that no record says."""
     _check_ddof(ddof)
@@ -285,11 +286,13 @@ def _known(
     if record is None:
         return None
     formula = formulas.get(record)
-    return of_moments(moments(record, t, n, ddof)) if formula is None else formula(t, n, ddof)
+    if formula is not None and factor == 1:
+        return formula(t, n, ddof)
+    return of_moments(moments(record, t, n, ddof, factor))
 
 
 def gaussian_variance(
-    workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0
+    workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0, factor: float = 1.0
 ) -> np.ndarray | None:
     """``E v_t`` under any workflow that is a record, by its formula or the recursion of moments.
 
@@ -298,23 +301,25 @@ def gaussian_variance(
       t: generations; they broadcast against n.
       n: points a generation.
       ddof: 0 or 1.
+      factor: what the variance of a model is multiplied by in what it publishes.
 
     Returns:
       None for a subclass; nan where more than n rows are to be drawn.
     """
-    return _known(_VARIANCE, lambda found: found.variance, workflow, t, n, ddof)
+    return _known(_VARIANCE, lambda found: found.variance, workflow, t, n, ddof, factor)
 
 
 def gaussian_mean_error(
-    workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0
+    workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0, factor: float = 1.0
 ) -> np.ndarray | None:
-    """``E (mu_t - mu_0)^2``, which for ddof 0 is ``1 - E v_t``.
+    """``E (mu_t - mu_0)^2``, which for ddof 0 and a factor of 1 is ``1 - E v_t``.
 
     Args:
       workflow: its record.
       t: generations; they broadcast against n.
       n: points a generation.
       ddof: 0 or 1.
+      factor: what the variance of a model is multiplied by in what it publishes.
 
     Returns:
       None for a subclass; nan where more than n rows are to be drawn.
@@ -326,6 +331,7 @@ def gaussian_mean_error(
         t,
         n,
         ddof,
+        factor,
     )
 
 
@@ -337,6 +343,7 @@ def gaussian_metric(
     num_samples: int,
     ddof: int = 0,
     real_trace: float | None = None,
+    temperature: float = 1.0,
 ) -> np.ndarray | None:
     """The mean over seeds of a metric of the Gaussian task, or None where none is known.
 
@@ -349,18 +356,20 @@ def gaussian_metric(
       num_samples: N.
       ddof: 0 or 1; for others there is no formula here.
       real_trace: trace of the real covariance; D by default.
+      temperature: T, what the covariance of a model is multiplied by in what it publishes.
     """
     record = record_of(workflow)
     if ddof not in (0, 1) or record is None:
         return None
     if metric == "trace_ratio":
-        return gaussian_variance(workflow, t, num_samples, ddof)
+        return gaussian_variance(workflow, t, num_samples, ddof, temperature)
     if metric == "squared_error_of_mean":
-        error = gaussian_mean_error(workflow, t, num_samples, ddof)
+        error = gaussian_mean_error(workflow, t, num_samples, ddof, temperature)
         return None if error is None else (dim if real_trace is None else real_trace) * error
     fitted = record.draw or num_samples  # points of the first fit; of every one under replace
     if metric == "log_det_ratio" and record.newest_alone:
-        return np.asarray(t) * gaussian_replace_log_det_drift(fitted, dim, ddof)
+        drift = np.asarray(t) * gaussian_replace_log_det_drift(fitted, dim, ddof)
+        return drift + (np.asarray(t) - 1) * dim * np.log(temperature)
     if metric == "kl" and np.all(np.asarray(t) == 1):
         return np.full(np.shape(t), gaussian_first_fit_kl(fitted, dim, ddof))
     return None

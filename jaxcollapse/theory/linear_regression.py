@@ -21,6 +21,7 @@ def regression_error(
     num_samples: int,
     noise_variance: float,
     fixed_design: bool = True,
+    temperature: float = 1.0,
 ) -> np.ndarray | None:
     """The mean test error ``E |w_t - w*|^2`` with a design of standard normal rows.
 
@@ -39,6 +40,10 @@ def regression_error(
     ``(D + V / (1 - r)) (1 - r^t)`` with ``r = N/D`` for ``N < D - 1``: a projection onto N random
     directions keeps r of what there is.
 
+    Where the noise of what models label has T times the variance, so have the ``e_j`` of all
+    batches but the real ones: replace ``V (1 + (t - 1) T)``; with a fresh design and ``N < D - 1``
+    ``D (1 - r^t) + V [r^(t-1) + T (1 - r^(t-1))/(1 - r)]``.
+
     Args:
       workflow: its record.
       t: generations, any shape.
@@ -46,6 +51,7 @@ def regression_error(
       num_samples: N.
       noise_variance: s^2.
       fixed_design: whether all batches share one.
+      temperature: T.
 
     Returns:
       None where no formula is known, or the mean is infinite.
@@ -58,7 +64,7 @@ def regression_error(
     last = int(t.max(initial=1))
     i = np.arange(1, last + 1)
     if fixed_design and record == ACCUMULATE_SUBSAMPLE:
-        if num_samples < 200 * dim:
+        if num_samples < 200 * dim or temperature != 1:
             return None
         later = np.where(i > 1, (2 - 1 / np.maximum(i - 1, 1)) / i**2, 0.0)
         leading = 1 + np.cumsum(later)[index - 1] + 1 - 1 / t
@@ -66,15 +72,18 @@ def regression_error(
     if record.draw is not None or not (fixed_design or record == REPLACE):
         return None
     if record == REPLACE:
-        growth = t
-    elif record == ACCUMULATE:
+        growth = 1 + (t - 1) * temperature
+    elif record == ACCUMULATE and temperature == 1:
         growth = np.cumsum(1 / i**2)[index - 1]
     else:
-        growth = recursion(record, last, math.inf).mean_error[index]
+        of_labels = (float(temperature),) * last  # whatever the variance of a model
+        growth = recursion(record, last, math.inf, added=of_labels, factor=0.0).mean_error[index]
     if num_samples > dim:
         return noise_variance * dim / (num_samples - dim - 1) * growth
     if fixed_design:
         return dim - num_samples + noise_variance * num_samples / (dim - num_samples - 1) * growth
     share = num_samples / dim
     noise = noise_variance * num_samples / (dim - num_samples - 1)
-    return (dim + noise / (1 - share)) * (1 - share**t)
+    before = share ** (t - 1)
+    later = temperature * (1 - before) / (1 - share)
+    return dim * (1 - share**t) + noise * (before + later)

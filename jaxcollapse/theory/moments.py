@@ -1,9 +1,10 @@
 """One exact recursion for means over seeds under any record of a workflow.
 
 A model is a mean ``mu_t`` and a variance ``v_t``, fitted to what generation t finds; it publishes
-batch t, N rows that given the model are independent with that mean and the variance ``v_t + k_t``:
-``k_t`` is 0, or the variance of a kernel. Batch 0 is real, a fresh real batch is an independent one
-in its place, and o is the real mean. One coordinate, in units of the real variance.
+batch t, N rows that given the model are independent with that mean and the variance
+``f v_t + k_t``: f is 1, or what a publisher does, and ``k_t`` is 0, or the variance of a kernel.
+Batch 0 is real, a fresh real batch is an independent one in its place, and o is the real mean. One
+coordinate, in units of the real variance.
 
 Let ``D_ij`` be the mean squared distance of the means of batches i and j, ``D_io`` that from o, and
 ``W_j`` the mean variance of batch j about its own mean, over N: ``W_0 = 1 - 1/N``, ``D_0o = 1/N``.
@@ -16,8 +17,8 @@ not:
     (3) variance, unbiased       U = [(1/w) sum_j W_j + B] R / (R - 1)
     (4) the model's mean         E (mu_t - o)^2 = D_po + U (1/s - 1/R)
     (5) and variance             E v_t = U (s - 1) / (s - ddof)
-    (6) its batch                D_tb = D_pb + U (1/s - 1/R) + (E v_t + k_t) / N,
-                                 W_t = (E v_t + k_t) (1 - 1/N)
+    (6) its batch                D_tb = D_pb + U (1/s - 1/R) + (f E v_t + k_t) / N,
+                                 W_t = (f E v_t + k_t) (1 - 1/N)
 
 (1) and (2) are identities of points and their centroid; (4) is the variance of the mean of a sample
 from a finite population (Cochran 1977, theorem 2.2), drawn blindly. Derived here; of the laws of
@@ -56,6 +57,7 @@ def recursion(
     ddof: int = 0,
     real: tuple[float, float] | None = None,
     added: tuple[float, ...] = (),
+    factor: float = 1.0,
 ) -> Moments:
     """The moments of generations 0 to G, arrays ``[G+1]`` that begin with nan, as there is no 0.
 
@@ -70,6 +72,7 @@ def recursion(
       ddof: 0 or 1.
       real: ``W_0`` and N times ``D_0o``; ``1 - 1/N`` and 1 by default.
       added: ``k_t`` of generations 1 to G; zeros by default.
+      factor: f.
 
     Returns:
       Arrays that cannot be written, nan all through where more than N rows are to be drawn.
@@ -102,7 +105,7 @@ def recursion(
         fitted = unbiased * (1 - point / drawn) if ddof == 0 else unbiased
         mean_error[t], variance[t] = to_mean[-1] + drawing, fitted
 
-        made = fitted + (added[t - 1] if added else 0.0)
+        made = factor * fitted + (added[t - 1] if added else 0.0)
         to_batch = to_mean + count * (drawing + made)
         slot = apart + (t - apart) % ring
         if not all_stay:
@@ -119,12 +122,14 @@ def recursion(
     return Moments(mean_error, variance)
 
 
-def moments(record: Record, t: ArrayLike, n: ArrayLike, ddof: int = 0) -> Moments:
+def moments(
+    record: Record, t: ArrayLike, n: ArrayLike, ddof: int = 0, factor: float = 1.0
+) -> Moments:
     """The moments at generations t with N points a generation, which broadcast."""
     t, n = np.broadcast_arrays(np.asarray(t, np.int64), np.asarray(n, np.float64))
     mean_error, variance = np.empty(t.shape), np.empty(t.shape)
     for size in np.unique(n):
-        found = recursion(record, int(t.max(initial=1)), float(size), ddof)
+        found = recursion(record, int(t.max(initial=1)), float(size), ddof, factor=factor)
         here = n == size
         mean_error[here] = found.mean_error[t[here]]
         variance[here] = found.variance[t[here]]

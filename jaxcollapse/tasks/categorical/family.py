@@ -20,8 +20,10 @@ from jaxcollapse.tasks.categorical.fitting import (
     absorption,
     evaluate,
     fit,
+    nucleus,
     real_probabilities,
     sample,
+    tempered,
 )
 
 
@@ -62,12 +64,25 @@ def task(
         return jnp.searchsorted(thresholds, words, side="right").astype(np.int32)
 
     count = partial(fit, num_outcomes=num_outcomes)
+
+    def central(key, counts, mass):
+        return sample(key, nucleus(counts, mass), num_samples)
+
     points = points_task(
         init=lambda key: (truth, real(key)),
         fit=lambda key, view: count(view.data, inclusion=view.inclusion),
         sample=lambda key, counts: sample(key, counts, num_samples),
         evaluate=evaluate,
         real=real,
+        tempered=tempered,
+    )
+    points = with_fields(
+        points,
+        central=central,
+        scores={
+            "real": lambda truth, counts, outcomes: jnp.log(truth.probabilities)[outcomes],
+            "model": lambda truth, counts, outcomes: jnp.log(counts.astype(dtype))[outcomes],
+        },
     )
     counted = with_fields(
         points,
@@ -75,6 +90,7 @@ def task(
         pool=lambda truth, workflow, generations: statistics_pool(jnp.add, workflow, generations),
         fit=lambda key, view: view.content,
         sample=lambda key, counts: count(sample(key, counts, num_samples)),
+        central=lambda key, counts, mass: count(central(key, counts, mass)),
         real=lambda key, truth: count(real(key)),
     )
     return with_statistics(points, counted, pool)

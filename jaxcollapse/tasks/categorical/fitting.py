@@ -7,7 +7,7 @@ a generation happens not to draw are lost for ever under ``replace``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,50 @@ def sample(key: jax.Array, counts: jax.Array, num_samples: int) -> jax.Array:
     cumulative = jnp.cumsum(counts)
     place = draws.integers(key, (num_samples,), cumulative[-1])
     return jnp.searchsorted(cumulative, place, side="right").astype(np.int32)
+
+
+# Whole numbers that stand for probabilities sum to about this many.
+_TEMPERED_TOTAL = 2.0**30
+
+
+def tempered(counts: jax.Array, temperature: Any) -> jax.Array:
+    """Counts of ``p^(1/T)`` normalised, for p the frequencies: T above 1 flattens, below sharpens.
+
+    What has no count gets none. Of whole counts these are whole numbers too, and the counts
+    themselves where T is 1: every probability is right to within 2**-31 and, as float32 computes
+    it, about 1e-6 of itself.
+
+    Args:
+      counts: int32 or float ``[K]``.
+      temperature: T, above 0.
+    """
+    dtype = draws.float_dtype()
+    share = counts.astype(dtype) / jnp.max(counts).astype(dtype)
+    present = counts > 0
+    log_share = jnp.log(jnp.where(present, share, 1.0))
+    weights = jnp.where(present, jnp.exp(log_share / temperature), 0.0)
+    weights = weights / jnp.sum(weights)
+    if not jnp.issubdtype(counts.dtype, jnp.floating):
+        weights = jnp.round(weights * _TEMPERED_TOTAL).astype(counts.dtype)
+    return jnp.where(temperature == 1, counts, weights.astype(counts.dtype))
+
+
+def nucleus(counts: jax.Array, mass: Any) -> jax.Array:
+    """The counts of the fewest outcomes that together hold a mass, the others 0.
+
+    Of several with one count those of a smaller number come first.
+
+    Args:
+      counts: int32 or float ``[K]``.
+      mass: above 0 and up to 1, which holds all of them.
+    """
+    dtype = draws.float_dtype()
+    share = counts.astype(dtype) / jnp.sum(counts).astype(dtype)
+    order = jnp.argsort(-share, stable=True)
+    sorted_share = share[order]
+    kept = jnp.cumsum(sorted_share) - sorted_share < mass
+    kept = jnp.zeros(counts.shape, bool).at[order].set(kept)
+    return jnp.where(kept | (mass == 1), counts, jnp.zeros((), counts.dtype))
 
 
 # Fit ----------------------------------------------------------------------------------------

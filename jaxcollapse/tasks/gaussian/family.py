@@ -41,16 +41,26 @@ from jaxcollapse.tasks.gaussian.affine import (
 from jaxcollapse.tasks.gaussian.fitting import (
     METRICS,
     Truth,
+    central_points,
     evaluate,
     fit_moments,
     fit_view,
     in_real_coordinates,
     in_standard_coordinates,
+    log_kernel,
     real_points,
     sample_moments,
     standard_points,
 )
-from jaxcollapse.tasks.gaussian.framed import Batch, Model, Rank, fitted, framed_pool, real_model
+from jaxcollapse.tasks.gaussian.framed import (
+    Batch,
+    Model,
+    Rank,
+    fitted,
+    framed_pool,
+    pooled,
+    real_model,
+)
 from jaxcollapse.workflows import Workflow
 
 # Whose normals of 100 generations take 0.4 MB a seed; those of D = 100 would take 4.
@@ -145,6 +155,17 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
         evaluate=_evaluate,
         real=real,
         coordinates=_coordinates(truth),
+        tempered=_tempered,
+        central=lambda key, model, mass: _central(key, model, mass, num_samples),
+        scores=_SCORES,
+    )
+
+
+def _tempered(model: Model, temperature: Any) -> Model:
+    """The model with its covariance times the temperature."""
+    return model._replace(
+        in_frame=scaled(model.in_frame, temperature),
+        in_standard=scaled(model.in_standard, temperature),
     )
 
 
@@ -158,7 +179,8 @@ def _coordinates(truth: Truth) -> Coordinates:
     def fitted_view(seen, model):
         in_standard = in_standard_coordinates(truth, model)
         in_frame = preimage(seen.known.origin, in_standard)
-        return Model(in_frame, in_standard, Rank(in_standard.mean.shape[0]))
+        rank = Rank(in_standard.mean.shape[0])
+        return Model(in_frame, in_standard, rank, seen.known.origin)
 
     def published(model, points):
         expected = (points.shape[0] if np.ndim(points) else 0, truth.mean.shape[0])
@@ -174,7 +196,30 @@ def _coordinates(truth: Truth) -> Coordinates:
         view=view,
         fitted=fitted_view,
         published=published,
+        chosen=_chosen,
+        pooled=pooled,
     )
+
+
+def _chosen(batches: Batch, index: Any) -> Batch:
+    model = jax.tree.map(lambda x: x[0], batches.model)
+    return Batch(model, batches.drawn.reshape(-1, batches.drawn.shape[-1])[index])
+
+
+def _central(key: jax.Array, model: Model, mass: Any, num_samples: Any) -> Batch:
+    dim = model.in_standard.mean.shape[0]
+    count = checks.known_size("num_samples", num_samples)
+    return Batch(model, central_points(key, count, dim, mass))
+
+
+# How likely points are under the real law and under a model, in nats up to a constant.
+_SCORES = {
+    "real": lambda truth, model, batch: log_kernel(image(batch.model.in_standard, batch.drawn)),
+    # In the coordinates of what the model saw, in which nothing has collapsed.
+    "model": lambda truth, model, batch: log_kernel(
+        inverse_map(model.in_frame, image(batch.model.in_frame, batch.drawn))
+    ),
+}
 
 
 def _standard_rank(num_samples: Any, dim: int) -> Any:
@@ -213,7 +258,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
     def settled(origin, kept):
         one = jax.tree.map(lambda x: x[0], kept)
         drawn = fit_moments(one, ddof=0)
-        frame, content = as_standard(Batch(Model(origin, origin, rank), drawn))
+        frame, content = as_standard(Batch(Model(origin, origin, rank, origin), drawn))
         return frame, jax.tree.map(lambda x: x[None], content)
 
     def as_drawn(batch):
@@ -245,7 +290,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
         # As ``as_standard`` makes it, the batch is standard, and its Gaussian a multiple of that.
         origin = seen.known.origin
         in_frame = scaled(standard_like(origin), n / (n - ddof))
-        return Model(in_frame, scaled(origin, n / (n - ddof)), seen.known.rank)
+        return Model(in_frame, scaled(origin, n / (n - ddof)), seen.known.rank, origin)
 
     def noise(key):
         # Drawn ahead, for all generations, which is faster; normals of many dimensions are large.
@@ -271,6 +316,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
         real=real,
         serves=serves,
         coordinates=_coordinates(truth),
+        tempered=_tempered,
     )
 
 
@@ -295,10 +341,12 @@ def _real_trace_and_rank(options: Mapping[str, Any], dim: int) -> tuple[float, i
     return float(trace), dim if root.ndim == 0 else root.shape[1]
 
 
-def _closed_form(metric, workflow, generation, options, dim, num_samples):
+def _closed_form(metric, workflow, generation, options, dim, num_samples, temperature=1.0):
     trace, rank = _real_trace_and_rank(options, dim)
     ddof = options.get("ddof", 0)
-    return theory.gaussian_metric(metric, workflow, generation, rank, num_samples, ddof, trace)
+    return theory.gaussian_metric(
+        metric, workflow, generation, rank, num_samples, ddof, trace, temperature
+    )
 
 
 def _closed_form_of_mixtures(metric, counts, source, options, dim):

@@ -14,9 +14,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxcollapse.pools import Beside, Pool
-from jaxcollapse.tasks.gaussian.affine import Gaussian, compose, standard, standard_like
+from jaxcollapse.tasks.gaussian.affine import (
+    Gaussian,
+    compose,
+    image,
+    inverse_map,
+    of_any_factor,
+    standard,
+    standard_like,
+)
 from jaxcollapse.workflows import Workflow
 
 
@@ -32,11 +42,13 @@ class Model(NamedTuple):
       in_frame: in the coordinates of the pool that it was fitted to.
       in_standard: in those in which the real data are N(0, I).
       rank: a bound on the rank of its covariance.
+      origin: the map from the pool's coordinates to the standard ones.
     """
 
     in_frame: Gaussian
     in_standard: Gaussian
     rank: Any
+    origin: Gaussian
 
 
 class Batch(NamedTuple):
@@ -155,9 +167,40 @@ def framed_pool(
 
 def fitted(frame: Frame, in_frame: Gaussian) -> Model:
     """The model that is ``in_frame`` in the coordinates of a frame."""
-    return Model(in_frame, compose(frame.origin, in_frame), frame.rank)
+    return Model(in_frame, compose(frame.origin, in_frame), frame.rank, frame.origin)
+
+
+def pooled(batches: Batch, owner: Any) -> Batch:
+    """Points of several models, as drawn by the one Gaussian with the mean and covariance of all.
+
+    Row i is row i of model ``owner[i]``. Where all models together leave a direction without
+    variance there is no such Gaussian, and all is NaN.
+
+    Args:
+      batches: of k models that were fitted in one frame, stacked.
+      owner: int ``[N]``.
+    """
+    models = batches.model
+    k, dim = models.in_frame.mean.shape
+    mean = jnp.mean(models.in_frame.mean, axis=0)
+    factors = jax.vmap(lambda model: model.factor)(models.in_frame)
+    apart = (models.in_frame.mean - mean[None, :]).T
+    wide = jnp.concatenate([jnp.moveaxis(factors, 0, 1).reshape(dim, -1), apart], axis=1)
+    in_frame = of_any_factor(mean, wide / np.sqrt(k).astype(wide.dtype))
+    scale = in_frame.log_diagonal
+    narrow = jnp.min(scale) < jnp.max(scale) + np.log(_NO_VARIANCE)
+    in_frame = in_frame._replace(mean=jnp.where(narrow, np.nan, mean).astype(mean.dtype))
+    origin = jax.tree.map(lambda x: x[0], models.origin)
+    model = Model(in_frame, compose(origin, in_frame), models.rank, origin)
+    place = np.arange(len(owner))
+    points = jax.vmap(image)(models.in_frame, batches.drawn)[owner, place]
+    return Batch(model, inverse_map(in_frame, points))
+
+
+# A standard deviation, of the largest of all directions, that may be rounding.
+_NO_VARIANCE = 1e-6
 
 
 def real_model(dim: int, rank: Any) -> Model:
     """The model that made the real data."""
-    return Model(standard(dim), standard(dim), rank)
+    return Model(standard(dim), standard(dim), rank, standard(dim))

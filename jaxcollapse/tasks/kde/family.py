@@ -22,7 +22,15 @@ from jaxcollapse.pools import points_pool
 from jaxcollapse.task import Coordinates, Task, with_fields, with_statistics
 from jaxcollapse.tasks.kde import kernels
 from jaxcollapse.tasks.kde.bandwidths import Bandwidth, bandwidth_rule
-from jaxcollapse.tasks.kde.fitting import METRICS, Truth, evaluate, fit, sample_model
+from jaxcollapse.tasks.kde.fitting import (
+    METRICS,
+    Truth,
+    direct_log_density,
+    evaluate,
+    fit,
+    sample_model,
+    tempered,
+)
 from jaxcollapse.tasks.kde.kernels import GAUSSIAN, KERNELS, Kernel
 from jaxcollapse.tasks.kde.sums import keeps_sums, serves, summing_pool
 from jaxcollapse.workflows import Workflow
@@ -114,6 +122,12 @@ def _points_task(
         evaluate=functools.partial(evaluate, kernel=radial),
         real=lambda key, truth: source.draw(key, truth.source, num_samples),
         coordinates=_shifted_by(source.origin) if np.any(source.origin) else None,
+        tempered=tempered,
+        scores={
+            "model": lambda truth, model, rows: direct_log_density(
+                radial, rows, model.points, model.inclusion, model.bandwidth
+            )
+        },
     )
 
 
@@ -165,7 +179,9 @@ def _approximations(
     )
 
 
-def _closed_form(metric, workflow, generation, options, dataset, bandwidth, num_samples):
+def _closed_form(
+    metric, workflow, generation, options, dataset, bandwidth, num_samples, temperature=1.0
+):
     if metric not in ("pool_variance", "second_moment"):
         return None
     source = _source_of({"dataset": dataset}, options)
@@ -179,8 +195,13 @@ def _closed_form(metric, workflow, generation, options, dataset, bandwidth, num_
     h = rule.scale * size**-rule.per_point * t ** -float(rule.per_generation)
     added = KERNELS[options.get("kernel", "gaussian")].variance(source.dim) * h**2
     real = source.variance(num_samples), source.variance_of_mean(num_samples)
-    values = theory.kde_metric(metric, workflow, *real, added, num_samples)
-    return None if values is None else values[np.asarray(generation) - 1]
+    # What is published has kernels of T times the variance; an estimate itself has its own.
+    values = theory.kde_metric(metric, workflow, *real, temperature * added, num_samples)
+    if values is None:
+        return None
+    if metric == "second_moment":
+        values = values + (1 - temperature) * added
+    return values[np.asarray(generation) - 1]
 
 
 FAMILY = TaskFamily(

@@ -110,6 +110,11 @@ def sample_model(key: jax.Array, model: KDE, kernel: Kernel, num_samples: int) -
     return rows + model.bandwidth * noise
 
 
+def tempered(model: KDE, temperature: Any) -> KDE:
+    """The estimate with the variance of its kernel times the temperature."""
+    return model._replace(bandwidth=model.bandwidth * jnp.sqrt(temperature))
+
+
 # Fit ----------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from jaxcollapse.task import Coordinates, Task, with_statistics
 from jaxcollapse.tasks.linear_regression.fitting import (
     METRICS,
     Batch,
+    Model,
     Truth,
     evaluate,
     fit_fixed,
@@ -69,6 +70,27 @@ def task(
     return with_statistics(_points_task(*given), _statistics_task(*given), pool)
 
 
+def _noise_of(model: Model, noise_variance: Any) -> Any:
+    """The variance of the noise in the labels of a model."""
+    return noise_variance if model.temperature is None else noise_variance * model.temperature
+
+
+def _tempered(model: Model, temperature: Any) -> Model:
+    before = 1.0 if model.temperature is None else model.temperature
+    return model._replace(temperature=before * temperature)
+
+
+def _closeness(weights: jax.Array, batch: Batch) -> jax.Array:
+    """Minus half the squared error of each label: its log-density for a noise of variance 1."""
+    return -0.5 * (batch.targets - product(batch.inputs, weights)) ** 2
+
+
+_SCORES = {
+    "real": lambda truth, model, batch: _closeness(truth.weights, batch),
+    "model": lambda truth, model, batch: _closeness(model.weights, batch),
+}
+
+
 def _merge_roots(a: Batch, b: Batch) -> Batch:
     """Two sets of data pooled: R and c of the rows of both, by a QR decomposition."""
     orthogonal, root = jnp.linalg.qr(jnp.concatenate([a.inputs, b.inputs]))
@@ -80,12 +102,12 @@ def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, n
         return checks.known_size("num_samples", num_samples)
 
     def sample_batch(key, model):
-        weights, inputs = model
+        noise = _noise_of(model, noise_variance)
         if fixed:
-            targets = sample(key, inputs, weights, noise_variance)
+            targets = sample(key, model.inputs, model.weights, noise)
             return Batch(jnp.arange(size(), dtype=jnp.int32), targets)
         inputs = draws.normal_points(draws.fold_in(key, 1), size(), dim)
-        return Batch(inputs, sample(key, inputs, weights, noise_variance))
+        return Batch(inputs, sample(key, inputs, model.weights, noise))
 
     def init(key):
         weights = draws.normal(draws.fold_in(key, 2), (dim,))
@@ -95,7 +117,7 @@ def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, n
         return truth, real(key, truth)
 
     def real(key, truth):
-        return sample_batch(key, (truth.weights, truth.design))
+        return sample_batch(key, Model(truth.weights, truth.design))
 
     def pool(truth, workflow, num_generations):
         if not fixed:
@@ -105,17 +127,19 @@ def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, n
 
     def fit(key, view):
         if fixed:
-            return fit_fixed(view.view, view.known), view.known
-        return fit_view(view), None
+            return Model(fit_fixed(view.view, view.known), view.known)
+        return Model(fit_view(view))
 
     return Task(
         init=init,
         pool=pool,
         fit=fit,
         sample=sample_batch,
-        evaluate=lambda truth, model: evaluate(truth, model[0]),
+        evaluate=lambda truth, model: evaluate(truth, model.weights),
         real=real,
         coordinates=_fixed_coordinates() if fixed else _fresh_coordinates(),
+        tempered=_tempered,
+        scores=_SCORES,
     )
 
 
@@ -128,30 +152,30 @@ def _fixed_coordinates() -> Coordinates:
     """Models as weights ``[D]``, data as inputs and targets."""
     return Coordinates(
         truth=lambda truth: truth,
-        model=lambda model: model[0],
+        model=lambda model: model.weights,
         rows=lambda truth, batch: _labelled(truth.design, batch),
         view=lambda view: view.view._replace(data=_labelled(view.known, view.view.data)),
-        fitted=lambda view, weights: (weights, view.known),
+        fitted=lambda view, weights: Model(weights, view.known),
     )
 
 
 def _fresh_coordinates() -> Coordinates:
     return Coordinates(
         truth=lambda truth: truth,
-        model=lambda model: model[0],
+        model=lambda model: model.weights,
         rows=lambda truth, batch: batch,
         view=lambda view: view,
-        fitted=lambda view, weights: (weights, None),
+        fitted=lambda view, weights: Model(weights),
         published=lambda model, batch: batch,
     )
 
 
 def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
     def sample_batch(key, model):
-        weights, root = model
+        root = model.inputs
         if not fixed:
             root = gram_root(draws.fold_in(key, 1), dim, num_samples)
-        targets = sample(key, root, weights, noise_variance)
+        targets = sample(key, root, model.weights, _noise_of(model, noise_variance))
         return Batch(root, targets)
 
     def init(key):
@@ -162,7 +186,7 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
         return truth, real(key, truth)
 
     def real(key, truth):
-        return sample_batch(key, (truth.weights, truth.design))
+        return sample_batch(key, Model(truth.weights, truth.design))
 
     def pool(truth, workflow, num_generations):
         if not fixed:
@@ -189,28 +213,31 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
         if fixed:
             content, batches = view.view.content, view.view.batches
             mean = content.targets / batches.astype(content.targets.dtype)
-            return product(view.known, mean), content.inputs
+            return Model(product(view.known, mean), content.inputs)
         content = view.content
         rank = rank_of(view.batches)
-        return minimum_norm(content.inputs, content.targets, rank), content.inputs
+        return Model(minimum_norm(content.inputs, content.targets, rank), content.inputs)
 
     return Task(
         init=init,
         pool=pool,
         fit=fit,
         sample=sample_batch,
-        evaluate=lambda truth, model: evaluate(truth, model[0]),
+        evaluate=lambda truth, model: evaluate(truth, model.weights),
         real=real,
         coordinates=_fresh_coordinates(),
+        tempered=_tempered,
     )
 
 
-def _closed_form(metric, workflow, generation, options, dim, noise_variance, num_samples):
+def _closed_form(
+    metric, workflow, generation, options, dim, noise_variance, num_samples, temperature=1.0
+):
     if metric not in METRICS:
         return None
     fixed = options.get("design", "fixed") == "fixed"
     return theory.regression_error(
-        workflow, generation, dim, num_samples, noise_variance, fixed_design=fixed
+        workflow, generation, dim, num_samples, noise_variance, fixed, temperature
     )
 
 

@@ -52,6 +52,20 @@ class Batch(NamedTuple):
     targets: jax.Array
 
 
+class Model(NamedTuple):
+    """Fitted weights, and what their labels need.
+
+    Attributes:
+      weights: w, ``[D]``.
+      inputs: of a fixed design X ``[N, D]``, or R ``[D, D]`` on statistics; else None, or whatever.
+      temperature: what the variance of the noise of its labels is multiplied by; None for nothing.
+    """
+
+    weights: jax.Array
+    inputs: Any = None
+    temperature: Any = None
+
+
 # Sample -------------------------------------------------------------------------------------
 
 

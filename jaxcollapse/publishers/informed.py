@@ -1,0 +1,141 @@
+"""Tasks whose models know what they are held against, for publishers that look at it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcollapse import checks, draws
+from jaxcollapse.pools import beside
+from jaxcollapse.task import FITTED, JUDGED, Coordinates, Task, with_fields
+
+# Keys that a publisher folds from a batch's are numbered from here on, far from a task's own.
+KEYS = 2**20
+
+
+class Informed(NamedTuple):
+    """A model beside what it is held against.
+
+    Attributes:
+      model: as the task keeps it.
+      truth: likewise.
+    """
+
+    model: Any
+    truth: Any
+
+
+def on_points(task: Task, what: str) -> Task:
+    """The task on points alone, whose rows a publisher looks at.
+
+    Raises:
+      ValueError: it is to use statistics.
+    """
+    if not isinstance(task, Task):
+        raise checks.refusal(f"task of {what}", "a Task", repr(task), "make one of a family")
+    if task.use == "statistics":
+        raise checks.refusal(
+            f"pool of what is {what}",
+            "auto or points, whose rows it looks at",
+            "statistics",
+            "use pool='auto'",
+        )
+    return with_fields(task, statistics=None, use="points")
+
+
+def coordinates_of(task: Task) -> Coordinates:
+    """Those of the task, or the ones of a task that has none of its own."""
+    if task.coordinates is not None:
+        return task.coordinates
+    return Coordinates(
+        truth=lambda truth: truth,
+        model=lambda params: params,
+        rows=lambda truth, batch: batch,
+        view=lambda view: view,
+        fitted=lambda view, model: model,
+        published=lambda params, rows: rows,
+    )
+
+
+def informed(task: Task) -> Task:
+    """The task on points, whose models are ``Informed``; its pool shows them the truth."""
+    own = coordinates_of(task)
+    takes = checks.arguments(task.fit, "fit", FITTED, 2)
+
+    def fit(key, seen, generation, before):
+        before = None if before is None else before.model
+        return Informed(task.fit(*(key, seen.view, generation, before)[:takes]), seen.known)
+
+    def evaluate(truth, params, published, key):
+        return task.evaluate(*(truth, params.model, published, key)[:judges])
+
+    judges = checks.arguments(task.evaluate, "evaluate", JUDGED, 2)
+    return with_fields(
+        task,
+        pool=lambda truth, *given: beside(task.pool(truth, *given), truth),
+        fit=of_so_many(fit, takes),
+        evaluate=of_so_many(evaluate, judges),
+        coordinates=own._replace(
+            model=lambda params: own.model(params.model),
+            view=lambda seen: own.view(seen.view),
+            fitted=lambda seen, model: Informed(own.fitted(seen.view, model), seen.known),
+            published=lambda params, rows: own.published(params.model, rows),
+        ),
+        # These are of models that know less.
+        tempered=None,
+        central=None,
+        scores={
+            name: lambda truth, params, batch, score=score: score(truth, params.model, batch)
+            for name, score in task.scores.items()
+        },
+    )
+
+
+def of_so_many(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """A function of four arguments as one that requires the first 2, 3 or 4 of them."""
+    if count == 2:
+        return lambda a, b: function(a, b, None, None)
+    if count == 3:
+        return lambda a, b, c: function(a, b, c, None)
+    return lambda a, b, c, d: function(a, b, c, d)
+
+
+def batches_of(task: Task, count: Callable[[], int]) -> dict[str, Callable[..., Any]]:
+    """``init``, ``real`` and ``noise`` of a task that publishes what it chooses of several batches.
+
+    The noise of a batch is that of ``count()`` batches of the task's, the first of them its own, so
+    that real data are what they were; and a key for choosing.
+    """
+
+    def noise(key):
+        numbers = jnp.arange(1, count(), dtype=jnp.uint32) + jnp.uint32(KEYS)
+        keys = jnp.concatenate([key[None], draws.fold_in(key, numbers)])
+        return jax.vmap(task.noise)(keys), draws.fold_in(key, KEYS)
+
+    def first(noise):
+        return jax.tree.map(lambda x: x[0], noise[0])
+
+    return {
+        "noise": noise,
+        "init": lambda noise: task.init(first(noise)),
+        "real": lambda noise, truth: task.real(first(noise), truth),
+    }
+
+
+def rows_of(task: Task) -> Callable[[], int]:
+    """How many rows a batch has, found when it is asked for first; nothing is run."""
+    own = coordinates_of(task)
+
+    @functools.cache
+    def found() -> int:
+        def rows(key):
+            return own.rows(*task.init(task.noise(key)))
+
+        leaves = jax.tree.leaves(jax.eval_shape(rows, jax.eval_shape(jax.random.key, 0)))
+        return leaves[0].shape[0]
+
+    return found
