@@ -3,7 +3,7 @@
 They know no task by name, and no workflow; they can be put into one another.
 """
 
-from jaxcollapse.publishers.offers import offered, offers
+from jaxcollapse.publishers.axes import offered, offers
 from jaxcollapse.publishers.tempering import tempered
 
 __all__ = ["offered", "offers", "tempered"]
