@@ -18,6 +18,7 @@ from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.keys import seed_keys
 from jaxcollapse.metrics import Metric
 from jaxcollapse.mixture import make_mixture
+from jaxcollapse.optimum import best
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.publishers import tempered
 from jaxcollapse.registry import register
@@ -48,6 +49,7 @@ __all__ = [
     "Workflow",
     "accumulate",
     "accumulate_subsample",
+    "best",
     "categorical",
     "declared",
     "fixed_real",

@@ -21,6 +21,7 @@ FLOORS = [
     {"publishers"},
     {"tasks", "registry"},
     {"sweeps"},
+    {"optimum"},
     {"lm", "show", "testing"},
     {"bench"},
     {"cli"},

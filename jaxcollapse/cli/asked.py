@@ -147,7 +147,9 @@ def axes_of(asked: Any, names: Sequence[str]) -> dict[str, list[Any]]:
         path = getattr(asked, name, None) if isinstance(how, Option) and how.names else None
         if path is None:
             continue
-        if axes[how.names] != list(type(asked).__dataclass_fields__[how.names].default):
+        if axes[how.names] and axes[how.names] != list(
+            type(asked).__dataclass_fields__[how.names].default
+        ):
             flag = how.names.replace("_", "-")
             raise checks.refusal(f"--{name}", f"no --{flag} beside it", "both", "leave one out")
         axes[how.names] = [path.stem]

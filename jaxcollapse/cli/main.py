@@ -1,4 +1,4 @@
-"""The command line: ``jaxcollapse run | mix | plot | info | bench | list | describe | lm``."""
+"""The command line: ``jaxcollapse run | mix | best | plot | info | bench | list | ... | lm``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ except ModuleNotFoundError:
     )
     raise SystemExit(2) from None
 
-from jaxcollapse.cli import asked, bench, catalogue, files, lm, lm_options, sweeps
+from jaxcollapse.cli import asked, bench, catalogue, files, lm, lm_options, optimum, sweeps
 
 INTERRUPTED = "interrupted; a run goes on where it stopped when it is given again"
 # Fine-tuning is driven from the host, by jaxcollapse lm.
 FROM_THE_HOST = ("fine-tuning",)
+# Commands of a task: how their options are read, and what runs.
+OF_TASKS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
+    "run": (sweeps.parse_run, sweeps.run),
+    "mix": (sweeps.parse_mix, sweeps.mix),
+    "best": (optimum.parse, optimum.best),
+}
 
 
 class Command(NamedTuple):
@@ -46,10 +52,7 @@ class Command(NamedTuple):
 def commands() -> dict[str, Command]:
     """All commands, by their words."""
     found = {}
-    for word, parse, run in (
-        ("run", sweeps.parse_run, sweeps.run),
-        ("mix", sweeps.parse_mix, sweeps.mix),
-    ):
+    for word, (parse, run) in OF_TASKS.items():
         for name in TASKS.names():
             if name not in FROM_THE_HOST:
                 found[f"{word} {name}"] = _of_task(name, f"{word} {name}", parse, run)
@@ -110,7 +113,7 @@ def parse(arguments: list[str]) -> Any:
 def _parsed(arguments: list[str]) -> tuple[Callable[[Any], None], Any]:
     """What a command runs, and its options."""
     arguments = _with_task(arguments)
-    words = 2 if arguments[:1] in (["run"], ["mix"], ["lm"]) else 1
+    words = 2 if arguments[:1] and arguments[0] in (*OF_TASKS, "lm") else 1
     name, rest = " ".join(arguments[:words]), arguments[words:]
     if name.split(" ")[-1] in ("-h", "--help"):
         print(usage())
@@ -128,7 +131,7 @@ def _parsed(arguments: list[str]) -> tuple[Callable[[Any], None], Any]:
 
 def _with_task(arguments: list[str]) -> list[str]:
     """``run --task my.module:FAMILY ...`` as ``run my.module:FAMILY ...``; ``bench`` likewise."""
-    if arguments[:1] not in (["run"], ["mix"], ["bench"]):
+    if not arguments or arguments[0] not in (*OF_TASKS, "bench"):
         return arguments
     for index, word in enumerate(arguments):
         name, equals, value = word.partition("=")
@@ -144,12 +147,10 @@ def _command(name: str, arguments: list[str]) -> Command:
     if name in known:
         return known[name]
     word, _, task = name.partition(" ")
-    if word in ("run", "mix") and task:
+    if word in OF_TASKS and task:
         if ":" in task:
             sys.path.insert(0, os.getcwd())  # a module of the user's, as python -m would find it
-            of_word = sweeps.parse_run, sweeps.run
-            parse, run = of_word if word == "run" else (sweeps.parse_mix, sweeps.mix)
-            return _of_task(task, name, parse, run)
+            return _of_task(task, name, *OF_TASKS[word])
         checks.one_of("task", task, [n for n in TASKS.names() if n not in FROM_THE_HOST])
     raise checks.refusal(
         "command", ", ".join(known), repr(name) if name else "none", "see jaxcollapse --help"

@@ -1,0 +1,400 @@
+"""The weight, share, temperature, bandwidth or schedule under which a loss is least.
+
+The mean of a loss over seeds is a smooth function of what changes no shape, and each seed's chain
+is differentiable in it. With the same seeds at every value (common random numbers) the least mean
+is found by gradient, and how far another set of seeds would move it follows from the spread of the
+seeds' gradients at the optimum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcollapse import checks, draws
+from jaxcollapse.chain import make_chain
+from jaxcollapse.families import TaskFamily
+from jaxcollapse.keys import keys_of
+from jaxcollapse.registry import as_family
+from jaxcollapse.sweeps.plan import checked_seeds
+from jaxcollapse.task import Task
+from jaxcollapse.workflows import Workflow, as_workflow
+
+OF_WORKFLOWS = ("share", "weight")  # each from 0 to 1
+SEEDS_AT_ONCE = 250
+MOST_STEPS = 50
+FLAT = 1e-4  # a slope of the logarithm of the loss that is none
+NORMAL_95 = 1.959964
+# Values are logits between their bounds; from one less than this on these are as good as reached.
+FARTHEST = 6.0
+STEP = 0.02  # of differences of gradients, in logits
+
+Loss = Callable[[Mapping[str, jax.Array]], jax.Array]
+
+
+class Optimum(NamedTuple):
+    """Where a loss is least.
+
+    Attributes:
+      name: of what was varied.
+      value: float, or ``[t - 1]`` of a schedule: its values in generations 2 to t.
+      low: of the 95% interval over seeds, like ``value``; NaN where the optimum is at a bound, or
+        the loss has no curvature there.
+      high: likewise.
+      loss: its mean over seeds at the optimum.
+      loss_error: the standard error of that mean.
+      at_bound: whether the loss still falls towards a bound of the values.
+      grid: ``[P]``, the values of the grid; of a schedule, constant ones.
+      grid_loss: ``[P]``, the mean loss there, over the same seeds.
+      gain: by how much the loss lies below the least one of the grid, seed by seed.
+      gain_error: the standard error of that.
+      steps: of the optimiser.
+    """
+
+    name: str
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    loss: float
+    loss_error: float
+    at_bound: bool
+    grid: np.ndarray
+    grid_loss: np.ndarray
+    gain: float
+    gain_error: float
+    steps: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the grid holds nothing better, and the optimum lies beside its least value.
+
+        Of a schedule: whether no constant is better.
+        """
+        best = int(np.argmin(self.grid_loss))
+        beside = self.grid[max(best - 1, 0)], self.grid[min(best + 1, self.grid.size - 1)]
+        near = self.value.ndim > 0 or beside[0] <= self.value <= beside[1]
+        return bool(near) and self.gain >= -2 * self.gain_error - 1e-6 * abs(self.loss)
+
+
+def best(
+    task: TaskFamily | Task | str,
+    workflow: Workflow | Callable[[], Workflow] | str,
+    vary: str,
+    loss: str | Loss,
+    generation: int,
+    axes: Mapping[str, Any] | None = None,
+    seeds: int | Iterable[int] = 1000,
+    bounds: tuple[float, float] | None = None,
+    schedule: bool = False,
+    budget: float | None = None,
+    grid: int = 33,
+    preset: str = "corrected",
+    **options: Any,
+) -> Optimum:
+    """The value of one parameter under which the mean of a loss over seeds is least.
+
+    The grid's least value is where the gradient's way begins: L-BFGS on the logit of the value
+    between its bounds. Of the optimum x of S seeds, whose gradients g_s have the mean 0 there, the
+    interval is ``x +- 1.96 sqrt(H^-1 C H^-1 / S)``, C the covariance of the g_s and H the
+    curvature of the mean, as of every estimate that minimises a mean (Huber 1967).
+
+    >>> best("gaussian", "fixed-real", "weight", "squared_error_of_mean", 30,
+    ...      {"dim": 1, "num_samples": 100})
+
+    Args:
+      task: a task's name, or a ``TaskFamily`` or a ``Task`` of one's own.
+      workflow: one; it need not say what is varied.
+      vary: ``weight`` or ``share`` of the workflow, or a parameter of the task that changes no
+        shape, as ``bandwidth`` or ``temperature``.
+      loss: a metric's name, which stands for its value at the last generation; or a function of
+        the metrics, arrays ``[t, ...]`` by name, that gives a number.
+      generation: t, the last generation.
+      axes: the value of each axis of the task but what is varied, where it has no default.
+      seeds: how many, from 0, or the seeds themselves.
+      bounds: of the values; 0 and 1 of weights and shares.
+      schedule: whether each of the generations 2 to t has a value of its own.
+      budget: the mean of a schedule, which then stays what it is.
+      grid: P, how many values the grid has.
+      preset: ``corrected`` or ``authors``; it sets the options that are not given.
+      **options: of the task.
+
+    Raises:
+      ValueError: what is varied cannot be, a value is missing, or the loss is no number.
+      ImportError: the extra ``best`` is not installed.
+    """
+    optax = checks.require("optax", "best")
+    count = checks.whole_number("generation", generation)
+    family, flow = as_family(task), as_workflow(workflow)
+    low, high = _bounds(vary, bounds)
+    free = _Free(low, high, count - 1 if schedule else None, budget)
+    usual = {
+        name: family.parameters[name].default
+        for name in family.axes
+        if family.parameters[name].default is not inspect.Parameter.empty and name != vary
+    }
+    point = {**usual, **(axes or {})}
+    problem = _Problem(family, flow, vary, loss, count, point, preset, options, free)
+    problem.check(schedule, budget)
+    numbers = checks.whole_number("grid", grid, minimum=3)
+    return _least(optax, problem, checked_seeds(seeds), np.linspace(low, high, numbers + 2)[1:-1])
+
+
+class _Free(NamedTuple):
+    """Values between bounds from logits, which any real numbers may be.
+
+    Attributes:
+      low: the lower bound.
+      high: the upper bound.
+      length: of a schedule; None of one value.
+      budget: its mean; None where it may be any.
+    """
+
+    low: float
+    high: float
+    length: int | None
+    budget: float | None
+
+    def value(self, logits: jax.Array) -> jax.Array:
+        """Values, of which logits ``[length or 1]`` are free."""
+        if self.budget is not None:
+            logits = logits + self._shift(logits)
+        value = self.low + (self.high - self.low) * jax.nn.sigmoid(logits)
+        return value if self.length else value[0]
+
+    def logits(self, value: float) -> np.ndarray:
+        """Those of a value that is the same in all generations."""
+        part = (value - self.low) / (self.high - self.low)
+        return np.full(self.length or 1, np.log(part / (1 - part)), draws.float_dtype())
+
+    def _shift(self, logits: jax.Array) -> jax.Array:
+        """What added to the logits gives their values the mean that is the budget.
+
+        Found by bisection; a last step of Newton's carries the derivative.
+        """
+        assert self.budget is not None
+        aim = (self.budget - self.low) / (self.high - self.low)
+        fixed = jax.lax.stop_gradient(logits)
+
+        def halve(_, ends):
+            middle = (ends[0] + ends[1]) / 2
+            above = jnp.mean(jax.nn.sigmoid(fixed + middle)) > aim
+            return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
+
+        far = 40 + jnp.max(jnp.abs(fixed))
+        ends = jax.lax.fori_loop(0, 50, halve, (-far, far))
+        found = (ends[0] + ends[1]) / 2
+        parts = jax.nn.sigmoid(fixed + found)
+        slope = jnp.maximum(jnp.mean(parts * (1 - parts)), 1e-6)
+        return found - (jnp.mean(jax.nn.sigmoid(logits + found)) - aim) / slope
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """What is varied, and the loss of one seed as a function of it."""
+
+    family: TaskFamily
+    workflow: Workflow
+    vary: str
+    loss: str | Loss
+    generations: int
+    point: dict[str, Any]
+    preset: str
+    options: dict[str, Any]
+    free: _Free
+
+    def check(self, schedule: bool, budget: float | None) -> None:
+        """Refuses what cannot be varied, before anything is compiled."""
+        family, free = self.family, self.free
+        checks.one_of("preset", self.preset, family.presets)
+        family.check_options(self.options)
+        if schedule and self.vary not in OF_WORKFLOWS:
+            raise checks.refusal(
+                "schedule", " or ".join(OF_WORKFLOWS), self.vary, "leave schedule out"
+            )
+        if schedule and self.generations < 2:
+            raise checks.refusal(
+                "generation of a schedule", "at least 2", self.generations, "give more"
+            )
+        if budget is not None and not (schedule and free.low < budget < free.high):
+            raise checks.refusal(
+                "budget",
+                f"the mean of a schedule, between {free.low:g} and {free.high:g}",
+                budget,
+                "change it, or give schedule=True",
+            )
+        others = [name for name in family.axes if name != self.vary]
+        if set(self.point) != set(others):
+            raise checks.refusal(
+                f"axes of {family.name}",
+                ", ".join(others) or f"none beside {self.vary}",
+                ", ".join(self.point) or "none",
+                "give one value for each of them",
+            )
+        middle = (free.low + free.high) / 2
+        if self.vary in OF_WORKFLOWS:
+            workflow = self._under(middle)
+            family.check(workflow, self.point, self._all_options, self.generations)
+            return
+        checks.one_of("what is varied", self.vary, [*family.axes, *OF_WORKFLOWS])
+        point = {**self.point, self.vary: middle}
+        family.check(self.workflow, point, self._all_options, self.generations)
+        traced = family.traced_at(self.workflow, point, self._all_options)
+        checks.one_of("what is varied", self.vary, [*traced, *OF_WORKFLOWS])
+
+    @property
+    def _all_options(self) -> dict[str, Any]:
+        return {**self.family.presets[self.preset], **self.options}
+
+    def _under(self, value: Any) -> Workflow:
+        """The workflow with a value of what is varied of it."""
+        fields: dict[str, Any] = {self.vary: value}
+        return dataclasses.replace(self.workflow, **fields)
+
+    def __call__(self, logits: jax.Array, key: jax.Array) -> jax.Array:
+        """The loss of one seed."""
+        value, workflow, options = self.free.value(logits), self.workflow, self._all_options
+        if self.vary in OF_WORKFLOWS:
+            if self.free.length:  # the first generation sees real data alone
+                value = jnp.concatenate([value[:1], value])
+            workflow = self._under(value)
+        else:
+            options = {**options, self.vary: value}
+        task = self.family.make(self.point, options)
+        metrics = make_chain(task, workflow, self.generations)(key)
+        if isinstance(self.loss, str):
+            found = metrics[checks.one_of("loss", self.loss, metrics)][-1]
+        else:
+            found = jnp.asarray(self.loss(metrics))
+        if found.ndim or not jnp.issubdtype(found.dtype, jnp.floating):
+            remedy = "reduce it to one, in a function of the metrics"
+            raise checks.refusal("loss", "a number", checks.described(found), remedy)
+        return found
+
+
+def _bounds(vary: str, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    if bounds is None:
+        if vary in OF_WORKFLOWS:
+            return 0.0, 1.0
+        raise checks.refusal(f"bounds of {vary}", "two numbers", "none", "give bounds=(low, high)")
+    low, high = map(float, bounds)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise checks.refusal(
+            "bounds", "two finite numbers, the lower one first", bounds, "mend them"
+        )
+    if vary in OF_WORKFLOWS and not 0 <= low < high <= 1:
+        raise checks.refusal(f"bounds of {vary}", "from 0 to 1", bounds, "mend them")
+    return low, high
+
+
+def _least(optax: Any, problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
+    at_once = min(SEEDS_AT_ONCE, seeds.size)
+    padded = np.resize(seeds, -(-seeds.size // at_once) * at_once).reshape(-1, at_once)
+
+    def over_seeds(function, logits):
+        """``function(logits, key)`` of all seeds, a few at a time, so that slopes fit in memory."""
+        some = jax.checkpoint(lambda some: jax.vmap(lambda k: function(logits, k))(keys_of(some)))
+        found = jax.lax.map(some, padded)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: seeds.size], found)
+
+    losses = jax.jit(lambda logits: over_seeds(problem, logits))
+    slopes = jax.jit(lambda logits: over_seeds(jax.grad(problem), logits))
+    constants = [np.asarray(losses(problem.free.logits(value)), np.float64) for value in grid]
+    grid_loss = np.asarray([loss.mean() for loss in constants])
+    if problem.free.budget is not None:  # of which all constants are one
+        grid, constants, grid_loss = (
+            grid[:1] * 0 + problem.free.budget,
+            constants[:1],
+            grid_loss[:1],
+        )
+    if not np.isfinite(grid_loss).any():
+        raise checks.refusal(
+            "loss of a grid", "finite numbers", "none", "change the bounds or the loss"
+        )
+    start = int(np.nanargmin(np.where(np.isfinite(grid_loss), grid_loss, np.nan)))
+    logits, steps = _descended(
+        optax,
+        lambda logits: jnp.mean(over_seeds(problem, logits)),
+        problem.free.logits(float(grid[start])),
+    )
+    at_optimum = np.asarray(losses(logits), np.float64)
+    gains = constants[start] - at_optimum
+    error = 1 / np.sqrt(seeds.size)
+    value, low, high, at_bound = _interval(problem.free, slopes, logits)
+    return Optimum(
+        name=problem.vary,
+        value=value,
+        low=low,
+        high=high,
+        loss=float(at_optimum.mean()),
+        loss_error=float(at_optimum.std() * error),
+        at_bound=at_bound,
+        grid=grid,
+        grid_loss=grid_loss,
+        gain=float(gains.mean()),
+        gain_error=float(gains.std() * error),
+        steps=steps,
+    )
+
+
+def _descended(
+    optax: Any, mean: Callable[[Any], jax.Array], start: np.ndarray
+) -> tuple[jax.Array, int]:
+    """Logits at which the mean is least, by L-BFGS from a start, and its steps."""
+
+    def logarithm(logits):  # of which all losses have slopes of one size
+        return jnp.log(mean(logits))
+
+    scaled = logarithm if float(mean(start)) > 0 else mean
+    solver = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(scaled)
+
+    @jax.jit
+    def step(logits, state):
+        value, slope = value_and_grad(logits, state=state)
+        change, state = solver.update(
+            slope, state, logits, value=value, grad=slope, value_fn=scaled
+        )
+        new = jnp.clip(logits + change, -FARTHEST, FARTHEST)
+        return new, state, jnp.max(jnp.abs(slope))
+
+    logits, state, steps = jnp.asarray(start), solver.init(jnp.asarray(start)), 0
+    while steps < MOST_STEPS:
+        steps += 1
+        new, state, slope = step(logits, state)
+        if slope < FLAT or not np.isfinite(new).all() or np.abs(new - logits).max() < 1e-5:
+            break
+        logits = new
+    return logits, steps
+
+
+def _interval(
+    free: _Free, slopes: Callable[[Any], jax.Array], logits: jax.Array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """The values at an optimum, their interval over seeds, and whether they are at a bound."""
+    of_seeds = np.asarray(slopes(logits), np.float64)
+    count = of_seeds.shape[1]
+    curvature = np.empty((count, count))
+    for place in range(count):
+        by = np.zeros(count, np.float32)
+        by[place] = STEP
+        ahead, behind = (np.asarray(slopes(logits + sign * by), np.float64) for sign in (1, -1))
+        curvature[place] = (ahead.mean(axis=0) - behind.mean(axis=0)) / (2 * STEP)
+    curvature = (curvature + curvature.T) / 2
+    derivative = np.asarray(jax.jacobian(free.value)(logits), np.float64).reshape(-1, count)
+    value = np.asarray(free.value(logits), np.float64)
+    at_bound = bool((np.abs(logits) > FARTHEST - 1).any())
+    error = np.full(value.shape, np.nan)
+    weakest = np.linalg.eigvalsh(curvature)[0 if free.budget is None else min(1, count - 1)]
+    if weakest > 0 and not at_bound:
+        inverse = np.linalg.pinv(curvature, rcond=1e-6, hermitian=True)
+        spread = np.atleast_2d(np.cov(of_seeds.T)) / len(of_seeds)
+        covariance = derivative @ inverse @ spread @ inverse @ derivative.T
+        error = np.sqrt(np.diagonal(covariance)).reshape(value.shape)
+    low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
+    return value, np.maximum(low, free.low), np.minimum(high, free.high), at_bound
