@@ -37,6 +37,21 @@ NUM_SAMPLES = [10, 32, 100, 316, 1000]
 DATASETS = ["blobs", "circles", "moons", "swiss-roll"]
 
 
+VERDICTS = ("holds", "holds with a difference", "does not hold")
+
+
+class Verdict(NamedTuple):
+    """What a result says of a published claim.
+
+    Attributes:
+      holds: one of ``VERDICTS``.
+      numbers: what it rests on, in a sentence or two.
+    """
+
+    holds: str
+    numbers: str
+
+
 class Study(NamedTuple):
     """An experiment.
 
@@ -48,6 +63,8 @@ class Study(NamedTuple):
         that make one.
       figures: ``figures(datasets)``, figures by name, from results by name.
       run: ``run(plan, path, overwrite)``, which makes a results file.
+      claim: what was published, with its source; "" where nothing is held against a claim.
+      verdict: ``verdict(datasets)`` on that claim.
     """
 
     name: str
@@ -56,6 +73,8 @@ class Study(NamedTuple):
     sweeps: Callable[[bool, str], Mapping[str, Plan | Callable[[], Plan]]]
     figures: Callable[[Mapping[str, xarray.Dataset]], Mapping[str, Any]]
     run: Callable[[Plan, Path, bool], xarray.Dataset] = run_and_save
+    claim: str = ""
+    verdict: Callable[[Mapping[str, xarray.Dataset]], Verdict] | None = None
 
 
 def sweep(
@@ -111,6 +130,12 @@ def run(
         paths.append(out / f"{name}.png")
         with whole_file(paths[-1]) as temporary:
             figure.savefig(temporary)
+    judged = {}
+    if study.verdict is not None and len(datasets) == len(study.sweeps(quick, preset)):
+        verdict = study.verdict(datasets)
+        checks.one_of("verdict", verdict.holds, VERDICTS)
+        judged = {"claim": study.claim, "verdict": verdict.holds, "numbers": verdict.numbers}
+        print(f"{study.claim}\n{verdict.holds}: {verdict.numbers}")
     seconds = {
         key: sum(dataset.attrs[f"{key}_seconds"] for dataset in datasets.values())
         for key in ("compile", "run")
@@ -118,6 +143,8 @@ def run(
     facts = {
         "title": study.title,
         "seen": study.seen,
+        **judged,
+        "quick": quick,
         "command": f"python experiments/{study.name}.py"
         + (" --quick" if quick else "")
         + (f" --preset {preset}" if preset != "corrected" else "")

@@ -10,11 +10,12 @@ import figure1_gaussian
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import verdicts
 
 from jaxcollapse.sweeps import results
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-SHARED = ("common", "language_models")
+SHARED = ("common", "language_models", "verdicts")
 NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem not in SHARED)
 PAPER = {
     "num_samples": [10, 32, 100, 316, 1000],
@@ -112,6 +113,26 @@ def test_categorical_grid_is_the_papers():
     outcomes = [10, 100, 1000, 10_000, 100_000]
     assert [plan.axes["num_samples"] for plan in plans] == [[n] for n in outcomes]
     assert all(plan.axes["num_outcomes"] == outcomes for plan in plans)
+
+
+def test_verdicts_are_of_whole_runs_with_a_claim(tmp_path, capsys):
+    facts = {"title": "A", "seen": "B.", "command": "python a.py", "quick": False}
+    judged = {"claim": "It falls.", "verdict": "holds", "numbers": "From 2 to 1."}
+    page = tmp_path / "VERDICTS.md"
+
+    def write(name, said):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "study.json").write_text(json.dumps(said))
+        verdicts.main(["--results", str(tmp_path), "--out", str(page)])
+
+    with pytest.raises(SystemExit):
+        write("a", facts)
+    assert "results of experiments with a claim" in capsys.readouterr().err
+    write("b", {**facts, **judged})
+    assert "## A: holds\n\n*Claim.* It falls.\n\n*Found.* From 2 to 1." in page.read_text()
+    with pytest.raises(SystemExit):
+        write("c", {**facts, **judged, "quick": True})
+    assert "run it without --quick" in capsys.readouterr().err
 
 
 def test_results_of_another_sweep_are_not_taken(tmp_path, capsys):
