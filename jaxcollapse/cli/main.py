@@ -27,6 +27,8 @@ from jaxcollapse.cli import asked, bench, catalogue, files, lm, lm_options, opti
 INTERRUPTED = "interrupted; a run goes on where it stopped when it is given again"
 # Fine-tuning is driven from the host, by jaxcollapse lm.
 FROM_THE_HOST = ("fine-tuning",)
+# Slopes through all of whose training would not fit.
+HEAVY = ("language-model",)
 # Commands of a task: how their options are read, and what runs.
 OF_TASKS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
     "run": (sweeps.parse_run, sweeps.run),
@@ -54,7 +56,7 @@ def commands() -> dict[str, Command]:
     found = {}
     for word, (parse, run) in OF_TASKS.items():
         for name in TASKS.names():
-            if name not in FROM_THE_HOST:
+            if name not in FROM_THE_HOST and not (word == "best" and name in HEAVY):
                 found[f"{word} {name}"] = _of_task(name, f"{word} {name}", parse, run)
     plain: dict[str, tuple[type, Callable[[Any], None]]] = {
         "plot": (files.Plot, files.plot),
