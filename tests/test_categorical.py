@@ -65,9 +65,26 @@ def test_real_distribution_that_is_not_uniform():
     p = fitting.real_probabilities(6, 1.0)
     np.testing.assert_allclose(p, (1 / np.arange(1, 7)) / np.sum(1 / np.arange(1, 7)))
     task = jc.categorical.task(6, 12, exponent=1.0)
-    ratio = chains(task, "replace", 5, SEEDS)["heterozygosity_ratio"]
-    assert standard_errors(ratio[:, 4], (1 - 1 / 12) ** 5) < 5
-    assert theory.categorical_metric("entropy_ratio", jc.replace(), 1, 6, 12, uniform=False) is None
+    found = chains(task, "replace", 20, SEEDS)
+    for name in fitting.METRICS:
+        for t in (1, 5, 20):
+            expected = theory.categorical_metric(name, jc.replace(), t, p, 12)
+            assert standard_errors(found[name][:, t - 1], expected) < 5, (name, t)
+
+
+def test_outcomes_left_of_zipfs_law():
+    """Exact of a thousand outcomes, and near what is taken for Poisson's there."""
+    p, t = fitting.real_probabilities(1000, 1.0), np.asarray([1, 2, 5, 10, 20, 50])
+    exact = theory.categorical_survivors(t, p, 1000)["outcomes_left"]
+    near = theory.categorical_survivors_of_many(t, p, 1000)
+    np.testing.assert_allclose(near, [333.7, 247.5, 150.5, 96.3, 58.7, 28.7], atol=0.05)
+    np.testing.assert_allclose(near, exact, rtol=0.01)
+    assert (near < exact)[1:].all()
+    task = jc.categorical.task(1000, 1000, exponent=1.0)
+    found = chains(task, "replace", 20, 400)["outcomes_left"]
+    for place in range(5):
+        assert standard_errors(found[:, t[place] - 1], exact[place]) < 5, t[place]
+    assert theory.categorical_metric("outcomes_left", jc.replace(), 1, 10, 1001) is None
 
 
 def test_absorption():

@@ -107,3 +107,22 @@ def test_wasserstein_under_replace_in_one_dimension():
                 continue
             expected = theory.gaussian_replace_wasserstein2_squared(t, 20, ddof)
             assert standard_errors(distance[:, t - 1] ** 2, expected) < 5
+
+
+@pytest.mark.parametrize("num_samples", [2, 7, 20])
+def test_tails_under_replace_in_one_dimension(num_samples):
+    log_variance = histories("replace", "statistics", 1, num_samples)["log_det_ratio"]
+    below_one = 0
+    for ddof in DDOF:
+        for t in GENERATIONS:
+            std = np.exp(0.5 * log_variance[ddof, :, t - 1].astype(np.float64))
+            for e in (0.05, 0.5, 1.0):
+                bound = theory.gaussian_tail_bound(t, num_samples, e)
+                below_one += bound < 1
+                spread = (bound * (1 - bound) / SEEDS) ** 0.5
+                assert np.mean(std > e) <= bound + 5 * spread
+    assert below_one > 5
+    # The mean of s_t, from the mean of (1 - s_t)^2 + (mu_t - mu_0)^2.
+    t = np.asarray(GENERATIONS)
+    twice = theory.gaussian_replace_wasserstein2_squared(t, num_samples, 1) - t / num_samples
+    assert (1 - twice / 2 <= theory.gaussian_tail_bound(t, num_samples, 1.0)).all()

@@ -93,6 +93,18 @@ def test_mean_error(workflow, pool, dim, num_samples):
             assert standard_errors(metrics[name][:, t - 1], expected) < 5, (name, t)
 
 
+@pytest.mark.parametrize(("dim", "num_samples"), [(3, 20), (10, 4)])
+def test_mean_error_of_fresh_designs(dim, num_samples):
+    metrics = histories("fresh", "replace", "statistics", dim, num_samples)
+    for t in (1, 2, 5, 10):
+        expected = theory.regression_error(jc.replace(), t, dim, num_samples, 2.0, False)
+        for name in ("mse", "excess_risk"):
+            assert standard_errors(metrics[name][:, t - 1], expected) < 5, (name, t)
+    # Without noise half of what there is goes in each generation.
+    known = theory.regression_error(jc.replace(), np.arange(1, 5), 20, 10, 0.0, False)
+    np.testing.assert_allclose(known, [10, 15, 17.5, 18.75])
+
+
 def test_subsample_has_the_leading_order():
     task = jc.linear_regression.task(2, 400, 1.0)
     metrics = chains(task, "accumulate-subsample", 30, 2000, jit=optimised_jit)

@@ -258,7 +258,7 @@ def test_categorical_moments_against_a_simulation(workflow):
         share = np.mean(rows[..., None] == values, axis=1)
         expected = left * theory.categorical_metric("heterozygosity_ratio", workflow, t, 3, n)
         assert standard_errors(1 - np.sum(share**2, axis=1), expected) < 5
-        error = theory.categorical_metric("squared_error", workflow, t, 3, n, False, left)
+        error = theory.categorical_metric("squared_error", workflow, t, p, n)
         assert standard_errors(np.sum((share - p) ** 2, axis=1), error) < 5
 
 

@@ -101,15 +101,9 @@ def _heterozygosity(num_outcomes: int, options: Mapping[str, Any]) -> float:
 
 
 def _closed_form(metric, workflow, generation, options, num_outcomes, num_samples):
-    return theory.categorical_metric(
-        metric,
-        workflow,
-        generation,
-        num_outcomes,
-        num_samples,
-        uniform=options.get("exponent", 0.0) == 0,
-        heterozygosity=_heterozygosity(num_outcomes, options),
-    )
+    exponent = options.get("exponent", 0.0)
+    outcomes = real_probabilities(num_outcomes, exponent) if exponent else num_outcomes
+    return theory.categorical_metric(metric, workflow, generation, outcomes, num_samples)
 
 
 def _closed_form_of_mixtures(metric, counts, source, options, num_outcomes):
