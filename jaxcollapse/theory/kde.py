@@ -15,7 +15,13 @@ from numpy.typing import ArrayLike
 from jaxcollapse.theory.moments import recursion
 from jaxcollapse.theory.workflows import REPLACE, record_of
 
-__all__ = ["kde_metric", "kde_pool_variance", "kde_replace_pool_variance", "kde_second_moment"]
+__all__ = [
+    "kde_metric",
+    "kde_pool_variance",
+    "kde_replace_pool_variance",
+    "kde_scaled_pool_variance",
+    "kde_second_moment",
+]
 
 
 def kde_second_moment(
@@ -73,6 +79,24 @@ def kde_replace_pool_variance(
         out.append(variance)
         variance = (variance + k) * (1 - 1 / num_samples)
     return np.asarray(out)
+
+
+def kde_scaled_pool_variance(
+    real_variance: float, relative: float, num_samples: int, t: ArrayLike
+) -> np.ndarray:
+    """The same where the bandwidth is in units of the points' standard deviation, replace.
+
+    ``w_t = v_0 [(1 + c) (1 - 1/N)]^(t-1)`` with ``k_t = c w_t``: exponential where a bandwidth of a
+    fixed size grows linearly. With Scott's rule and a Gaussian kernel ``c = N^(-2/(D+4))``.
+
+    Args:
+      real_variance: v_0.
+      relative: c, the variance of the kernel over that of the points.
+      num_samples: N.
+      t: generations, any shape.
+    """
+    growth = (1 + relative) * (1 - 1 / num_samples)
+    return real_variance * growth ** (np.asarray(t, np.float64) - 1)
 
 
 def kde_pool_variance(

@@ -25,13 +25,24 @@ class Bandwidth(NamedTuple):
     per_generation: Any = 0.0
 
 
+class Scaled(Bandwidth):
+    """A rule in units of the data: the other one's times the standard deviation of the points.
+
+    That is over R, the root mean square over coordinates, so one bandwidth serves all of these.
+    """
+
+    __slots__ = ()
+
+
 def bandwidth_rule(value: Any, dim: int) -> Any:
     """A fixed bandwidth as a number, any other as a ``Bandwidth``.
 
     Args:
       value: a number; ``scott``, ``R^(-1/(D+4))``, or ``silverman``, ``(R (D+2)/4)^(-1/(D+4))``,
-        both as in scikit-learn, without the scale of the data (Scott 1992, Silverman 1986); a
-        schedule ``c*t^-a`` in the generation t (the paper's Theorem 7); or a ``Bandwidth``.
+        both as in scikit-learn, without the scale of the data (Scott 1992, Silverman 1986);
+        ``scott-scaled``, Scott's rule times the standard deviation of the points, as SciPy has it
+        but for its R - 1 and its full covariance; a schedule ``c*t^-a`` in the generation t (the
+        paper's Theorem 7); or a ``Bandwidth``.
       dim: D.
 
     Raises:
@@ -43,6 +54,8 @@ def bandwidth_rule(value: Any, dim: int) -> Any:
     name = value if isinstance(value, str) else None
     if name == "scott":
         return Bandwidth(1.0, power)
+    if name == "scott-scaled":
+        return Scaled(1.0, power)
     if name == "silverman":
         return Bandwidth(((dim + 2) / 4) ** -power, power)
     schedule = re.fullmatch(r"([0-9.eE+-]+)\s*\*\s*t\s*(?:\^|\*\*)\s*(-[0-9.eE+-]+)", str(value))
@@ -53,22 +66,26 @@ def bandwidth_rule(value: Any, dim: int) -> Any:
     if not (0 < scale < float("inf") and -float("inf") < exponent <= 0):
         raise checks.refusal(
             "bandwidth",
-            "a positive number, scott, silverman, or a schedule like 0.5*t^-0.25",
+            "a positive number, scott, silverman, scott-scaled, or a schedule like 0.5*t^-0.25",
             repr(value),
             "choose one of those",
         )
     return Bandwidth(scale, per_generation=-exponent) if schedule else scale
 
 
-def bandwidth_at(rule: Any, num_points: jax.Array, generation: jax.Array) -> jax.Array:
+def bandwidth_at(
+    rule: Any, num_points: jax.Array, generation: jax.Array, std: Any = None
+) -> jax.Array:
     """The bandwidth of an estimate, in the units of the data.
 
     Args:
       rule: from ``bandwidth_rule``.
       num_points: R, float.
       generation: t, float.
+      std: the standard deviation of the points, which a ``Scaled`` rule needs.
     """
     if not isinstance(rule, Bandwidth):
         return jnp.asarray(rule, draws.float_dtype())
     scale = jnp.asarray(rule.scale, draws.float_dtype())
-    return scale * num_points**-rule.per_point * generation**-rule.per_generation
+    bandwidth = scale * num_points**-rule.per_point * generation**-rule.per_generation
+    return bandwidth * std if isinstance(rule, Scaled) else bandwidth

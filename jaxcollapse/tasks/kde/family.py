@@ -21,7 +21,7 @@ from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import points_pool
 from jaxcollapse.task import Coordinates, Task, with_fields, with_statistics
 from jaxcollapse.tasks.kde import kernels
-from jaxcollapse.tasks.kde.bandwidths import Bandwidth, bandwidth_rule
+from jaxcollapse.tasks.kde.bandwidths import Bandwidth, Scaled, bandwidth_rule
 from jaxcollapse.tasks.kde.fitting import (
     METRICS,
     Truth,
@@ -33,6 +33,7 @@ from jaxcollapse.tasks.kde.fitting import (
 )
 from jaxcollapse.tasks.kde.kernels import GAUSSIAN, KERNELS, Kernel
 from jaxcollapse.tasks.kde.sums import keeps_sums, serves, summing_pool
+from jaxcollapse.theory.workflows import REPLACE, record_of
 from jaxcollapse.workflows import Workflow
 
 
@@ -56,7 +57,8 @@ def task(
     Args:
       dataset: The real data are blobs, circles, moons or swiss-roll, or an array ``[R, D]``; where
         ``data`` are given, this is only what to call them.
-      bandwidth: h, the bandwidth, is a number, "scott", "silverman", or a schedule in the
+      bandwidth: h, the bandwidth, is a number, "scott", "silverman", "scott-scaled" (Scott's rule
+        times the standard deviation of the points that are fitted), or a schedule in the
         generation t such as "0.5*t^-0.25".
       num_samples: N, the number of real points and of the points of every generation.
       kernel: The kernel is "gaussian" or "tophat".
@@ -80,6 +82,13 @@ def task(
     radial = KERNELS[kernel]
     rule = bandwidth_rule(bandwidth, source.dim)
     source.check(checks.known_size("num_samples", num_samples, ""), num_test)
+    if isinstance(rule, Scaled) and num_samples < 2:
+        raise checks.refusal(
+            "points of a bandwidth in units of their standard deviation",
+            "at least 2",
+            num_samples,
+            "raise num_samples or give a number",
+        )
 
     points = _points_task(source, rule, radial, num_samples, num_test)
     if radial is not GAUSSIAN and isinstance(rule, Bandwidth):
@@ -155,7 +164,7 @@ def _traced(workflow: Workflow, point: Mapping[str, Any], options: Mapping[str, 
         if keeps_sums(workflow) and options.get("pool") != "points":
             return {"bandwidth": rule}
         rule = Bandwidth(rule)
-    return {"bandwidth": Bandwidth(*map(float, rule))}
+    return {"bandwidth": type(rule)(*map(float, rule))}
 
 
 def _source_of(point: Mapping[str, Any], options: Mapping[str, Any]) -> PointDataset:
@@ -195,6 +204,11 @@ def _closed_form(
     h = rule.scale * size**-rule.per_point * t ** -float(rule.per_generation)
     added = KERNELS[options.get("kernel", "gaussian")].variance(source.dim) * h**2
     real = source.variance(num_samples), source.variance_of_mean(num_samples)
+    if isinstance(rule, Scaled):
+        if record_of(workflow) != REPLACE:
+            return None
+        published = temperature * added[0]
+        added = added * theory.kde_scaled_pool_variance(real[0], published, num_samples, t)
     # What is published has kernels of T times the variance; an estimate itself has its own.
     values = theory.kde_metric(metric, workflow, *real, temperature * added, num_samples)
     if values is None:

@@ -16,7 +16,12 @@ from jaxcollapse import checks, draws
 from jaxcollapse.metrics import Metric
 from jaxcollapse.pools import View
 from jaxcollapse.tasks.kde import kernels
-from jaxcollapse.tasks.kde.bandwidths import Bandwidth, bandwidth_at, bandwidth_rule
+from jaxcollapse.tasks.kde.bandwidths import (
+    Bandwidth,
+    Scaled,
+    bandwidth_at,
+    bandwidth_rule,
+)
 from jaxcollapse.tasks.kde.kernels import GAUSSIAN, KERNELS, Kernel
 
 # Parameters ---------------------------------------------------------------------------------
@@ -48,6 +53,13 @@ class Spread(NamedTuple):
     num_points: jax.Array
     shift: jax.Array
     scatter: jax.Array
+
+    @property
+    def std(self) -> jax.Array:
+        """The standard deviation of the points, the root mean square over coordinates."""
+        variance = self.scatter / (self.shift.shape[0] * self.num_points)
+        apart = variance > 0  # where not, the root has no slope
+        return jnp.where(apart, jnp.sqrt(jnp.where(apart, variance, 1.0)), 0.0)
 
 
 class Running(NamedTuple):
@@ -128,11 +140,14 @@ def fit(view: View, rule: Any, generation: Any, running: Running | None = None) 
       running: what is known of it from running sums.
     """
     points = view.data
-    if running is None:
-        count = jnp.sum(view.inclusion, dtype=points.dtype)
+    if running is not None:
+        spread = running.spread
+        count, std = spread.num_points, spread.std
     else:
-        count = running.spread.num_points
-    h = bandwidth_at(rule, count, jnp.asarray(generation).astype(points.dtype))
+        count, std = jnp.sum(view.inclusion, dtype=points.dtype), None
+        if isinstance(rule, Scaled):
+            std = spread_of(points, view.inclusion, points[0]).std
+    h = bandwidth_at(rule, count, jnp.asarray(generation).astype(points.dtype), std)
     return KDE(points, view.inclusion, h, running)
 
 

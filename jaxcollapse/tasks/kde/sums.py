@@ -67,7 +67,8 @@ def summing_pool(
 
     def begun(points, batch, generation):
         spread = spread_of_batch(batch)
-        precision = kernel.precision(bandwidth_at(rule, spread.num_points, generation))
+        h = bandwidth_at(rule, spread.num_points, generation, spread.std)
+        precision = kernel.precision(h)
         sums = add_points(nothing, precision, batch)
         return Summed(points, generation, spread, sums, precision)
 
@@ -91,14 +92,15 @@ def summing_pool(
         if not changes:
             sums, precision = stay()
         else:
-            now = kernel.precision(bandwidth_at(rule, spread.num_points, generation))
+            h = bandwidth_at(rule, spread.num_points, generation, spread.std)
+            now = kernel.precision(h)
             inside = (state.precision <= now) & (now <= WINDOW * state.precision)
             sums, precision = jax.lax.cond(inside, stay, move)
         return Summed(points, generation, spread, sums, precision)
 
     def view(key, state, inclusion=None):
         count = state.spread.num_points
-        h = bandwidth_at(rule, count, state.generation)
+        h = bandwidth_at(rule, count, state.generation, state.spread.std)
         if changes:
             log_f = kernels.interpolated_log_density(state.sums, state.precision, h, count, dim)
         else:
