@@ -12,9 +12,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from jaxcollapse import machine, publishers, theory
+from jaxcollapse import machine, point_metrics, publishers, theory
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import MixtureFacts, TaskFamily
+from jaxcollapse.held_out import measured
 from jaxcollapse.keys import seed_keys
 from jaxcollapse.metrics import Metric
 from jaxcollapse.mixture import make_mixture
@@ -60,8 +61,10 @@ __all__ = [
     "load",
     "make_chain",
     "make_mixture",
+    "measured",
     "mix",
     "modify",
+    "point_metrics",
     "points_task",
     "publishers",
     "register",

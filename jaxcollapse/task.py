@@ -42,6 +42,7 @@ class _Functions(NamedTuple):
     tempered: Callable[[Params, Any], Params] | None = None
     central: Callable[[Any, Params, Any], Any] | None = None
     scores: Mapping[str, Callable[..., Any]] = {}
+    held_out: Callable[[jax.Array, Truth], Any] | None = None
 
 
 class Task(_Functions):
@@ -76,6 +77,9 @@ class Task(_Functions):
       scores: by name, ``score(truth, params, batch)`` ``[N]`` of the rows of a batch, larger for
         better ones: ``real``, the log-density of the real law, and ``model``, that of the model,
         up to a constant, where a task can say it.
+      held_out: ``held_out(key, truth)``, real points that no model trains on, ``[M, D]`` or a
+        ``HeldOut``, for metrics of points; as its batches are kept, which are then points of the
+        real coordinates up to a shift. None for more of ``real``.
     """
 
     __slots__ = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -14,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from jaxcollapse import checks, plugins
+from jaxcollapse import checks, held_out, plugins, point_metrics
 from jaxcollapse.datasets.points import DATASETS
 from jaxcollapse.families import TaskFamily
+from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA
 from jaxcollapse.parameters import Axis, parameters_of
 from jaxcollapse.registry import TASKS, as_family
@@ -88,6 +90,8 @@ def _metrics() -> Iterator[tuple[str, str]]:
     for family in _families():
         for name, metric in family.labels.items():
             found.setdefault(name, metric)
+    for name, of_points in POINT_METRICS.items():
+        found.setdefault(name, of_points.label)
     for name, metric in found.items():
         yield name, f"{metric.long_name} [{metric.units}]"
 
@@ -164,6 +168,8 @@ def _of_task(family: TaskFamily) -> list[str]:
         lines.append(f"  {name}: {metric.long_name} [{metric.units}]")
         if known.get(name):
             lines.append(f"      closed form under {', '.join(known[name])}")
+    if of_points := _metrics_of_points(family):
+        lines.append(f"  where they are named, of points: {', '.join(of_points)}")
     presets = {name: dict(options) for name, options in family.presets.items()}
     lines += [
         "",
@@ -188,6 +194,20 @@ def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
                 if known is not None and np.isfinite(known).any():
                     found.setdefault(metric, []).append(str(workflow))
                     break
+    return found
+
+
+def _metrics_of_points(family: TaskFamily) -> list[str]:
+    """The metrics of points that a task can be asked for, at the largest point of its grid."""
+    grids = {a: family.parameters[a].how.grid for a in family.axes}  # type: ignore[union-attr]
+    if not all(grids.values()):
+        return []
+    point = {a: g[0] if isinstance(g[0], str) else g[-1] for a, g in grids.items()}
+    found = []
+    for name in POINT_METRICS:
+        with contextlib.suppress(ValueError):
+            held_out.check(family.make(point, {}), [name])
+            found.append(name)
     return found
 
 
@@ -235,6 +255,11 @@ def _of_others(name: str) -> list[str]:
             + (", an infinity is a value of it" if metric.infinite else ""),
             f"  closed form under {', '.join(known)}" if known else "  no closed form is known",
         ]
+    if name in POINT_METRICS:
+        label = POINT_METRICS[name].label
+        doc = plugins.plain(inspect.getdoc(getattr(point_metrics, name)) or "")
+        lines.append(f"metric {name} of points: {label.long_name} [{label.units}]")
+        lines += [f"  {line}".rstrip() for line in doc.partition("\n\nArgs:")[0].splitlines()]
     for kind in ("datasets", "models"):
         try:
             found = dict(LISTED[kind]())

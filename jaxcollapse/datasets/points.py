@@ -18,6 +18,7 @@ import numpy as np
 from jaxcollapse import checks, draws, plugins
 
 CENTRE_BOX = 10.0  # centres of blobs are uniform on [-10, 10] in each coordinate
+MODE_RADIUS = 3.0  # standard deviations about its centre, which are all of a blob, nearly
 
 
 def blob_centres(key: jax.Array, num_clusters: int = 3, dim: int = 2) -> jax.Array:
@@ -107,6 +108,8 @@ class PointDataset(NamedTuple):
       variance_of_mean: ``variance_of_mean(num_samples)``, that of the mean of N training points of
         one source, likewise.
       check: ``check(num_samples, num_test)`` raises ``ValueError`` if there are not so many.
+      modes: ``modes(source) -> (centres [K, D], radius)``, where the law has its modes and how far
+        from one what belongs to it lies, where points are kept; None where none are known.
       origin: ``[D]``, or 0: where 0 of these coordinates is in those of the data.
       name: what it is, for files.
       about: what it is, in a line.
@@ -118,6 +121,7 @@ class PointDataset(NamedTuple):
     variance: Callable[[int], float] = _unknown
     variance_of_mean: Callable[[int], float] = _unknown
     check: Callable[[int, int], None] = lambda num_samples, num_test: None
+    modes: Callable[[Any], tuple[jax.Array, float]] | None = None
     origin: Any = 0.0
     name: str = "a law of one's own"
     about: str = "points"
@@ -257,6 +261,7 @@ def _blobs(num_clusters: int, dim: int, test_centres: str) -> PointDataset:
         draw=lambda key, centres, num_samples: blobs(draws.fold_in(key, 0), num_samples, centres),
         variance=variance,
         variance_of_mean=lambda num_samples: 1 / num_samples,
+        modes=lambda centres: (centres, MODE_RADIUS),
         name="blobs",
     )
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, registry
+from jaxcollapse import checks, held_out, registry
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
+from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, unlabelled
 from jaxcollapse.publishers import offered
 from jaxcollapse.registry import as_family
@@ -49,11 +50,13 @@ class ChainPlan(Plan):
       workflows: in the order of the result.
       generations: G.
       measures: metrics of one's own, as ``make_chain`` takes them.
+      of_points: names of the metrics of points among those that it computes.
     """
 
     workflows: list[Workflow] = dataclasses.field(default_factory=list)
     generations: int = 1
     measures: Measures = None
+    of_points: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def cells(self) -> list[Cell]:
@@ -102,15 +105,19 @@ class ChainPlan(Plan):
         """The chain of a cell, with traced values in place of those of its traced axes."""
 
         def chain(key, traced):
-            task = self.family.make(cell.point, {**self.options, **traced})
+            task = self._task(cell, traced)
             return make_chain(task, self.keeps(cell), self.generations, self.measures)(key)
 
         return chain
 
+    def _task(self, cell: Cell, traced: Mapping[str, Any]) -> Task:
+        task = self.family.make(cell.point, {**self.options, **traced})
+        return held_out.measured(task, self.of_points) if self.of_points else task
+
     def seed_bytes(self, cell: Cell) -> float:
         """An estimate of one chain's memory: its pool, a few batches, its noise, its metrics."""
         workflow = self.keeps(cell)
-        task = self.family.make(cell.point, self.options).under(workflow)
+        task = self._task(cell, {}).under(workflow)
 
         def start(key):
             noise = task.noise(key)
@@ -122,11 +129,13 @@ class ChainPlan(Plan):
         state, batch, noise = map(tree_bytes, shapes)
         metrics = 8 * self.generations * len(self.metrics)
         fit = self.family.fit_bytes(cell.point, self.options)
-        return fit + 1.1 * state + 8 * batch + 4 * (self.generations + 1) * noise + metrics
+        size = cell.point.get(self.family.batch or "", 0)
+        pairs = 4 * (held_out.NUM_HELD_OUT + size) ** 2 if self.of_points else 0
+        return fit + 1.1 * state + 8 * batch + 4 * (self.generations + 1) * noise + metrics + pairs
 
     def most_seeds(self, cell: Cell) -> float:
         """The most seeds that a call should have on one device, whatever fits."""
-        task = self.family.make(cell.point, self.options)
+        task = self._task(cell, {})
         on_points = task.under(self.keeps(cell)) is task
         return MOST_SEEDS_ON_POINTS if on_points and jax.default_backend() == "cpu" else np.inf
 
@@ -134,6 +143,8 @@ class ChainPlan(Plan):
         """The label and units of a metric."""
         if isinstance(self.measures, Mapping) and isinstance(self.measures.get(metric), Metric):
             return self.measures[metric]
+        if metric in self.of_points:
+            return POINT_METRICS[metric].label
         return self.family.labels.get(metric) or unlabelled(metric)
 
     def labelled(self, values: list[Arrays]) -> tuple[dict, dict, dict]:
@@ -241,9 +252,22 @@ def plan(
     _check_names([name for name in fields if name not in Workflow().fields], family)
     known = _known_metrics(checked)
     _check_names(known, family)
+    of_points = [name for name in metrics or () if name in POINT_METRICS and name not in known]
     for metric in metrics or ():
-        checks.one_of("metric", metric, known)
+        checks.one_of("metric", metric, [*known, *of_points])
+    if of_points:
+        checked = _on_points(checked, of_points)
     return dataclasses.replace(checked, metrics=list(metrics or known))
+
+
+def _on_points(plan: ChainPlan, names: list[str]) -> ChainPlan:
+    """The plan with metrics of points, for which every cell keeps them."""
+    options = dict(plan.options)
+    if "pool" in plan.family.parameters and options.get("pool", "auto") == "auto":
+        options["pool"] = "points"
+    for point in plan.points:
+        held_out.check(plan.family.make(point, options), names, str(Cell(point)))
+    return dataclasses.replace(plan, options=options, of_points=names)
 
 
 def _known_metrics(plan: ChainPlan) -> list[str]:
@@ -302,7 +326,8 @@ def sweep(
       seeds: how many, from 0, or the seeds themselves.
       generations: G.
       preset: ``corrected`` or ``authors``; it sets the options that are not given.
-      metrics: names of those to compute; all by default.
+      metrics: names of those to compute; all of the task by default. Of tasks whose data are points
+        also those of ``jaxcollapse.point_metrics``, which are computed where they are named.
       memory_limit: bytes that running chains may take; an eighth of what is free by default.
       measures: metrics of one's own, as ``make_chain`` takes them; a ``Metric`` with a function
         also gives label and units.

@@ -17,6 +17,7 @@ import numpy as np
 from jaxcollapse import checks, theory
 from jaxcollapse.datasets.points import PointDataset, real_data
 from jaxcollapse.families import MixtureFacts, TaskFamily
+from jaxcollapse.held_out import HeldOut, Modes
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import points_pool
 from jaxcollapse.task import Coordinates, Task, with_fields, with_statistics
@@ -137,7 +138,16 @@ def _points_task(
                 radial, rows, model.points, model.inclusion, model.bandwidth
             )
         },
+        held_out=functools.partial(_held_out, source),
     )
+
+
+def _held_out(source: PointDataset, key: Any, truth: Truth) -> HeldOut:
+    """The test points, and the modes of blobs."""
+    if source.modes is None:
+        return HeldOut(truth.test)
+    centres, radius = source.modes(truth.source)
+    return HeldOut(truth.test, Modes(centres, jnp.asarray(radius, centres.dtype)))
 
 
 def _shifted_by(origin: np.ndarray) -> Coordinates:
