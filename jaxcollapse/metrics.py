@@ -11,6 +11,7 @@ Metrics = dict[str, Any]
 Measures = Mapping[str, Any] | Callable[..., Metrics] | None
 EVALUATE, MEASURES = "evaluate", "measures"  # functions of several metrics
 SHARE_OF_REAL_DATA = "share_of_real_data"  # a metric of every chain
+TOLD = ("loss", "variance", "modes", "diversity", "law")  # what a metric may speak for
 
 
 class Metric(NamedTuple):
@@ -23,6 +24,12 @@ class Metric(NamedTuple):
       scale: of its axis in a figure: ``linear``, or ``log`` if it is positive over decades.
       of: ``of(truth, model, published, key)``, a measure as ``make_chain`` takes it; None of the
         metrics that a task evaluates itself.
+      speaks_for: what of a collapse it tells (``TOLD``): ``loss`` on real data, ``variance`` of
+        the model, ``modes`` or tails that it keeps, ``diversity`` of what it makes, how far its
+        ``law`` is from the real one. A loss is worse the higher it is, the next three the lower.
+      real: its value where the model is the real law: a number, or the name of the axis of a
+        sweep that says it; None where it is not known.
+      per: the name of an axis that it grows with, by which it is divided before it is judged.
     """
 
     long_name: str
@@ -30,6 +37,9 @@ class Metric(NamedTuple):
     infinite: bool = False
     scale: str = "linear"
     of: Callable[..., Any] | None = None
+    speaks_for: tuple[str, ...] = ()
+    real: float | str | None = None
+    per: str = ""
 
 
 SHARE = Metric("Share of real data in what is fitted", "1", scale="log")

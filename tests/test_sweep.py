@@ -39,6 +39,8 @@ def test_dimensions_and_coordinates(dataset):
         "long_name": "Trace of the covariance, fitted / real",
         "units": "1",
         "scale": "log",
+        "speaks_for": "variance law",
+        "real": 1.0,
     }
     frame = dataset.to_dataframe()
     assert frame.index.names == ["workflow", "dim", "num_samples", "seed", "generation"]

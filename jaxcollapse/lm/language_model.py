@@ -202,10 +202,17 @@ def describe(documents: Batch) -> dict[str, jax.Array]:
 
 
 METRICS = {
-    "nll": Metric("Cross-entropy on real held-out text", "nats/token"),
-    "excess_nll": Metric("Cross-entropy in excess of the text's own", "nats/token"),
-    "distinct_2": Metric("Distinct pairs of tokens, share of all", "1"),
-    "distinct_3": Metric("Distinct triples of tokens, share of all", "1"),
+    "nll": Metric("Cross-entropy on real held-out text", "nats/token", speaks_for=("loss",)),
+    "excess_nll": Metric(
+        "Cross-entropy in excess of the text's own",
+        "nats/token",
+        speaks_for=("loss", "law"),
+        real=0.0,
+    ),
+    "distinct_2": Metric("Distinct pairs of tokens, share of all", "1", speaks_for=("diversity",)),
+    "distinct_3": Metric(
+        "Distinct triples of tokens, share of all", "1", speaks_for=("diversity",)
+    ),
     "repetition": Metric("Runs of 4 tokens that repeat one of their document", "1"),
     "mean_length": Metric("Tokens of a document", "tokens"),
 }

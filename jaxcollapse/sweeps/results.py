@@ -52,9 +52,13 @@ def length_of(coordinate: Any) -> int:
     return len(coordinate[1] if isinstance(coordinate, tuple) else coordinate)
 
 
-def labels_of(metric: Metric) -> dict[str, str]:
+def labels_of(metric: Metric) -> dict[str, Any]:
     """What a file says of a metric."""
-    return {"long_name": metric.long_name, "units": metric.units, "scale": metric.scale}
+    labels = {"long_name": metric.long_name, "units": metric.units, "scale": metric.scale}
+    if not metric.speaks_for:
+        return labels
+    told = {"speaks_for": " ".join(metric.speaks_for), "real": metric.real, "per": metric.per}
+    return labels | {name: value for name, value in told.items() if value not in (None, "")}
 
 
 def _attributes(

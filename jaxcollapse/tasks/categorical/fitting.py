@@ -147,10 +147,20 @@ def evaluate(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
 
 
 METRICS = {
-    "entropy_ratio": Metric("Entropy, fitted / real", "1"),
-    "outcomes_left": Metric("Outcomes left", "outcomes", scale="log"),
-    "heterozygosity_ratio": Metric("Heterozygosity, fitted / real", "1"),
-    "squared_error": Metric("Squared error of the probabilities", "1", scale="log"),
+    "entropy_ratio": Metric("Entropy, fitted / real", "1", speaks_for=("diversity",), real=1.0),
+    "outcomes_left": Metric(
+        "Outcomes left", "outcomes", scale="log", speaks_for=("modes",), real="num_outcomes"
+    ),
+    "heterozygosity_ratio": Metric(
+        "Heterozygosity, fitted / real", "1", speaks_for=("variance", "law"), real=1.0
+    ),
+    "squared_error": Metric(
+        "Squared error of the probabilities",
+        "1",
+        scale="log",
+        speaks_for=("loss", "law"),
+        real=0.0,
+    ),
 }
 ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outcome is left
 

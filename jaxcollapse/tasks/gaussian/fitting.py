@@ -350,14 +350,48 @@ def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, 
 
 
 METRICS = {
-    "squared_error_of_mean": Metric("Squared error of the mean", "data units squared", scale="log"),
-    "trace_ratio": Metric("Trace of the covariance, fitted / real", "1", scale="log"),
+    "squared_error_of_mean": Metric(
+        "Squared error of the mean",
+        "data units squared",
+        scale="log",
+        speaks_for=("loss", "law"),
+        real=0.0,
+    ),
+    "trace_ratio": Metric(
+        "Trace of the covariance, fitted / real",
+        "1",
+        scale="log",
+        speaks_for=("variance", "law"),
+        real=1.0,
+    ),
     "squared_error_of_cov": Metric(
-        "Squared error of the covariance", "data units to the fourth", scale="log"
+        "Squared error of the covariance",
+        "data units to the fourth",
+        scale="log",
+        speaks_for=("law",),
+        real=0.0,
     ),
     "log_det_ratio": Metric(
-        "Log-determinant of the covariance, fitted - real", "nats", infinite=True
+        "Log-determinant of the covariance, fitted - real",
+        "nats",
+        infinite=True,
+        speaks_for=("diversity",),
+        real=0.0,
+        per="dim",
     ),
-    "wasserstein2": Metric("Wasserstein-2 distance to the real law", "data units", scale="log"),
-    "kl": Metric("KL divergence from the real law", "nats", infinite=True, scale="log"),
+    "wasserstein2": Metric(
+        "Wasserstein-2 distance to the real law",
+        "data units",
+        scale="log",
+        speaks_for=("law",),
+        real=0.0,
+    ),
+    "kl": Metric(
+        "KL divergence from the real law",
+        "nats",
+        infinite=True,
+        scale="log",
+        speaks_for=("loss", "law"),
+        real=0.0,
+    ),
 }

@@ -254,9 +254,23 @@ def evaluate(truth: Truth, model: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, j
 
 METRICS = {
     "nll": Metric(
-        "Negative log-likelihood of real test points", "nats", infinite=True, scale="log"
+        "Negative log-likelihood of real test points",
+        "nats",
+        infinite=True,
+        scale="log",
+        speaks_for=("loss",),
     ),
-    "pool_variance": Metric("Variance of the fitted points", "data units squared", scale="log"),
-    "second_moment": Metric("Second moment about the real mean", "data units squared", scale="log"),
+    "pool_variance": Metric(
+        "Variance of the fitted points",
+        "data units squared",
+        scale="log",
+        speaks_for=("variance",),
+    ),
+    "second_moment": Metric(
+        "Second moment about the real mean",
+        "data units squared",
+        scale="log",
+        speaks_for=("law",),
+    ),
     "uncovered": Metric("Test points without density", "points"),
 }

@@ -171,9 +171,17 @@ def evaluate(truth: Truth, weights: jax.Array) -> dict[str, jax.Array]:
 
 METRICS = {
     "mse": Metric(
-        "Mean squared error on noiseless test targets", "target units squared", scale="log"
+        "Mean squared error on noiseless test targets",
+        "target units squared",
+        scale="log",
+        speaks_for=("loss", "law"),
+        real=0.0,
     ),
     "excess_risk": Metric(
-        "Expected squared error on a new input", "target units squared", scale="log"
+        "Expected squared error on a new input",
+        "target units squared",
+        scale="log",
+        speaks_for=("loss", "law"),
+        real=0.0,
     ),
 }
