@@ -25,6 +25,7 @@ from jaxcollapse.publishers import tempered
 from jaxcollapse.registry import register
 from jaxcollapse.sweeps.chains import sweep
 from jaxcollapse.sweeps.mixtures import mix
+from jaxcollapse.sweeps.profiles import profile
 from jaxcollapse.sweeps.results import load, save
 from jaxcollapse.task import Task, modify, points_task
 from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
@@ -66,6 +67,7 @@ __all__ = [
     "modify",
     "point_metrics",
     "points_task",
+    "profile",
     "publishers",
     "register",
     "replace",

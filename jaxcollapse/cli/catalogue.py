@@ -19,7 +19,7 @@ from jaxcollapse import checks, held_out, plugins, point_metrics
 from jaxcollapse.datasets.points import DATASETS
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
-from jaxcollapse.metrics import SHARE_OF_REAL_DATA
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Metric
 from jaxcollapse.parameters import Axis, parameters_of
 from jaxcollapse.registry import TASKS, as_family
 from jaxcollapse.workflows import WORKFLOWS, Workflow, as_workflow
@@ -241,6 +241,13 @@ def _spelling(name: str) -> str:
     return ":".join([name, *(f"{field}=3" for field in _required(name))])
 
 
+def _told_of_collapse(metric: Metric) -> list[str]:
+    if not metric.speaks_for:
+        return []
+    real = "unknown" if metric.real is None else metric.real
+    return [f"  in a profile it speaks for {', '.join(metric.speaks_for)}; of the real law: {real}"]
+
+
 def _of_others(name: str) -> list[str]:
     lines = []
     families = [family for family in _families() if name in family.labels]
@@ -254,6 +261,7 @@ def _of_others(name: str) -> list[str]:
             f"  axis in figures: {metric.scale}"
             + (", an infinity is a value of it" if metric.infinite else ""),
             f"  closed form under {', '.join(known)}" if known else "  no closed form is known",
+            *_told_of_collapse(metric),
         ]
     if name in POINT_METRICS:
         label = POINT_METRICS[name].label

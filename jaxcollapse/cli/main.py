@@ -1,4 +1,4 @@
-"""The command line: ``jaxcollapse run | mix | best | plot | info | bench | list | ... | lm``."""
+"""The command line: ``jaxcollapse run | mix | best | plot | info | profile | list | ... | lm``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ except ModuleNotFoundError:
     )
     raise SystemExit(2) from None
 
-from jaxcollapse.cli import asked, bench, catalogue, files, lm, lm_options, optimum, sweeps
+from jaxcollapse.cli import (
+    asked,
+    bench,
+    catalogue,
+    files,
+    lm,
+    lm_options,
+    optimum,
+    profile,
+    sweeps,
+)
 
 INTERRUPTED = "interrupted; a run goes on where it stopped when it is given again"
 # Fine-tuning is driven from the host, by jaxcollapse lm.
@@ -61,6 +71,7 @@ def commands() -> dict[str, Command]:
     plain: dict[str, tuple[type, Callable[[Any], None]]] = {
         "plot": (files.Plot, files.plot),
         "info": (files.Info, files.info),
+        "profile": (profile.Profile, profile.profile),
         "bench": (bench.Bench, bench.bench),
         "list": (catalogue.List, catalogue.list_things),
         "describe": (catalogue.Describe, catalogue.describe),

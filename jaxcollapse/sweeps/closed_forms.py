@@ -35,7 +35,7 @@ def closed_form(line: xarray.Dataset, metric: str) -> np.ndarray | None:
     if metric == SHARE_OF_REAL_DATA:
         known = workflow.closed_form(line.attrs["task"], metric, generation, {})
         return theory.share_of_real_data(workflow, generation) if known is None else known
-    family = _family_of(line)
+    family = family_of_result(line)
     if family is None or not set(family.axes) <= set(line.coords):
         return None
     options = _options_of(line)
@@ -52,7 +52,7 @@ def closed_form_of_mixtures(line: xarray.Dataset, metric: str) -> np.ndarray | N
       line: a result whose other axes are scalars.
       metric: its name.
     """
-    family = _family_of(line)
+    family = family_of_result(line)
     if family is None or line.attrs.get("format") != MIXTURE_FORMAT:
         return None
     options = _options_of(line)
@@ -65,7 +65,7 @@ def closed_form_of_mixtures(line: xarray.Dataset, metric: str) -> np.ndarray | N
     return family.mixtures.closed_form(metric, counts, source, options, **point)
 
 
-def _family_of(line: xarray.Dataset) -> TaskFamily | None:
+def family_of_result(line: xarray.Dataset) -> TaskFamily | None:
     """The task of a result, if it is known by its name here, and is the same."""
     name = line.attrs.get("task", "")
     if name not in TASKS:
