@@ -10,11 +10,13 @@ PACKAGE = ROOT / "jaxcollapse"
 # From the ground up; rooms on one line do not know one another.
 FLOORS = [
     {"checks", "products"},
-    {"draws", "machine", "metrics", "plugins"},
+    {"draws", "machine", "metrics", "plugins", "schedules"},
     {"files", "parameters", "theory", "datasets", "analysis", "point_metrics"},
+    {"spelling", "workflow_checks"},
     {"workflows", "keys"},
-    {"ring", "subsamples"},
+    {"ring", "subsamples", "rows"},
     {"pools"},
+    {"statistics"},
     {"task"},
     {"chain"},
     {"families", "mixture", "held_out"},

@@ -12,7 +12,7 @@ from conftest import standard_errors
 from scipy import stats
 
 from jaxcollapse import theory
-from jaxcollapse.theory import moments
+from jaxcollapse.theory import counted, moments
 from jaxcollapse.theory.workflows import record_of
 from jaxcollapse.workflows import (
     Workflow,
@@ -89,7 +89,7 @@ def test_published_workflows_have_their_own_formulas(workflow, ddof):
         theory.gaussian_mean_error(workflow, T, N, ddof), error(T, N, ddof)
     )
     t = np.asarray([1, 2, 3, 10, 100, 1000])[:, None]
-    found = moments.moments(record_of(workflow), t, N, ddof)
+    found = counted.moments(record_of(workflow), t, N, ddof)
     np.testing.assert_allclose(found.variance, variance(t, N, ddof), rtol=1e-11)
     np.testing.assert_allclose(found.mean_error / N, error(t, N, ddof), rtol=1e-11)
 

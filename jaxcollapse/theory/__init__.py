@@ -10,5 +10,6 @@ from jaxcollapse.theory.kde import *
 from jaxcollapse.theory.linear_regression import *
 from jaxcollapse.theory.mixtures import *
 from jaxcollapse.theory.publishers import *
+from jaxcollapse.theory.real_data import *
 from jaxcollapse.theory.tails import *
 from jaxcollapse.theory.workflows import *

@@ -28,8 +28,9 @@ def categorical_heterozygosity(workflow: Any, t: ArrayLike, n: ArrayLike) -> np.
     """``E H_t / H_0`` with ``H = 1 - sum p^2``: that of the Gaussian's variance with ddof 0.
 
     Replace ``(1 - 1/N)^t``; accumulate ``prod_{i<=t} (1 - 1/(N i^2))``. H is the sum of the
-    variances of the outcomes' indicators, so the formulas and the recursion hold unchanged, for
-    every record.
+    variances of the outcomes' indicators, so the formulas and the recursions hold unchanged, for
+    every record, with a share, a weight or sizes too: with fresh real data of weight w, n real rows
+    and m synthetic ones, ``H' = 1 - w^2/n - (1-w)^2 (1 - H (1 - 1/m))`` in units of ``H_0``.
     """
     return gaussian_variance(workflow, t, n, 0)
 

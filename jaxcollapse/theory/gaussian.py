@@ -22,8 +22,14 @@ import scipy
 from numpy.typing import ArrayLike
 
 from jaxcollapse import checks
-from jaxcollapse.theory.moments import moments
-from jaxcollapse.theory.workflows import ACCUMULATE, ACCUMULATE_SUBSAMPLE, REPLACE, record_of
+from jaxcollapse.theory.counted import moments
+from jaxcollapse.theory.workflows import (
+    ACCUMULATE,
+    ACCUMULATE_SUBSAMPLE,
+    REPLACE,
+    record_of,
+    rows_of_batch,
+)
 
 __all__ = [
     "gaussian_accumulate_mean_error",
@@ -32,8 +38,6 @@ __all__ = [
     "gaussian_accumulate_variance",
     "gaussian_accumulate_variance_limit",
     "gaussian_first_fit_kl",
-    "gaussian_fixed_real_mean_error",
-    "gaussian_fresh_real_mean_error",
     "gaussian_mean_error",
     "gaussian_metric",
     "gaussian_replace_det_ratio",
@@ -232,31 +236,6 @@ def gaussian_accumulate_subsample_mean_error(
     return _subsample(t, n, ddof, "mean error")
 
 
-# Real data in every generation ----------------------------------------------------------------
-
-
-def gaussian_fresh_real_mean_error(num_real: ArrayLike, num_synthetic: ArrayLike) -> np.ndarray:
-    """Stationary mean error when each generation adds fresh real points to synthetic ones, ddof 0.
-
-    ``1 / (N (1 - l^2) + l)`` with ``N`` points in all, ``l`` the synthetic share.
-    """
-    real, synthetic = np.asarray(num_real, np.float64), np.asarray(num_synthetic, np.float64)
-    n = real + synthetic
-    share = synthetic / n
-    return 1 / (n * (1 - share**2) + share)
-
-
-def gaussian_fixed_real_mean_error(num_real: ArrayLike, num_synthetic: ArrayLike) -> np.ndarray:
-    """The same with one set of real points that every generation reuses.
-
-    ``[(1 - l^2)/N_r + l^2/N_s] / (1 - l^2 + l^2/N_s)``.
-    """
-    real, synthetic = np.asarray(num_real, np.float64), np.asarray(num_synthetic, np.float64)
-    share = synthetic / (real + synthetic)
-    variance = np.divide(share**2, synthetic, out=np.zeros_like(share), where=synthetic > 0)
-    return ((1 - share**2) / real + variance) / (1 - share**2 + variance)
-
-
 # By the record of a workflow ------------------------------------------------------------------
 
 _VARIANCE = {
@@ -282,7 +261,7 @@ def _known(
 ) -> np.ndarray | None:
     """By a record's formula, or from its moments; None for a workflow that no record says."""
     _check_ddof(ddof)
-    record = record_of(workflow)
+    record = record_of(workflow, numbers=True)
     if record is None:
         return None
     formula = formulas.get(record)
@@ -294,7 +273,11 @@ def _known(
 def gaussian_variance(
     workflow: Any, t: ArrayLike, n: ArrayLike, ddof: int = 0, factor: float = 1.0
 ) -> np.ndarray | None:
-    """``E v_t`` under any workflow that is a record, by its formula or the recursion of moments.
+    """``E v_t`` under any workflow that is a record, by its formula or a recursion of moments.
+
+    With real data in every generation, n real and m synthetic rows, w of the weight on the real
+    ones: ``1 - E v_t = M_t``, ``M_1 = 1/n``, ``M' = w^2/n + (1-w)^2 (M + (1-M)/m)`` if fresh, and
+    with ``1 - (1-w)^2`` in place of ``w^2`` if fixed; for all else see ``theory.counted``.
 
     Args:
       workflow: its record, as ``jaxcollapse.workflows`` has it.
@@ -358,7 +341,7 @@ def gaussian_metric(
       real_trace: trace of the real covariance; D by default.
       temperature: T, what the covariance of a model is multiplied by in what it publishes.
     """
-    record = record_of(workflow)
+    record = record_of(workflow, numbers=True)
     if ddof not in (0, 1) or record is None:
         return None
     if metric == "trace_ratio":
@@ -366,9 +349,13 @@ def gaussian_metric(
     if metric == "squared_error_of_mean":
         error = gaussian_mean_error(workflow, t, num_samples, ddof, temperature)
         return None if error is None else (dim if real_trace is None else real_trace) * error
-    fitted = record.draw or num_samples  # points of the first fit; of every one under replace
+    fitted = record.draw or int(rows_of_batch(record, 0, num_samples))  # of the first fit
     if metric == "log_det_ratio" and record.newest_alone:
+        batches = rows_of_batch(record, np.arange(int(np.max(t, initial=1))), num_samples)
         drift = np.asarray(t) * gaussian_replace_log_det_drift(fitted, dim, ddof)
+        if record.sizes is not None:
+            drifts = np.cumsum(gaussian_replace_log_det_drift(batches, dim, ddof))
+            drift = drifts[np.asarray(t, np.int64) - 1]
         return drift + (np.asarray(t) - 1) * dim * np.log(temperature)
     if metric == "kl" and np.all(np.asarray(t) == 1):
         return np.full(np.shape(t), gaussian_first_fit_kl(fitted, dim, ddof))

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcollapse.theory.counted import counted
 from jaxcollapse.theory.moments import recursion
-from jaxcollapse.theory.workflows import REPLACE, record_of
+from jaxcollapse.theory.workflows import REPLACE, Record, record_of, rows_of_batch, seen
 
 __all__ = [
     "kde_metric",
@@ -33,8 +34,10 @@ def kde_second_moment(
     batch j that of its model, ``m_j``; of the first real batch ``v_0``; of a fresh one
     ``v_0 + 2 u``, u the variance of a real batch's mean. Draws change nothing. Replace:
     ``v_0 + sum_{i<=t} k_i``; accumulate: ``v_0 + k_t + sum_{i<t} k_i/(i+1)``, which for a fixed
-    bandwidth is ``v_0 + k H_t`` (the paper's Theorem 7 with its bandwidths left open). Derived
-    here.
+    bandwidth is ``v_0 + k H_t`` (the paper's Theorem 7 with its bandwidths left open). With a share
+    or a weight a of real points beside those of the newest model ``m_t = k_t + a m_0 + (1-a)
+    m_{t-1}``, for a fixed bandwidth ``m_0 + k (1 - (1-a)^t) / a``; sizes weigh batches by their
+    rows. Derived here.
 
     Args:
       workflow: its record.
@@ -45,10 +48,13 @@ def kde_second_moment(
     Returns:
       None for a subclass, and for fresh real data of unknown u.
     """
-    record = record_of(workflow)
+    record = record_of(workflow, numbers=True)
     added = np.asarray(added, np.float64)
     if record is None or (record.real == "fresh" and math.isnan(variance_of_mean)):
         return None
+    if record.counts:
+        of_fresh = 2 * variance_of_mean if record.real == "fresh" else 0.0
+        return _weighted_second_moment(record, real_variance, of_fresh, added)
     if record.newest_alone:
         return real_variance + np.cumsum(added)
     if record.real == "once" and record.keep is None:
@@ -64,6 +70,24 @@ def kde_second_moment(
             found = again + sum(moments[t - batches + 1 :])
         moments.append(found / batches + k)
     return np.asarray(moments[1:])
+
+
+def _weighted_second_moment(
+    record: Record, real_variance: float, of_fresh: float, added: np.ndarray
+) -> np.ndarray:
+    """With a share, a weight or sizes: the mean over rows, by what each counts."""
+    rows = 1.0 if record.sizes is None else float(max(record.sizes))  # which says nothing else
+    moments: list[float] = []  # of batches 1, 2, ...
+    for t, k in enumerate(added, 1):
+        view = seen(record, t, rows)
+        of_real = real_variance + (of_fresh if t > 1 else 0.0)
+        found = view.weight * of_real
+        if view.batches:
+            counts = rows_of_batch(record, np.asarray(view.batches), rows)
+            made = np.asarray(moments[view.batches.start - 1 : view.batches.stop - 1])
+            found += (1 - view.weight) * float(counts @ made / counts.sum())
+        moments.append(found + k)
+    return np.asarray(moments)
 
 
 def kde_replace_pool_variance(
@@ -121,7 +145,7 @@ def kde_pool_variance(
     Returns:
       None for a subclass, and for fresh real data of unknown u.
     """
-    record = record_of(workflow)
+    record = record_of(workflow, numbers=True)
     if record is None or (record.real == "fresh" and math.isnan(variance_of_mean)):
         return None
     if record == REPLACE:
@@ -129,7 +153,8 @@ def kde_pool_variance(
     added = np.asarray(added, np.float64)
     apart = num_samples * variance_of_mean if record.real == "fresh" else 0.0
     real = (float(real_variance), float(apart))
-    return recursion(record, added.size, num_samples, 0, real, tuple(added.tolist())).variance[1:]
+    of = counted if record.counts else recursion
+    return of(record, added.size, num_samples, 0, real, tuple(added.tolist())).variance[1:]
 
 
 def kde_metric(

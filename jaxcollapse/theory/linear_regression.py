@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcollapse.theory.counted import counted
 from jaxcollapse.theory.moments import recursion
 from jaxcollapse.theory.workflows import ACCUMULATE, ACCUMULATE_SUBSAMPLE, REPLACE, record_of
 
@@ -27,10 +28,12 @@ def regression_error(
 
     With one design X for all batches, real ones too, a fit to w of them stacked is the average of
     the fits to each: ``w_t = (1/w) sum_j (w_j + e_j)`` with ``E |e_j|^2 = V`` independent, and
-    ``w_0 = w*``. So the error is V times what the recursion of moments gives for the mean when
-    variances stay what they were. ``V = s^2 D / (N - D - 1)`` for ``N > D + 1``; for ``N < D - 1``
-    (minimum norm, ``w* ~ N(0, I)``) ``V = s^2 N / (D - N - 1)``, and the projection of w* adds
-    ``D - N``. In between the mean is infinite. Replace ``t V``, accumulate ``V sum_{i<=t} 1/i^2``.
+    ``w_0 = w*``; under a weight of real data it is a weighted average. So the error is V times what
+    the recursion of moments gives for the mean when variances stay what they were. ``V = s^2 D /
+    (N - D - 1)`` for ``N > D + 1``; for ``N < D - 1`` (minimum norm, ``w* ~ N(0, I)``) it is
+    ``s^2 N / (D - N - 1)``, and the projection of w* adds ``D - N``. In between the mean is
+    infinite. Replace ``t V``, accumulate ``V sum_{i<=t} 1/i^2``. Shares and sizes have fits see
+    rows of their own: none.
 
     Of those that draw rows only accumulate-subsample is known, to leading order for N >> D:
     ``(s^2 D / N) [1 + sum_{i=2..t} (2 - 1/(i-1))/i^2 + 1 - 1/t]``, given for ``N >= 200 D``, where
@@ -56,9 +59,11 @@ def regression_error(
     Returns:
       None where no formula is known, or the mean is infinite.
     """
-    record = record_of(workflow)
+    record = record_of(workflow, numbers=True)
     if record is None or abs(num_samples - dim) <= 1:
         return None
+    if record.counts and not (fixed_design and record.share is None and record.sizes is None):
+        return None  # where fits see rows of their own
     t = np.asarray(t, np.float64)
     index = t.astype(int)
     last = int(t.max(initial=1))
@@ -77,7 +82,9 @@ def regression_error(
         growth = np.cumsum(1 / i**2)[index - 1]
     else:
         of_labels = (float(temperature),) * last  # whatever the variance of a model
-        growth = recursion(record, last, math.inf, added=of_labels, factor=0.0).mean_error[index]
+        # Of weighted batches each is a row.
+        of, rows = (counted, 1) if record.counts else (recursion, math.inf)
+        growth = of(record, last, rows, added=of_labels, factor=0.0).mean_error[index]
     if num_samples > dim:
         return noise_variance * dim / (num_samples - dim - 1) * growth
     if fixed_design:

@@ -32,7 +32,6 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxcollapse.theory.workflows import Record
 
@@ -119,18 +118,4 @@ def recursion(
             between[0] = between[:, 0] = between[-1] + count * from_truth
             between[0, 0] = 0.0
     mean_error.flags.writeable = variance.flags.writeable = False
-    return Moments(mean_error, variance)
-
-
-def moments(
-    record: Record, t: ArrayLike, n: ArrayLike, ddof: int = 0, factor: float = 1.0
-) -> Moments:
-    """The moments at generations t with N points a generation, which broadcast."""
-    t, n = np.broadcast_arrays(np.asarray(t, np.int64), np.asarray(n, np.float64))
-    mean_error, variance = np.empty(t.shape), np.empty(t.shape)
-    for size in np.unique(n):
-        found = recursion(record, int(t.max(initial=1)), float(size), ddof, factor=factor)
-        here = n == size
-        mean_error[here] = found.mean_error[t[here]]
-        variance[here] = found.variance[t[here]]
     return Moments(mean_error, variance)

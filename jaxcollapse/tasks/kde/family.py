@@ -207,10 +207,9 @@ def _closed_form(
     rule = bandwidth_rule(bandwidth, source.dim)
     rule = rule if isinstance(rule, Bandwidth) else Bandwidth(rule)
     t = np.arange(1, int(np.max(generation)) + 1)
-    rows = workflow.draw or num_samples
-    size = (
-        rows * np.ones(t.shape) if workflow.draw is not None else num_samples * workflow.batches(t)
-    )
+    size = theory.rows_seen(workflow, t, num_samples)
+    if size is None:
+        return None
     h = rule.scale * size**-rule.per_point * t ** -float(rule.per_generation)
     added = KERNELS[options.get("kernel", "gaussian")].variance(source.dim) * h**2
     real = source.variance(num_samples), source.variance_of_mean(num_samples)
