@@ -24,6 +24,7 @@ from jaxcollapse.metrics import (
     joined,
 )
 from jaxcollapse.pools import Pool
+from jaxcollapse.rows import Shown
 from jaxcollapse.task import FITTED, JUDGED, Params, Task, Truth, in_real_coordinates
 from jaxcollapse.workflows import Workflow, as_workflow
 
@@ -253,7 +254,8 @@ class Chain:
     def _view(self, pool: Pool, held: Any, own: Any, inputs: _Inputs) -> tuple[Any, Any]:
         """What the model sees, and the next state of the workflow."""
         if not self.workflow.chooses:
-            return pool.view(inputs.choice, held), own
+            shown = (Shown(inputs.number),) if self.workflow.counts else ()
+            return pool.view(inputs.choice, held, *shown), own
         rows = pool.rows(held, inputs.number)
         choose: Callable[..., Any] = self.workflow.choose
         if self._choose_takes == 2:

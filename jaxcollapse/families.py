@@ -18,6 +18,7 @@ import numpy as np
 from jaxcollapse import checks, theory
 from jaxcollapse.metrics import SHARE, SHARE_OF_REAL_DATA, Metric
 from jaxcollapse.parameters import Parameter, parameters_of, takes_any
+from jaxcollapse.rows import check_sizes
 from jaxcollapse.task import Task
 from jaxcollapse.workflows import Workflow
 
@@ -233,7 +234,13 @@ class TaskFamily(NamedTuple):
                 rows,
                 f"lower {self.batch} or generations",
             )
-        if not workflow.draw or self.batch is None or size is None:
+        if self.batch is None or size is None:
+            return
+        if workflow.sizes is not None:
+            check_sizes(workflow, size)
+            # A fit to that many points must be one that the task allows.
+            self.make({**point, self.batch: min(workflow.sizes)}, options)
+        if not workflow.draw:
             return
         # A fit to that many points must be one that the task allows.
         self.make({**point, self.batch: workflow.draw}, options)

@@ -1,4 +1,4 @@
-"""What a chain keeps of the data made so far: points, or statistics of each batch.
+"""What a chain keeps of the data made so far: points, or (see ``statistics``) sums of each batch.
 
 A pool is built for a workflow's record. One ring serves every record: the newest batch takes the
 place of the oldest one that need not stay, so that a full ring never holds, nor counts, more than
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws
-from jaxcollapse.ring import Batch, Slots, not_taken_over, slots_of
+from jaxcollapse.ring import Batch, not_taken_over, slots_of
+from jaxcollapse.rows import Rows, Shown, check_sizes, row_counts
 from jaxcollapse.subsamples import distinct
 from jaxcollapse.workflows import Workflow
 
@@ -41,8 +42,9 @@ class Pool(NamedTuple):
       start: ``start(batch) -> state``, a pool that holds the real batch.
       add: ``add(state, batch, generation) -> state``, with the batch of a generation, int32.
       view: ``view(key, state, inclusion=None) -> view`` for the next model: what the record says,
-        or rows with an ``inclusion`` of their own, ``[R]``, see ``View``. It has an attribute
-        ``share``, how much of it is real.
+        which needs to be ``Shown`` where it has a share, a weight or sizes; or rows with an
+        ``inclusion`` of their own, ``[R]``, see ``View``. It has an attribute ``share``, how much
+        of it is real.
       renew: ``renew(state, batch) -> state``, with another real batch in place of the one before.
       rows: ``rows(state, now) -> Rows``, all that is kept, for a workflow that chooses among rows.
       take_over: ``take_over(state) -> state`` from that of a pool of the same task under another
@@ -55,27 +57,6 @@ class Pool(NamedTuple):
     renew: Callable[[State, Batch], State] = _no_rows
     rows: Callable[[State, Any], Rows] = _no_rows
     take_over: Callable[[State], State] = not_taken_over
-
-
-class Rows(NamedTuple):
-    """All rows of a pool, in the coordinates of the real data.
-
-    Attributes:
-      data: a pytree of arrays ``[R, ...]``.
-      generation: int32 ``[R]``, whose model made each row; 0 for real rows.
-      occupied: bool ``[R]``; the other rows are no data.
-      now: int32, which generation's model sees them next.
-    """
-
-    data: Any
-    generation: jax.Array
-    occupied: jax.Array
-    now: jax.Array
-
-    @property
-    def real(self) -> jax.Array:
-        """Occupied rows that no model made, bool ``[R]``."""
-        return self.occupied & (self.generation == 0)
 
 
 class View(NamedTuple):
@@ -213,6 +194,8 @@ def points_pool(
         return occupied_rows(ring) & (made_by(ring) == 0)
 
     def view(key, ring, inclusion=None):
+        if isinstance(inclusion, Shown):
+            return shown_rows(key, ring, inclusion.now)
         if inclusion is not None:
             return chosen(ring, inclusion)
         if workflow.draw is not None:
@@ -227,6 +210,12 @@ def points_pool(
         # What a workflow rejects may be no number, of which 0 times is none either.
         data = jax.tree.map(lambda x: _zero_where(~counts, x), ring.content)
         return Chosen(data, inclusion, real_rows(ring), jnp.sum(counts, dtype=np.int32))
+
+    def shown_rows(key, ring, now):
+        rows = Rows(ring.content, made_by(ring), occupied_rows(ring), now)
+        count = row_counts(workflow, key, rows, batch_size(ring))
+        # Rows that do not count stay what they are: in a share these have a slope too.
+        return Chosen(ring.content, count, rows.real, jnp.sum(count.astype(bool), dtype=np.int32))
 
     def drawn(key, ring):
         n = batch_size(ring)
@@ -255,8 +244,13 @@ def points_pool(
         real = real_rows(ring).at[index].get(mode="promise_in_bounds")
         return View(rows, jnp.ones(size, bool), real)
 
+    def start(batch):
+        ring = slots.start(batch, as_rows=True)
+        check_sizes(workflow, batch_size(ring))
+        return ring
+
     return Pool(
-        start=lambda batch: slots.start(batch, as_rows=True),
+        start=start,
         add=lambda ring, batch, generation: slots.add(ring, batch, generation, as_rows=True),
         view=view,
         renew=lambda ring, batch: slots.renew(ring, batch, as_rows=True),
@@ -293,106 +287,3 @@ def checked_inclusion(inclusion: Any, occupied: jax.Array) -> jax.Array:
 
 def _zero_where(rows: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.where(rows.reshape(-1, *[1] * (x.ndim - 1)), jnp.zeros((), x.dtype), x)
-
-
-# Statistics -------------------------------------------------------------------------------------
-
-
-class Statistics(NamedTuple):
-    """A view of statistics.
-
-    Attributes:
-      content: the statistics of all batches together.
-      batches: int32, how many there are.
-      real: int32, how many of them are real: 0 or 1.
-    """
-
-    content: Any
-    batches: jax.Array
-    real: jax.Array
-
-    @property
-    def share(self) -> jax.Array:
-        """The share of real data."""
-        dtype = draws.float_dtype()
-        return self.real.astype(dtype) / self.batches.astype(dtype)
-
-
-def statistics_pool(
-    merge: Callable[[Any, Any], Any], workflow: Workflow, num_generations: int
-) -> Pool:
-    """A pool of sufficient statistics, for workflows that do not tell rows of a batch apart.
-
-    Where all batches stay they are merged as they come, so that a generation costs the same at any
-    age; where some go, those of each batch are kept, and merged when they are seen.
-
-    Args:
-      merge: ``merge(a, b)`` gives the statistics of two sets of data pooled; for plain sums it is
-        ``partial(jax.tree.map, jnp.add)``.
-      workflow: the record.
-      num_generations: G.
-    """
-    if workflow.keep is None and not workflow.real_apart:
-        return _running(merge)
-    return _kept(merge, workflow, num_generations)
-
-
-def _running(merge: Callable[[Any, Any], Any]) -> Pool:
-    def start(batch):
-        return Statistics(batch, jnp.int32(1), jnp.int32(1))
-
-    def add(state, batch, generation):
-        return state._replace(content=merge(state.content, batch), batches=state.batches + 1)
-
-    return Pool(start, add, view=lambda key, state, inclusion=None: state)
-
-
-def _kept(merge: Callable[[Any, Any], Any], workflow: Workflow, num_generations: int) -> Pool:
-    # Batches that all stay take one slot together, beside that of the real data.
-    together = workflow.keep is None
-    slots = slots_of(workflow, num_generations)
-    if together:
-        slots = Slots(min(slots.total, 2), 1)
-
-    def add(ring, batch, generation):
-        if not together:
-            return slots.add(ring, batch, generation, as_rows=False)
-        if slots.total == 1:  # of one generation, which nothing follows
-            return ring
-        merged = merge(_slot(ring.content, 1), batch)
-        batch = jax.tree.map(lambda a, b: jnp.where(ring.added > 0, a, b), merged, batch)
-        added = ring.added
-        return slots.add(
-            ring._replace(added=jnp.int32(0)), batch, generation, as_rows=False
-        )._replace(added=added + 1)
-
-    def view(key, ring, inclusion=None):
-        held = slots.occupied(ring)
-
-        def more(merged, slot):
-            number, content = slot
-            joined = merge(merged, content)
-            return jax.tree.map(lambda a, b: jnp.where(number < held, a, b), joined, merged), None
-
-        rest = jax.tree.map(lambda x: x[1:], ring.content)
-        numbers = jnp.arange(1, slots.total, dtype=jnp.int32)
-        content, _ = jax.lax.scan(more, _slot(ring.content, 0), (numbers, rest))
-        real = jnp.sum(ring.made_by == 0, dtype=np.int32)
-        batches = held
-        if together:  # of which the newest ones share a slot
-            batches = jnp.int32(1) if slots.total == 1 else 1 + ring.added
-        return Statistics(content, batches, real)
-
-    return Pool(
-        start=lambda batch: slots.start(batch, as_rows=False),
-        add=add,
-        view=view,
-        renew=lambda ring, batch: slots.renew(ring, batch, as_rows=False),
-        take_over=not_taken_over
-        if together
-        else lambda r: slots.take_over(r, as_rows=False, needs_real=workflow.real == "kept"),
-    )
-
-
-def _slot(content: Any, number: int) -> Any:
-    return jax.tree.map(lambda x: x[number], content)

@@ -7,8 +7,9 @@ from typing import Any
 from jaxcollapse import checks, plugins
 from jaxcollapse.datasets.points import DATASETS, PointDataset
 from jaxcollapse.families import TaskFamily, family_of
+from jaxcollapse.spelling import kebab
 from jaxcollapse.task import Task
-from jaxcollapse.workflows import WORKFLOWS, Workflow, kebab
+from jaxcollapse.workflows import WORKFLOWS, Workflow
 
 # Tasks are imported when they are asked for; some need an extra.
 TASKS = plugins.Named(

@@ -37,7 +37,7 @@ class _Functions(NamedTuple):
     describe: Callable[[Any], Metrics] = lambda batch: {}
     statistics: Any = None
     use: str = "auto"
-    serves: Callable[[Workflow], bool] = lambda workflow: not workflow.needs_points
+    serves: Callable[[Workflow], bool] = lambda w: not w.needs_points and w.weight is None
     coordinates: Any = None
     tempered: Callable[[Params, Any], Params] | None = None
     central: Callable[[Any, Params, Any], Any] | None = None
@@ -68,7 +68,8 @@ class Task(_Functions):
       statistics: the same task on sufficient statistics, of the same law and faster; None if its
         fit needs the points.
       use: ``points``, ``statistics``, or ``auto``: statistics where they serve the workflow.
-      serves: ``serves(workflow)``, of a task on statistics: whether they can be right under it.
+      serves: ``serves(workflow)``, of a task on statistics: whether they can be right under it; by
+        default where it tells no rows of a batch apart and has no weight.
       coordinates: ``Coordinates``, if the task keeps its data or models in some of its own.
       tempered: ``tempered(params, temperature) -> params``, what is sampled in place of a model at
         a temperature above 0, which may be traced; at 1 it is the model. None if there is no such.
@@ -104,7 +105,7 @@ class Task(_Functions):
         if self.use == "statistics" and not served:
             raise checks.refusal(
                 f"pool for {workflow.name}",
-                "auto or points, since it draws points"
+                "auto or points, since it tells points apart"
                 if workflow.needs_points
                 else (
                     "auto or points, since statistics cannot be right there"

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import typing
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
-from jaxcollapse import checks, plugins
+from jaxcollapse import checks, plugins, schedules
+from jaxcollapse.spelling import kebab, read_value, spelled
+from jaxcollapse.workflow_checks import check_class, check_numbers
 
 REAL = ("once", "kept", "fresh")
+NUMBERS = ("share", "weight", "sizes")  # fields that change no shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +44,28 @@ class Workflow:
         or is another one in each generation, drawn from the same truth (``fresh``).
       draw: So many rows are drawn of all that, without replacement: 0 draws as many as a batch
         has; None (spelled ``all``) takes everything.
+      share: This share of the N rows that a model sees is real, the rest synthetic; None takes all
+        rows that there are. A row at the edge counts as a part of one. Where there is only one
+        kind, as in generation 1, all N are of it.
+      weight: All real rows together count as this much of 1, and the synthetic ones as the rest;
+        None counts all rows alike, as is done where there is only one kind.
+      sizes: Batches 0 (the real one), 1, 2, ... have so many rows of the N for which there is room,
+        the last number going on; None gives all of them N.
+
+    ``share`` and ``weight`` are a number, a tuple of the values of generation 1, 2, ..., of which
+    the last goes on, or ``"c*t^-a"`` in the generation t; or they are traced. With ``sizes``, a
+    ``share`` is of as many rows as the newest batch has, or of fewer where the real ones run short.
 
     Raises:
-      ValueError: a field has none of these values.
+      ValueError: a field has none of these values, or two of them cannot stand together.
     """
 
     keep: int | None = None
     real: Literal["once", "kept", "fresh"] = "once"
     draw: int | None = None
+    share: Any = None
+    weight: Any = None
+    sizes: Any = None
 
     def __post_init__(self) -> None:
         """Refuses what no workflow can be."""
@@ -57,27 +74,14 @@ class Workflow:
         checks.one_of("real", self.real, REAL)
         if self.draw is not None:
             object.__setattr__(self, "draw", checks.whole_number("draw", self.draw, minimum=0))
+        object.__setattr__(self, "share", schedules.fraction("share", self.share))
+        object.__setattr__(self, "weight", schedules.fraction("weight", self.weight))
+        object.__setattr__(self, "sizes", schedules.counts("sizes", self.sizes))
+        given = ", ".join(self.numbers)
+        if given:
+            check_numbers(self, given)
         if type(self) is not Workflow:
-            self._check_class()
-
-    def _check_class(self) -> None:
-        """Refuses a subclass that would not be what its author means."""
-        kind = type(self)
-        what = f"workflow {kind.__name__}"
-        fields = {field.name for field in dataclasses.fields(self)}
-        hints = inspect.get_annotations(kind)
-        lost = [n for n in hints if n not in fields and "ClassVar" not in str(hints[n])]
-        if lost:
-            decorate = "decorate the class with @dataclasses.dataclass(frozen=True)"
-            raise checks.refusal(what, f"a field {lost[0]}", "an attribute of the class", decorate)
-        own = [n for n, f in vars(kind).items() if callable(f) and n[0] != "_"]
-        others = [n for n in own if not hasattr(Workflow, n)]
-        if others and not self.chooses:
-            got = f"a method {others[0]}, which is never called"
-            raise checks.refusal(what, "a method choose", got, "rename it")
-        if self.chooses and self.draw is not None:
-            got, remedy = f"draw={self.draw}", "leave it out, and draw in choose"
-            raise checks.refusal(what, "no draw beside its choose", got, remedy)
+            check_class(self, Workflow)
 
     # What a subclass may bring ------------------------------------------------------------------
 
@@ -89,7 +93,7 @@ class Workflow:
 
         Args:
           key: a typed key of this generation's.
-          rows: the pool as ``pools.Rows``: ``data`` in real coordinates, ``generation``, ``now``,
+          rows: the pool as ``rows.Rows``: ``data`` in real coordinates, ``generation``, ``now``,
             ``occupied``.
 
         Returns:
@@ -132,7 +136,24 @@ class Workflow:
     @property
     def needs_points(self) -> bool:
         """Whether it tells rows of one batch apart, which statistics of a batch cannot."""
-        return self.chooses or self.draw is not None
+        others = self.draw, self.share, self.sizes
+        return self.chooses or any(field is not None for field in others)
+
+    @property
+    def counts(self) -> bool:
+        """Whether rows count as a share, a weight or sizes say."""
+        return any(getattr(self, name) is not None for name in NUMBERS)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Of its fields those that change no shape, and may be traced."""
+        return {name: v for name in NUMBERS if (v := getattr(self, name)) is not None}
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What it is without those numbers, which decides programs; hashable."""
+        fixed = ((name, value) for name, value in self.fields.items() if name not in NUMBERS)
+        return (type(self), *fixed, str(jax.tree.structure(self.numbers)))
 
     @property
     def real_apart(self) -> bool:
@@ -151,6 +172,8 @@ class Workflow:
 
     def rows(self, generation: Any, batch: Any) -> Any:
         """How many rows of batches of so many the model of a generation sees, at most."""
+        if self.share is not None:
+            return batch
         return self.batches(generation) * batch if self.draw is None else self.draw or batch
 
     @property
@@ -166,26 +189,30 @@ class Workflow:
     def describe(self) -> dict[str, Any]:
         """The record as JSON can hold it; of a subclass also which it is."""
         kind = {} if type(self) is Workflow else {"class": _address(type(self))}
-        return {**kind, **self.fields}
+        # Fields that came later are left out where they are not set, as in older files.
+        plain = {k: schedules.plain(v) if k in NUMBERS else v for k, v in self.fields.items()}
+        return {**kind, **{k: v for k, v in plain.items() if k not in NUMBERS or v is not None}}
 
     def __str__(self) -> str:
         """The shortest spelling that ``parse`` reads: ``accumulate-subsample:draw=50``."""
         name, base = _nearest(self)
-        different = {k: v for k, v in self.fields.items() if v != base.get(k, _NOTHING)}
-        return ":".join([name, *(f"{k}={_spelled(v)}" for k, v in different.items())])
+        fixed = {k: v for k, v in self.fields.items() if k not in NUMBERS}
+        told = {k: spelled(v) for k, v in fixed.items() if v != base.get(k, _NOTHING)}
+        told |= {k: schedules.spelled(v) for k, v in self.numbers.items()}
+        return ":".join([name, *(f"{k}={text}" for k, text in told.items())])
 
 
 # The named ones ---------------------------------------------------------------------------------
 
 
-def replace() -> Workflow:
+def replace(sizes: Any = None) -> Workflow:
     """Each model trains only on what the model before it made."""
-    return Workflow(keep=1)
+    return Workflow(keep=1, sizes=sizes)
 
 
-def accumulate() -> Workflow:
+def accumulate(share: Any = None, weight: Any = None, sizes: Any = None) -> Workflow:
     """Each model trains on the real data and everything made since."""
-    return Workflow()
+    return Workflow(share=share, weight=weight, sizes=sizes)
 
 
 def accumulate_subsample(size: int | None = None) -> Workflow:
@@ -202,23 +229,24 @@ def accumulate_subsample(size: int | None = None) -> Workflow:
     return Workflow(draw=0 if size is None else checks.whole_number("subsample size", size))
 
 
-def window(keep: int) -> Workflow:
+def window(keep: int, share: Any = None, weight: Any = None, sizes: Any = None) -> Workflow:
     """Each model trains on the ``keep`` newest batches; the real one is the first of them.
 
     Raises:
       ValueError: ``keep`` is not a whole number of at least 1.
     """
-    return Workflow(keep=checks.whole_number("keep", keep))
+    keep = checks.whole_number("keep", keep)
+    return Workflow(keep=keep, share=share, weight=weight, sizes=sizes)
 
 
-def fixed_real() -> Workflow:
+def fixed_real(share: Any = None, weight: Any = None, sizes: Any = None) -> Workflow:
     """Each model trains on the real batch and what the model before it made."""
-    return Workflow(keep=1, real="kept")
+    return Workflow(keep=1, real="kept", share=share, weight=weight, sizes=sizes)
 
 
-def fresh_real() -> Workflow:
+def fresh_real(share: Any = None, weight: Any = None, sizes: Any = None) -> Workflow:
     """Each model trains on a real batch of its own and what the model before it made."""
-    return Workflow(keep=1, real="fresh")
+    return Workflow(keep=1, real="fresh", share=share, weight=weight, sizes=sizes)
 
 
 # A name stands for a record, for a subclass, or for a function that makes one of its arguments.
@@ -253,7 +281,7 @@ def as_workflow(workflow: Workflow | Callable[[], Workflow] | str) -> Workflow:
             "try 'replace' or jaxcollapse.window(3)",
         )
     try:
-        hash(made)
+        hash(made.form)
     except TypeError:
         raise checks.refusal(
             "workflow",
@@ -272,6 +300,11 @@ def as_workflows(workflows: Any) -> list[Workflow]:
     """
     one = isinstance(workflows, str | Workflow) or not isinstance(workflows, Iterable)
     made = [as_workflow(workflow) for workflow in ([workflows] if one else workflows)]
+    for workflow in made:
+        for name, value in workflow.numbers.items():
+            if schedules.is_traced(value):
+                known, remedy = "numbers known before tracing", "use make_chain"
+                raise checks.refusal(f"{name} of a sweep's workflow", known, "a traced one", remedy)
     checks.distinct("workflow", [workflow.name for workflow in made])
     checks.distinct("workflow", made)
     return made
@@ -283,7 +316,7 @@ def as_workflows(workflows: Any) -> list[Workflow]:
 def parse(text: str) -> Workflow:
     """A workflow from its spelling: a name, and fields behind colons.
 
-    >>> parse("accumulate-subsample:draw=50"), parse("window:keep=3"), parse("fresh-real")
+    >>> parse("accumulate-subsample:draw=50"), parse("window:keep=3"), parse("fresh-real:share=0.1")
 
     Raises:
       ValueError: an unknown name or field, or a value that the field cannot have.
@@ -314,7 +347,7 @@ def parse(text: str) -> Workflow:
     for field in required:
         if field not in given:
             raise checks.refusal(f"workflow {name}", f"{name}:{field}=...", text, f"say {field}")
-    made = known(*(_value(int, field, given.pop(field)) for field in required))
+    made = known(*(read_value(int, field, given.pop(field)) for field in required))
     if type(made) is not Workflow and WORKFLOWS.name_of(type(made)) is None:
         raise checks.refusal(
             f"workflow {name}, a function",
@@ -330,32 +363,11 @@ def _with(workflow: Workflow, given: dict[str, str], name: str) -> Workflow:
     hints = typing.get_type_hints(type(workflow))
     for field in given:
         checks.one_of(f"field of workflow {name}", field, workflow.fields)
-    values = {field: _value(hints.get(field), field, text) for field, text in given.items()}
+    values: dict[str, Any] = {
+        field: text if field in NUMBERS else read_value(hints.get(field), field, text)
+        for field, text in given.items()
+    }
     return dataclasses.replace(workflow, **values)
-
-
-def _value(kind: Any, field: str, text: str) -> Any:
-    """The value of a field of a type from its spelling; ``all`` is None."""
-    kinds = set(typing.get_args(kind) or (kind,))
-    if text == "all" and type(None) in kinds:
-        return None
-    for number in (int, float):
-        if number in kinds:
-            try:
-                return number(text)
-            except ValueError:
-                continue
-    if kinds & {int, float}:
-        whole = "a whole number" if int in kinds else "a number"
-        expected = f"{whole}, or all" if type(None) in kinds else whole
-        raise checks.refusal(f"{field} of a workflow", expected, repr(text), "mend it")
-    if bool in kinds:
-        return checks.one_of(f"{field} of a workflow", text.lower(), ("true", "false")) == "true"
-    return text
-
-
-def _spelled(value: Any) -> str:
-    return "all" if value is None else str(value)
 
 
 def _nearest(workflow: Workflow) -> tuple[str, dict[str, Any]]:
@@ -376,11 +388,6 @@ def _nearest(workflow: Workflow) -> tuple[str, dict[str, Any]]:
     if workflow.keep == 1:
         return "replace", replace().fields
     return "window", {name: v for name, v in accumulate().fields.items() if name != "keep"}
-
-
-def kebab(name: str) -> str:
-    """``FadingMemory`` as ``fading-memory``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
 
 def _address(kind: type) -> str:

@@ -27,6 +27,7 @@ POINTS = {
 TEXT = {"data": random_text(), "learning_rate": 1e-2, "batch_size": 2, "slots": 2}
 OPTIONS = {"language-model": TEXT, "fine-tuning": {**TEXT, "rows": "single"}}
 FEW = ("accumulate", "accumulate-subsample")
+COUNTED = ("fresh-real:weight=0.3", "window:keep=3:share=0.4:sizes=6,8,7")
 
 
 def all_cases():
@@ -35,6 +36,8 @@ def all_cases():
         for index, point in enumerate(points):
             workflows = FEW if index or name == "fine-tuning" else testing.WORKFLOWS
             seeds = 20 if of_language else 400
+            if name == "gaussian" and not index:
+                workflows = (*workflows, *COUNTED)
             yield from testing.cases(name, point, workflows, OPTIONS.get(name), seeds=seeds)
 
 

@@ -59,7 +59,7 @@ def test_other_ways_to_say_a_workflow():
         ("window:keep=two", "keep of a workflow: expected a whole number, got 'two'"),
         (
             "replace:size=3",
-            "field of workflow replace: expected one of keep, real, draw, got 'size'",
+            "field of workflow replace: expected one of keep, real, draw, share, .*, got",
         ),
         ("replace:draw", "workflow replace:draw: expected NAME:FIELD=VALUE:..., .* got 'draw'"),
         ("fixed-real:real=never", "real: expected one of once, kept, fresh, got 'never'"),

@@ -22,7 +22,7 @@ from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Metric
 from jaxcollapse.parameters import Axis, parameters_of
 from jaxcollapse.registry import TASKS, as_family
-from jaxcollapse.workflows import WORKFLOWS, Workflow, as_workflow
+from jaxcollapse.workflows import NUMBERS, WORKFLOWS, Workflow, as_workflow
 
 KINDS = ("tasks", "workflows", "metrics", "datasets", "models")
 
@@ -221,7 +221,9 @@ def _of_workflow(spelling: str) -> list[str]:
     required = [] if ":" in spelling else _required(name)
     lines = [f"{name}: {about}", "", "fields of the workflow:"]
     for field, value in told.fields.items():
-        shown = "has to be given" if field in required else "all" if value is None else value
+        nothing = "not set" if field in NUMBERS else "all"
+        shown = nothing if value is None else value
+        shown = "has to be given" if field in required else shown
         lines.append(f"  {field}: {shown}")
         lines += [f"      {plugins.plain(helps[field])}"] if helps.get(field) else []
     return [*lines, "", f"written as {told}, for instance; fields follow colons"]

@@ -39,7 +39,7 @@ class Chains(Grid):
     workflow: tuple[str, ...] = ("replace", "accumulate", "accumulate-subsample")
     """Training workflows: replace, accumulate, accumulate-subsample, window:keep=3, fixed-real,
     fresh-real, or others of 'jaxcollapse list workflows', with their fields behind colons, as
-    accumulate-subsample:draw=50."""
+    accumulate-subsample:draw=50, fresh-real:share=0.1 or fixed-real:weight=0.9,0.5."""
     generations: int = 100
     """How many generations there are; the first is fitted to real data."""
 

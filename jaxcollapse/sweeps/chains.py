@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, held_out, registry
+from jaxcollapse import checks, held_out, registry, schedules
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
@@ -24,7 +24,7 @@ from jaxcollapse.sweeps.programs import Arrays, tree_bytes
 from jaxcollapse.sweeps.progress import Report
 from jaxcollapse.sweeps.run import run
 from jaxcollapse.task import Task
-from jaxcollapse.workflows import Workflow, as_workflows
+from jaxcollapse.workflows import NUMBERS, Workflow, as_workflows
 
 if TYPE_CHECKING:
     import xarray
@@ -34,9 +34,10 @@ Workflows = Sequence[Workflow | Callable[[], Workflow] | str] | Workflow | str
 
 # What a result has beside its metrics and its axes.
 RESERVED = (
-    *("workflow", "seed", "generation", "keep", "real", "draw"),
+    *("workflow", "seed", "generation", "keep", "real", "draw", *NUMBERS),
     *(results.RUN_SECONDS, "first_nonfinite_generation"),
 )
+NUMBERS_OF_WORKFLOW = "workflow"  # beside the task's own traced parameters
 # On a CPU, where with ten times as many each takes a fifth longer: they leave the caches.
 MOST_SEEDS_ON_POINTS = 128
 NONFINITE = "First generation with a metric that is not finite; 0 where there is none"
@@ -101,12 +102,20 @@ class ChainPlan(Plan):
         assert cell.workflow is not None
         return cell.workflow
 
+    def traced(self, cell: Cell) -> dict[str, Any]:
+        """The parameters of a cell that change no shape, and such numbers of its workflow."""
+        numbers = self.keeps(cell).numbers
+        return super().traced(cell) | ({NUMBERS_OF_WORKFLOW: numbers} if numbers else {})
+
     def function(self, cell: Cell) -> Callable[[jax.Array, Any], dict[str, jax.Array]]:
         """The chain of a cell, with traced values in place of those of its traced axes."""
 
         def chain(key, traced):
-            task = self._task(cell, traced)
-            return make_chain(task, self.keeps(cell), self.generations, self.measures)(key)
+            task = self._task(cell, {k: v for k, v in traced.items() if k != NUMBERS_OF_WORKFLOW})
+            workflow = self.keeps(cell)
+            if NUMBERS_OF_WORKFLOW in traced:
+                workflow = dataclasses.replace(workflow, **traced[NUMBERS_OF_WORKFLOW])
+            return make_chain(task, workflow, self.generations, self.measures)(key)
 
         return chain
 
@@ -189,17 +198,32 @@ class ChainPlan(Plan):
 def _fields_of(workflows: Sequence[Workflow]) -> dict[str, Any]:
     """What records say, as coordinates along ``workflow``: ``keep``, ``real``, ``draw``, ...
 
-    A number that a record leaves open, all batches or all rows, is infinite here.
+    A number that a record leaves open, all batches or all rows, is infinite here; a share, a weight
+    or sizes that it does not have are NaN. Schedules are text, as they are spelled.
     """
     names = dict.fromkeys(name for workflow in workflows for name in workflow.fields)
-    return {name: ("workflow", _field([w.fields.get(name) for w in workflows])) for name in names}
+    found = {}
+    for name in names:
+        values = [workflow.fields.get(name) for workflow in workflows]
+        if name in NUMBERS:
+            found[name] = ("workflow", _field([_plain(v) for v in values], float("nan")))
+        else:
+            found[name] = ("workflow", _field(values, float("inf")))
+    return found
 
 
-def _field(values: list[Any]) -> list[Any]:
+def _plain(value: Any) -> Any:
+    """A number of a workflow as it is, a schedule as it is spelled."""
+    if isinstance(value, tuple) and len(value) == 1:
+        return value[0]
+    return value if value is None or isinstance(value, float) else schedules.spelled(value)
+
+
+def _field(values: list[Any], nothing: float) -> list[Any]:
     """A field of several workflows: numbers, or text if one of them is none."""
     if any(value is not None and not isinstance(value, int | float) for value in values):
         return ["" if value is None else str(value) for value in values]
-    return [float("inf") if value is None else float(value) for value in values]
+    return [nothing if value is None else float(value) for value in values]
 
 
 def _check_names(names: Iterable[str], family: TaskFamily) -> None:

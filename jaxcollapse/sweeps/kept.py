@@ -76,7 +76,7 @@ class Programs:
         shapes = [(np.shape(leaf), str(np.asarray(leaf).dtype)) for leaf in leaves]
         told = {k: v for k, v in plan.configuration.items() if k not in ("axes", "seeds")}
         fixed = {k: v for k, v in cell.point.items() if k not in traced}
-        workflow = plan.keeps(cell).describe()
+        workflow = str(plan.keeps(cell).form)
         told |= {"workflow": workflow, "records": None, "fixed": fixed, "seeds": plan.seeds.size}
         told["runs_briefly"] = runs_briefly
         text = json.dumps([told, str(structure), shapes, *_surroundings()], sort_keys=True)

@@ -145,7 +145,8 @@ class Plan(abc.ABC):
         """A name for the program of a cell: cells that share it share one compilation."""
         traced = self.traced(cell)
         fixed = ((k, v) for k, v in cell.point.items() if k not in traced)
-        return (cell.workflow, *fixed, jax.tree.structure(traced))
+        form = None if cell.workflow is None else cell.workflow.form
+        return (form, *fixed, jax.tree.structure(traced))
 
     @property
     @abc.abstractmethod

@@ -180,8 +180,15 @@ def check_workflow(workflow: Workflow) -> None:
     """Refuses a workflow that would have to see documents, of which a pool here knows the numbers.
 
     Raises:
-      ValueError: the workflow chooses among rows.
+      ValueError: the workflow chooses among rows, or tells how much they count.
     """
+    if workflow.counts:
+        raise checks.refusal(
+            "workflow of a chain that is driven from the host",
+            "one whose rows all count alike",
+            workflow.name,
+            f"leave out {', '.join(workflow.numbers)}",
+        )
     if workflow.chooses:
         raise checks.refusal(
             "workflow of a chain that is driven from the host",

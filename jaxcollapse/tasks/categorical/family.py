@@ -12,7 +12,7 @@ import numpy as np
 from jaxcollapse import checks, draws, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
-from jaxcollapse.pools import statistics_pool
+from jaxcollapse.statistics import statistics_pool
 from jaxcollapse.task import Task, points_task, with_fields, with_statistics
 from jaxcollapse.tasks.categorical.fitting import (
     METRICS,
@@ -68,6 +68,9 @@ def task(
     def central(key, counts, mass):
         return sample(key, nucleus(counts, mass), num_samples)
 
+    def scaled(counts, times):
+        return times * counts.astype(times.dtype)
+
     points = points_task(
         init=lambda key: (truth, real(key)),
         fit=lambda key, view: count(view.data, inclusion=view.inclusion),
@@ -87,11 +90,14 @@ def task(
     counted = with_fields(
         points,
         init=lambda key: (truth, count(real(key))),
-        pool=lambda truth, workflow, generations: statistics_pool(jnp.add, workflow, generations),
+        pool=lambda truth, workflow, generations: statistics_pool(
+            jnp.add, workflow, generations, scaled
+        ),
         fit=lambda key, view: view.content,
         sample=lambda key, counts: count(sample(key, counts, num_samples)),
         central=lambda key, counts, mass: count(central(key, counts, mass)),
         real=lambda key, truth: count(real(key)),
+        serves=lambda workflow: not workflow.needs_points,
     )
     return with_statistics(points, counted, pool)
 

@@ -114,6 +114,12 @@ def merge(a: Moments, b: Moments) -> Moments:
     )
 
 
+def counting(moments: Moments, times: Any) -> Moments:
+    """The moments of points of which each counts as so many."""
+    number, mean, scatter = moments
+    return Moments(times * number, mean, times * scatter)
+
+
 def square_root(cov: Any, dim: int) -> Any:
     """A with ``A A' = cov``: ``[D, K]`` for rank K, or a scalar for a multiple of the identity.
 

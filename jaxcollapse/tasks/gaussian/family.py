@@ -18,15 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws, theory
+from jaxcollapse import checks, draws, schedules, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
-from jaxcollapse.pools import points_pool, statistics_pool
+from jaxcollapse.pools import points_pool
 from jaxcollapse.products import product
+from jaxcollapse.statistics import statistics_pool
 from jaxcollapse.task import Coordinates, Task, with_statistics
 from jaxcollapse.tasks.gaussian.affine import (
     Moments,
     compose,
+    counting,
     image,
     imaged,
     inverse_map,
@@ -126,6 +128,8 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     def pool(truth, workflow, num_generations):
         fresh = workflow.real == "fresh"
         batches = workflow.slots(num_generations) if fresh else 1
+        sizes = (size(),) if workflow.sizes is None else workflow.sizes
+        known = not schedules.is_traced(sizes)
         return framed_pool(
             points_pool(workflow, num_generations),
             workflow,
@@ -133,6 +137,8 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
             further=image,
             inverted=inverse_map,
             returned=image,
+            entering=inverse_map,
+            full=known and min(*sizes, size()) > dim,
             rank=Rank(min(batches * size() - 1, dim)),
             spans=None if fresh else Rank(size()),
             shown=lambda origin, z: real_points(truth, image(origin, z)),
@@ -265,7 +271,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
         return standard(dim), further(standard(dim), batch.drawn)
 
     def pool(truth, workflow, num_generations):
-        inner = statistics_pool(merge, workflow, num_generations)
+        inner = statistics_pool(merge, workflow, num_generations, counting)
         return framed_pool(
             inner,
             workflow,
@@ -273,6 +279,8 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
             further=further,
             inverted=lambda model, kept: jax.vmap(lambda one: moved(model, one))(kept),
             returned=lambda model, kept: jax.vmap(lambda one: imaged(model, one))(kept),
+            entering=moved,
+            full=not checks.is_traced(num_samples) and num_samples > dim,
             rank=rank,
             spans=None,
             shown=lambda origin, rows: rows,

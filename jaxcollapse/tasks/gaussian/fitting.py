@@ -212,8 +212,10 @@ def fit_points(
     weight = inclusion.astype(points.dtype)
     total = jnp.sum(weight)
     mean = product(weight, points) / total
-    root = weight if inclusion.dtype == bool else safe_sqrt(weight)
-    centred = (points - mean[None, :]) * root[:, None]
+    shifted = points - mean[None, :]
+    weighted = inclusion.dtype != bool
+    root = safe_sqrt(weight) if weighted else weight
+    centred = shifted * root[:, None]
     spanned: Any = fewest
     if spans_all:
         spanned = jnp.sum(inclusion.astype(bool), dtype=np.int32)
@@ -221,6 +223,8 @@ def fit_points(
         spanned = jnp.minimum(num_rows, np.int32(fewest))
 
     def by_scatter(centred):
+        if weighted:  # which has a slope where a weight is 0, as its root has not
+            return jnp.linalg.cholesky(product((shifted * weight[:, None]).T, shifted))
         return jnp.linalg.cholesky(product(centred.T, centred))
 
     def by_rows(centred):
@@ -240,7 +244,9 @@ def fit_points(
             centred.at[indices_of(inclusion.astype(bool), 2 * dim)].get(mode="fill", fill_value=0)
         )
 
-    if dim == 1:
+    if dim == 1 and weighted:
+        factor = safe_sqrt(jnp.sum(weight[:, None] * shifted**2, axis=0, keepdims=True))
+    elif dim == 1:
         factor = jnp.linalg.norm(centred, axis=0, keepdims=True)
     elif fewest < 2 * dim:
         factor = by_rows(centred)

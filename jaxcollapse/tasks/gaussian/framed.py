@@ -5,11 +5,13 @@ So a pool may keep its data in coordinates of its own, the *frame*, and the map 
 *standard* coordinates, in which the real data are N(0, I). Where real data stay in the pool, the
 frame is that of the first batch. Where they go, it moves: to the newest model, in whose coordinates
 its own batch is standard normal, however far everything has collapsed; what else stays is seen
-through the inverse of the step.
+through the inverse of the step. So it does where real data stay and may count for nothing, if every
+model has full rank, so that all data have a place in its frame.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,6 +30,10 @@ from jaxcollapse.tasks.gaussian.affine import (
     standard_like,
 )
 from jaxcollapse.workflows import Workflow
+
+# The logarithm of the largest number that real data may be in a frame, whose square is finite. Of a
+# weight that could be told from 0 none comes near.
+LARGEST = 39.0
 
 
 @jax.tree_util.register_static
@@ -99,6 +105,8 @@ def framed_pool(
     further: Callable[[Gaussian, Any], Any],
     inverted: Callable[[Gaussian, Any], Any],
     returned: Callable[[Gaussian, Any], Any],
+    entering: Callable[[Gaussian, Any], Any],
+    full: bool,
     rank: Any,
     spans: Any,
     shown: Callable[[Gaussian, Any], Any],
@@ -114,13 +122,16 @@ def framed_pool(
       inverted: ``inverted(model, content) -> content`` of all that the inner pool keeps, in the
         coordinates in which the model is standard normal.
       returned: ``returned(model, content) -> content``, its inverse.
+      entering: ``inverted`` of the content of one batch.
+      full: whether it is known that every model has full rank.
       rank: see ``Frame``.
       spans: likewise.
       shown: ``shown(origin, rows) -> rows`` in the coordinates of the real data.
       settled: ``settled(origin, content) -> (origin, content)`` of a batch that is alone and is
         seen in the frame of another, in the frame that ``first`` would give it.
     """
-    moves = workflow.keep is not None and not workflow.real_apart
+    weighs = workflow.share is not None or workflow.weight is not None
+    moves = workflow.keep is not None and (full if weighs else not workflow.real_apart)
     alone = workflow.slots(2) == 1  # nothing but the newest batch
 
     def start(batch):
@@ -136,7 +147,8 @@ def framed_pool(
             content = further(model.in_frame, batch.drawn)
             return state._replace(content=inner.add(state.content, content, generation))
         held = state.content
-        held = held._replace(content=inverted(model.in_frame, held.content))
+        kept = inverted(model.in_frame, held.content)
+        held = held._replace(content=_bounded(kept) if weighs else kept)
         content = further(standard_like(model.in_frame), batch.drawn)
         return Framed(model.in_standard, inner.add(held, content, generation))
 
@@ -145,8 +157,11 @@ def framed_pool(
         return Beside(seen, Frame(state.origin, rank, spans, alone))
 
     def renew(state, batch):
-        # In standard coordinates, which are the frame's where fresh real data come.
-        return state._replace(content=inner.renew(state.content, first(batch)[1]))
+        content = first(batch)[1]  # in standard coordinates, as fresh real data are made
+        if moves:
+            largest = jnp.maximum(state.origin.log_diagonal, -LARGEST)
+            content = _bounded(entering(state.origin._replace(log_diagonal=largest), content))
+        return state._replace(content=inner.renew(state.content, content))
 
     def rows(state, now):
         found = inner.rows(state.content, now)
@@ -163,6 +178,11 @@ def framed_pool(
         return Framed(standard_like(state.origin), held)
 
     return Pool(start, add, view, renew, rows, take_over)
+
+
+def _bounded(content: Any) -> Any:
+    """What is kept, finite: real data that count for nothing go as far as a model collapses."""
+    return jax.tree.map(lambda x: jnp.clip(x, -math.exp(LARGEST), math.exp(LARGEST)), content)
 
 
 def fitted(frame: Frame, in_frame: Gaussian) -> Model:

@@ -35,7 +35,8 @@ class Summed(NamedTuple):
 
 def serves(workflow: Workflow) -> bool:
     """Whether sums can be kept under a workflow: points come, or are all replaced, never some."""
-    return not workflow.needs_points and not workflow.real_apart and workflow.keep in (None, 1)
+    alike = not workflow.needs_points and workflow.weight is None
+    return alike and not workflow.real_apart and workflow.keep in (None, 1)
 
 
 def keeps_sums(workflow: Workflow) -> bool:

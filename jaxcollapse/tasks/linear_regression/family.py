@@ -19,8 +19,9 @@ import numpy as np
 from jaxcollapse import checks, draws, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
-from jaxcollapse.pools import beside, points_pool, statistics_pool
+from jaxcollapse.pools import beside, points_pool
 from jaxcollapse.products import product
+from jaxcollapse.statistics import statistics_pool
 from jaxcollapse.task import Coordinates, Task, with_statistics
 from jaxcollapse.tasks.linear_regression.fitting import (
     METRICS,
@@ -95,6 +96,12 @@ def _merge_roots(a: Batch, b: Batch) -> Batch:
     """Two sets of data pooled: R and c of the rows of both, by a QR decomposition."""
     orthogonal, root = jnp.linalg.qr(jnp.concatenate([a.inputs, b.inputs]))
     return Batch(root, product(orthogonal.T, jnp.concatenate([a.targets, b.targets])))
+
+
+def _scaled_roots(batch: Batch, times: Any) -> Batch:
+    """R and c of data of which each row counts as so many."""
+    root = jnp.where(times > 0, jnp.sqrt(jnp.where(times > 0, times, 1.0)), 0.0 * times)
+    return jax.tree.map(lambda x: root * x, batch)
 
 
 def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
@@ -190,13 +197,16 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
 
     def pool(truth, workflow, num_generations):
         if not fixed:
-            return statistics_pool(_merge_roots, workflow, num_generations)
+            return statistics_pool(_merge_roots, workflow, num_generations, _scaled_roots)
 
         # All generations share R: what is pooled is the sum of their c.
         def merge(a, b):
             return Batch(a.inputs, a.targets + b.targets)
 
-        inner = statistics_pool(merge, workflow, num_generations)
+        def scaled(batch, times):
+            return batch._replace(targets=times * batch.targets)
+
+        inner = statistics_pool(merge, workflow, num_generations, scaled)
         return beside(inner, pseudo_inverse(truth.design, rank_of_one))
 
     # Of rows in general position; cut to D before it is multiplied, so that nothing overflows.
@@ -215,7 +225,7 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
             mean = content.targets / batches.astype(content.targets.dtype)
             return Model(product(view.known, mean), content.inputs)
         content = view.content
-        rank = rank_of(view.batches)
+        rank = rank_of(view.counted)
         return Model(minimum_norm(content.inputs, content.targets, rank), content.inputs)
 
     return Task(
@@ -225,6 +235,7 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
         sample=sample_batch,
         evaluate=lambda truth, model: evaluate(truth, model.weights),
         real=real,
+        serves=lambda workflow: not workflow.needs_points,
         coordinates=_fresh_coordinates(),
         tempered=_tempered,
     )

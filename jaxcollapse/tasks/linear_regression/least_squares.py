@@ -112,8 +112,9 @@ def _by_normal_equations(inputs, count, total):
 
 
 def _by_decomposition(inputs, count, total):
-    root = jnp.sqrt(count)
-    safe = jnp.where(count > 0, root, 1.0)
+    # With a slope of 0, not infinity, where there are none.
+    safe = jnp.sqrt(jnp.where(count > 0, count, 1.0))
+    root = jnp.where(count > 0, safe, 0.0)
     distinct = jnp.sum(count > 0, dtype=np.int32)
     rank = jnp.minimum(distinct, np.int32(inputs.shape[1]))
     return minimum_norm(inputs * root[:, None], total / safe, rank)
