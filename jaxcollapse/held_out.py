@@ -82,17 +82,28 @@ def _balls(held_out: HeldOut, key: jax.Array) -> jax.Array:
 
 POINT_METRICS = {
     "mmd": PointMetric(
-        Metric("Squared MMD from real points, unbiased", "1"),
+        Metric("Squared MMD from real points, unbiased", "1", speaks_for=("law",), real=0.0),
         lambda x, real, known: point_metrics.mmd(x, real.points, known[0], among_real=known[1]),
         _scale_and_kernel,
     ),
     "energy_distance": PointMetric(
-        Metric("Squared energy distance from real points, unbiased", "data units"),
+        Metric(
+            "Squared energy distance from real points, unbiased",
+            "data units",
+            speaks_for=("law",),
+            real=0.0,
+        ),
         lambda x, real, known: point_metrics.energy_distance(x, real.points, among_real=known),
         lambda held_out, key: point_metrics.distance_among(held_out.points),
     ),
     "sliced_wasserstein2": PointMetric(
-        Metric("Sliced Wasserstein-2 distance from real points", "data units", scale="log"),
+        Metric(
+            "Sliced Wasserstein-2 distance from real points",
+            "data units",
+            scale="log",
+            speaks_for=("law",),
+            real=0.0,
+        ),
         lambda x, real, known: point_metrics.sliced_wasserstein2(
             x, real.points, known[0], sorted_real=known[1]
         ),
@@ -104,7 +115,7 @@ POINT_METRICS = {
         _balls,
     ),
     "recall": PointMetric(
-        Metric("Real points that lie where published ones do", "1"),
+        Metric("Real points that lie where published ones do", "1", speaks_for=("modes",)),
         lambda x, real, known: point_metrics.recall(x, real.points),
     ),
     "density": PointMetric(
@@ -113,12 +124,14 @@ POINT_METRICS = {
         _balls,
     ),
     "coverage": PointMetric(
-        Metric("Real points with a published one near", "1"),
+        Metric("Real points with a published one near", "1", speaks_for=("modes",)),
         lambda x, real, known: point_metrics.coverage(x, real.points, radii=known),
         _balls,
     ),
     "vendi_score": PointMetric(
-        Metric("Vendi score, different published points in effect", "points"),
+        Metric(
+            "Vendi score, different published points in effect", "points", speaks_for=("diversity",)
+        ),
         lambda x, real, known: point_metrics.vendi_score(x, known),
         lambda held_out, key: point_metrics.median_distance(held_out.points),
     ),
@@ -127,12 +140,12 @@ POINT_METRICS = {
         lambda x, real, known: point_metrics.nearest_real(x, real.points),
     ),
     "tail_mass": PointMetric(
-        Metric("Published points in the tail of 1% of the real law", "1"),
+        Metric("Published points in the tail of 1% of the real law", "1", speaks_for=("modes",)),
         lambda x, real, known: point_metrics.tail_mass(x, real.points, radius=known),
         lambda held_out, key: point_metrics.tail_radius(held_out.points),
     ),
     "modes_covered": PointMetric(
-        Metric("Modes of the real law with a published point", "modes"),
+        Metric("Modes of the real law with a published point", "modes", speaks_for=("modes",)),
         lambda x, real, known: point_metrics.modes_covered(x, *known),
         lambda held_out, key: held_out.modes,
         needs_modes=True,

@@ -13,7 +13,9 @@ from jaxcollapse.analysis.profile import profile as analysis
 from jaxcollapse.analysis.profile.definitions import DEFINITIONS, Thresholds
 from jaxcollapse.analysis.profile.growth import growth
 from jaxcollapse.analysis.profile.resamples import chosen_generations, medians
-from jaxcollapse.metrics import Metric
+from jaxcollapse.held_out import POINT_METRICS
+from jaxcollapse.metrics import TOLD, Metric
+from jaxcollapse.registry import as_family
 
 SEEDS = 60
 CURVES = {
@@ -83,6 +85,22 @@ def test_noise_never_names_another_class(kind):
         found = growth(curves, np.arange(1, 21), relative=True)
         wrong += found.kind not in (kind, "undecided")
     assert wrong <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generations", [6, 12, 25, 100])
+def test_wrong_classes_are_rare(generations):
+    """At every noise: of 240 curves 2% at most are given a class that is not theirs."""
+    named = {"right": 0, "wrong": 0, "undecided": 0}
+    for kind, curve in CURVES.items():
+        for number in range(40):
+            noise = (0.02, 0.1, 0.3, 1.0)[number % 4]
+            curves = medians(series(curve, generations, noise, seed=number))
+            found = growth(curves, np.arange(1, generations + 1), relative=True).kind
+            outcome = found if found == "undecided" else "right" if found == kind else "wrong"
+            named[outcome] += 1
+    assert named["wrong"] <= 0.02 * 240, named
+    assert named["right"] >= 0.3 * 240, named
 
 
 def test_too_much_noise_is_undecided():
@@ -299,6 +317,19 @@ def test_a_metric_of_ones_own_speaks():
     swept = jc.sweep(mean_task(), "replace", seeds=4, generations=6, measures={"left": left})
     [found] = jc.profile(swept).of("modes", "replace")
     assert (found.metric, found.verdict, found.value, found.when) == ("left", "yes", 0.75, 1)
+
+
+def test_what_built_in_metrics_tell():
+    labels = [point.label for point in POINT_METRICS.values()]
+    for name in ("gaussian", "kde", "linear-regression", "categorical", "language-model"):
+        family = as_family(name)
+        labels += family.metrics.values()
+        told = {what for label in family.metrics.values() for what in label.speaks_for}
+        assert "loss" in told
+        for label in family.metrics.values():
+            assert not isinstance(label.real, str) or label.real in family.axes
+            assert label.per in ("", *family.axes)
+    assert {what for label in labels for what in label.speaks_for} == set(TOLD)
 
 
 def test_files_of_before_are_told_by_their_task(gaussian, profiled):

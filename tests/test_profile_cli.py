@@ -51,7 +51,11 @@ def test_tables_a_page_and_json(file, capsys):
     page, told = file.with_name("profile.html"), file.with_name("profile.json")
     cli.main(["profile", str(file), "--out", str(page), "--json", str(told)])
     shown = capsys.readouterr().out
-    for text in ("The variance goes to 0", "kl: above 10 times", "accumulate: the generation"):
+    for text in (
+        "The variance goes to 0",
+        "kl: exponential above 10 times",
+        "accumulate: the generation",
+    ):
         assert text in shown
     assert len(json.loads(told.read_text())["findings"]) == 2 * (3 * 7 + 1)
     text = page.read_text()

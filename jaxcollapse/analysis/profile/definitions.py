@@ -85,11 +85,12 @@ class Thresholds(NamedTuple):
                 )
         return self
 
-    def told(self, definition: str, real_is_known: bool = True) -> str:
+    def told(self, definition: str, real_is_known: bool = True, in_nats: bool = False) -> str:
         """The threshold of a definition in words."""
         real = "the real law's" if real_is_known else "the first model's"
+        of_what = "exponential " if in_nats else ""
         return {
-            "beyond-use": f"above {self.beyond_use:g} times the first model's",
+            "beyond-use": f"{of_what}above {self.beyond_use:g} times the first model's",
             "diverges": "grows without a bound in the generation",
             "growth": f"{self.growth} in the generation, or faster",
             "variance": f"below {self.variance:g} of {real}, or falling for ever",
@@ -98,5 +99,5 @@ class Thresholds(NamedTuple):
             "scaling": f"exponent in N changed by more than {self.scaling:g}",
             "law": f"{self.law:g} times as far from the real law as the first model"
             if real_is_known
-            else f"{self.law:g} times the first model's, or a {self.law:g}th",
+            else f"above {self.law:g} times the first model's, or below 1/{self.law:g} of it",
         }[definition]

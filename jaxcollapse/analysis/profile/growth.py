@@ -34,7 +34,8 @@ SETTLES, EXPLODES, FASTEST, RATES = 1.0, 2.0, 500.0, 60
 ENDING = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # c of t^-c
 ROOTS, POWERS = (0.4, 0.5, 0.6), (1.5, 2.0, 3.0)
 MOST = 1e100  # that a class may miss by, so that squares are numbers
-TOLERANCE = 0.05  # of the curve's whole change: so far off a class may be beside its errors
+ERRORS = 2.0  # standard errors that the best class may be off,
+TOLERANCE = 0.05  # and of the curve's whole change beside them
 
 
 class Growth(NamedTuple):
@@ -91,7 +92,7 @@ def growth(curves: np.ndarray, generation: np.ndarray, relative: bool) -> Growth
     best = np.maximum(np.argmin(errors, axis=0) - 1, 0)  # a constant is bounded
     noise = np.mean((curves[1:, ~early] / scale[~early]).var(axis=0))
     change = TOLERANCE * np.ptp(curves[0]) / scale[~early]
-    adequate = bool(np.min(errors, axis=0)[0] <= 9 * noise + np.mean(change**2))
+    adequate = bool(np.min(errors, axis=0)[0] <= ERRORS**2 * noise + np.mean(change**2))
     if _is_flat(curves, generation, early, curves[0].mean() if relative else 1 / unit):
         best, adequate = np.zeros_like(best), True
     support = {name: float(np.mean(best[1:] == k)) for k, name in enumerate(CLASSES)}

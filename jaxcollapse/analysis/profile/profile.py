@@ -188,7 +188,8 @@ class _Cell:
             return _not_told(definition, self.workflow, self.point, needs, name)
         measured = self.measured(name)
         judged = JUDGED[definition](measured, self.thresholds)
-        threshold = self.thresholds.told(definition, measured.real is not None)
+        known = measured.real is not None
+        threshold = self.thresholds.told(definition, known, measured.in_nats)
         bad = self.values(name)
         bad = np.isnan(bad) if needs in ("modes", "diversity", "variance") else ~np.isfinite(bad)
         finding = _finding(
