@@ -230,6 +230,13 @@ def test_one_seed_decides_nothing():
     assert all(math.isnan(end) for end in found.interval)
 
 
+def test_few_seeds_tell_no_class():
+    found = finding(result(series(CURVES["linear"], 30, 0.001, seeds=5)), "diverges")
+    assert (found.verdict, found.growth) == ("undecided", "")
+    assert "or 6 seeds tell no class" in found.because
+    assert finding(result(series(CURVES["linear"], 30, 0.001, seeds=6)), "diverges").growth
+
+
 def test_chains_that_are_not_finite_count_as_collapsed():
     values = series(CURVES["bounded"], 20)
     values[: SEEDS * 3 // 4, 12:] = np.nan

@@ -37,6 +37,8 @@ td{padding:.2rem .4rem;border-radius:3px}
 .yes{background:var(--yes);color:var(--yes-ink)}.no{background:var(--no);color:var(--no-ink)}
 .undecided{background:var(--open);color:var(--open-ink)}
 .silent{background:var(--silent);color:var(--soft)}.mixed{background:var(--silent)}
+.cells td,.cells th{white-space:nowrap}
+.cells td:last-child{white-space:normal;min-width:15rem}
 caption{text-align:left;padding:.2rem 0}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:.8rem}
 figure{margin:0}svg{width:100%;height:auto}details{margin:.6rem 0}summary{cursor:pointer}
@@ -132,15 +134,20 @@ def _silent(profile: Profile, silent: Sequence[Definition]) -> str:
 
 
 def _section(profile: Profile, dataset: xarray.Dataset, definition: Definition) -> str:
+    rows = _every_cell(profile, definition.name)
+    head = (
+        f"<h2>{_text(definition.title)}</h2>"
+        f"<p class='soft'>{_text(compared(profile, definition.name))}</p>"
+    )
+    if all(len(profile.of(definition.name, workflow)) == 1 for workflow in profile.workflows):
+        return head + rows  # a map of one cell shows nothing
     maps = [
         f"<div><h3>{_text(workflow)}</h3>{_maps(profile, dataset, definition.name, workflow)}</div>"
         for workflow in profile.workflows
     ]
     return (
-        f"<h2>{_text(definition.title)}</h2>"
-        f"<p class='soft'>{_text(compared(profile, definition.name))}</p>"
-        f"<div class='row'>{''.join(maps)}</div>"
-        f"<details><summary>Every cell</summary>{_every_cell(profile, definition.name)}</details>"
+        f"{head}<div class='row'>{''.join(maps)}</div>"
+        f"<details><summary>Every cell</summary>{rows}</details>"
     )
 
 
@@ -201,19 +208,20 @@ def _tile(finding: Finding) -> str:
 
 def _every_cell(profile: Profile, definition: str) -> str:
     found = [f for f in profile.findings if f.definition == definition]
-    axes = list(found[0].point)
+    axes = [name for name in found[0].point if len(profile.axes[name]) > 1]
     head = "".join(
         f"<th>{_text(name)}</th>"
-        for name in ("workflow", *axes, "", "value", "95%", "from generation", "because")
+        for name in ("workflow", *axes, "", "value", "95%", "since", "because")
     )
     rows = []
     for f in found:
-        cells = (
-            *(f.workflow, *f.point.values()),
-            *(f.verdict, _number(f.value), _range(f.interval), _since(f), f.because),
-        )
-        rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
-    return f"<div class='wide'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+        place = (f.workflow, *(f.point[name] for name in axes))
+        named = "".join(f"<td>{_text(cell)}</td>" for cell in place)
+        said = (_number(f.value), _range(f.interval), _since(f), f.because)
+        told = "".join(f"<td>{_text(cell)}</td>" for cell in said)
+        verdict = f"<td class='{_class(f.verdict)}'>{_text(f.verdict)}</td>"
+        rows.append(f"<tr>{named}{verdict}{told}</tr>")
+    return f"<div class='wide'><table class='cells'><tr>{head}</tr>{''.join(rows)}</table></div>"
 
 
 def _number(value: float) -> str:

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcollapse.analysis.profile.definitions import NO, OPEN, YES, Thresholds
-from jaxcollapse.analysis.profile.growth import Growth, growth
+from jaxcollapse.analysis.profile.growth import FEWEST_GENERATIONS, Growth, growth
 from jaxcollapse.analysis.profile.resamples import interval, medians
 
 LOGARITHMIC = "logarithmic"
 FEWEST_SIZES = 3  # values of N for an exponent
+FEWEST_SEEDS = 6  # fewer have no 95% interval of their median: all are on one side of it too often
+TOO_FEW = f"fewer than {FEWEST_GENERATIONS} generations or {FEWEST_SEEDS} seeds tell no class"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Measured:
     def growth(self) -> Growth | None:
         """The class of the loss."""
         relative = self.real == 0 and bool((self.losses > 0).all())
-        return _growth_of(self.losses, self.generation, relative)
+        return _growth_of(self, self.losses, relative)
 
     @functools.cached_property
     def kept(self) -> np.ndarray:
@@ -120,9 +122,9 @@ def variance(measured: Measured, thresholds: Thresholds) -> Judgement:
         return found._replace(because=left)
     with np.errstate(divide="ignore"):
         lost = -np.log(kept)
-    comparison = _growth_of(lost, measured.generation, relative=False)
+    comparison = _growth_of(measured, lost, relative=False)
     if comparison is None:
-        return found._replace(verdict=OPEN, because=f"{left}; too few generations for a trend")
+        return found._replace(verdict=OPEN, because=f"{left}; {TOO_FEW}")
     found = found._replace(growth=comparison)
     falls = comparison.at_least(LOGARITHMIC)
     if falls:
@@ -166,14 +168,14 @@ def law(measured: Measured, thresholds: Thresholds) -> Judgement:
         with np.errstate(divide="ignore"):
             times = np.exp(np.abs(np.log(np.maximum(times, 0))))
     found = _crossed(times, measured.generation, thresholds.law, np.greater)
-    what = "as far as the first model" if known else "of the first model's value"
+    what = "times as far as the first model" if known else "times the first model's value"
     if not np.isfinite(curves[0, -1]):
         return found._replace(because="it grows beyond numbers")
-    comparison = _growth_of(curves, measured.generation, relative=bool((curves > 0).all()))
-    ends = f"it ends at {_number(found.value)} times, {what}"
+    comparison = _growth_of(measured, curves, relative=bool((curves > 0).all()))
+    ends = f"it ends at {_number(found.value)} {what}"
     if comparison is None:
         settled = found.verdict if found.verdict == YES else OPEN
-        return found._replace(verdict=settled, because=f"{ends}; too few generations for a limit")
+        return found._replace(verdict=settled, because=f"{ends}; {TOO_FEW}")
     found = found._replace(growth=comparison)
     grows = comparison.at_least(LOGARITHMIC)
     if grows:
@@ -188,7 +190,7 @@ def law(measured: Measured, thresholds: Thresholds) -> Judgement:
         limits = np.exp(np.abs(np.log(np.maximum(limits, 1e-300))))
     low, high = interval(limits[1:])
     verdict = YES if low > thresholds.law else NO if high <= thresholds.law else OPEN
-    because = f"its limit is {_number(limits[0])} times, {what}"
+    because = f"its limit is {_number(limits[0])} {what}"
     return found._replace(
         verdict=verdict, because=because, value=float(limits[0]), interval=(low, high)
     )
@@ -283,7 +285,7 @@ def _grows(measured: Measured, slowest: str) -> Judgement:
         return Judgement(YES, "the loss of most chains is not finite", np.inf, when=when)
     comparison = measured.growth
     if comparison is None:
-        return Judgement(OPEN, "too few generations")
+        return Judgement(OPEN, TOO_FEW)
     answer = comparison.at_least(slowest)
     verdict = OPEN if answer is None else YES if answer else NO
     by_class = ", ".join(f"{kind} {share:.0%}" for kind, share in comparison.support.items())
@@ -291,8 +293,11 @@ def _grows(measured: Measured, slowest: str) -> Judgement:
     return Judgement(verdict, because, growth=comparison)
 
 
-def _growth_of(curves: np.ndarray, generation: np.ndarray, relative: bool) -> Growth | None:
+def _growth_of(measured: Measured, curves: np.ndarray, relative: bool) -> Growth | None:
     """The comparison of classes up to where a resample is no longer finite."""
+    generation = measured.generation
+    if len(measured.values) < FEWEST_SEEDS:
+        return None
     finite = np.isfinite(curves).all(axis=0)
     end = generation.size if finite.all() else int(np.argmin(finite))
     return growth(curves[:, :end], generation[:end], relative)
