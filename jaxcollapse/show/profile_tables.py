@@ -44,8 +44,8 @@ def notes(profile: Profile) -> list[str]:
     if 1 < profile.seeds < FEW_SEEDS:
         inside = 1 - 2.0 ** (1 - profile.seeds)
         told.append(
-            f"Of {profile.seeds} seeds intervals are rough: between the least and the largest of them "
-            f"lies the median in {inside:.3g} of all cases."
+            f"Of {profile.seeds} seeds intervals are rough: the median lies between the least and "
+            f"the largest of them in {inside:.3g} of all cases."
         )
     bad = max((finding.nonfinite for finding in profile.findings), default=0)
     if bad:
