@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxcollapse import checks, draws
+from jaxcollapse.schedules import read_decay
 
 
 class Bandwidth(NamedTuple):
@@ -58,19 +58,19 @@ def bandwidth_rule(value: Any, dim: int) -> Any:
         return Scaled(1.0, power)
     if name == "silverman":
         return Bandwidth(((dim + 2) / 4) ** -power, power)
-    schedule = re.fullmatch(r"([0-9.eE+-]+)\s*\*\s*t\s*(?:\^|\*\*)\s*(-[0-9.eE+-]+)", str(value))
+    decay = read_decay(str(value))
     try:
-        scale, exponent = map(float, schedule.groups()) if schedule else (float(value), 0.0)
+        scale, per_generation = (decay.scale, decay.power) if decay else (float(value), 0.0)
     except (TypeError, ValueError):
-        scale, exponent = 0.0, 0.0
-    if not (0 < scale < float("inf") and -float("inf") < exponent <= 0):
+        scale, per_generation = 0.0, 0.0
+    if not (0 < scale < float("inf") and 0 <= per_generation < float("inf")):
         raise checks.refusal(
             "bandwidth",
             "a positive number, scott, silverman, scott-scaled, or a schedule like 0.5*t^-0.25",
             repr(value),
             "choose one of those",
         )
-    return Bandwidth(scale, per_generation=-exponent) if schedule else scale
+    return Bandwidth(scale, per_generation=per_generation) if decay else scale
 
 
 def bandwidth_at(
