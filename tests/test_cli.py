@@ -118,7 +118,7 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ),
         (
             ["runn"],
-            "best categorical, plot, info, bench, list, describe, lm pretrain, lm finetune, lm",
+            "best categorical, plot, info, profile, bench, list, describe, lm pretrain, lm",
         ),
         ([], "lm evaluate, got none"),
         ([*RUN, "--dim", "0"], "dim: expected at least 1, got 0"),
