@@ -21,7 +21,14 @@ from jaxcollapse.metrics import Metric
 from jaxcollapse.mixture import make_mixture
 from jaxcollapse.optimum import best
 from jaxcollapse.parameters import Axis, Option, declared
-from jaxcollapse.publishers import tempered
+from jaxcollapse.publishers import (
+    curated,
+    ensemble,
+    resampled,
+    tempered,
+    truncated,
+    verified,
+)
 from jaxcollapse.registry import register
 from jaxcollapse.sweeps.chains import sweep
 from jaxcollapse.sweeps.mixtures import mix
@@ -53,7 +60,9 @@ __all__ = [
     "accumulate_subsample",
     "best",
     "categorical",
+    "curated",
     "declared",
+    "ensemble",
     "fixed_real",
     "fresh_real",
     "gaussian",
@@ -71,11 +80,14 @@ __all__ = [
     "publishers",
     "register",
     "replace",
+    "resampled",
     "save",
     "seed_keys",
     "sweep",
     "tempered",
     "theory",
+    "truncated",
+    "verified",
     "window",
 ]
 

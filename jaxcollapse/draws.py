@@ -93,7 +93,7 @@ def _unrolled(key: jax.Array) -> bool:
     )
 
 
-def fold_in(key: jax.Array, numbers: jax.Array | int) -> jax.Array:
+def fold_in(key: jax.Array, numbers: jax.Array | np.ndarray | int) -> jax.Array:
     """Keys: ``jax.random.fold_in(key, number)`` for each of ``numbers``, any shape."""
     numbers = jnp.asarray(numbers).astype(jnp.uint32)
     if not _unrolled(key):

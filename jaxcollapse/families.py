@@ -10,7 +10,7 @@ Its axes, options, checks and help are those that the task's own signature decla
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -200,10 +200,12 @@ class TaskFamily(NamedTuple):
         The workflow may know it, of any task; what is known of a record the theory knows. Where
         publishers change what is published, a family's ``closed_form`` is asked if it names them.
         """
-        publishers = {} if self.bare is None else _beside(point, self.bare.axes)
-        if self.bare is not None and all(value == 1 for value in publishers.values()):
-            rest = _beside(point, publishers)
-            return self.bare.mean_of(metric, workflow, generation, options, rest)
+        publishers: dict[str, Any] = {}
+        if self.bare is not None:  # at 1 a publisher is the task itself
+            publishers = {k: v for k, v in point.items() if k not in self.bare.axes and v != 1}
+            point = {k: v for k, v in point.items() if k in self.bare.axes or k in publishers}
+            if not publishers:
+                return self.bare.mean_of(metric, workflow, generation, options, point)
         if not publishers:
             known = workflow.closed_form(self.name, metric, generation, options, **point)
             if known is not None:
@@ -251,11 +253,6 @@ class TaskFamily(NamedTuple):
                 workflow.draw,
                 f"lower the subsample size or raise {self.batch}",
             )
-
-
-def _beside(point: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The values at a point of axes other than these."""
-    return {name: value for name, value in point.items() if name not in names}
 
 
 def family_of(task: Task) -> TaskFamily:

@@ -118,7 +118,8 @@ class Task(_Functions):
         return self.statistics if served and self.use != "points" else self
 
 
-def _nothing_published(params: Params, rows: Any) -> Any:
+def nothing_published(params: Params, rows: Any) -> Any:
+    """Refuses rows of one's own."""
     raise checks.refusal(
         "sample of one's own",
         "for a task whose models say all that a batch needs",
@@ -156,7 +157,7 @@ class Coordinates(NamedTuple):
     rows: Callable[[Truth, Any], Any]
     view: Callable[[Any], View]
     fitted: Callable[[Any, Any], Params]
-    published: Callable[[Params, Any], Any] = _nothing_published
+    published: Callable[[Params, Any], Any] = nothing_published
     chosen: Callable[[Any, Any], Any] = _rows_chosen
     pooled: Callable[[Any, Any], Any] = _rows_pooled
 
@@ -287,8 +288,8 @@ def _sample_of_rows(
 ) -> Callable[..., Any]:
     if coordinates is None:
         return sample
-    if coordinates.published is _nothing_published:
-        _nothing_published(None, None)
+    if coordinates.published is nothing_published:
+        nothing_published(None, None)
     return lambda noise, params: coordinates.published(
         params, sample(noise, coordinates.model(params))
     )

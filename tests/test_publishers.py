@@ -41,10 +41,16 @@ def made(name, temperature, **options):
     ("name", "options", "workflow"),
     [
         ("gaussian", {"pool": "statistics"}, "window:keep=2"),
-        ("gaussian", {"pool": "points"}, "accumulate-subsample"),
         ("categorical", {"pool": "statistics"}, "accumulate"),
-        ("linear-regression", {"pool": "statistics"}, "accumulate"),
         ("linear-regression", {"design": "fresh", "pool": "points"}, "fixed-real"),
+        *(
+            pytest.param(*cell, marks=pytest.mark.slow)
+            for cell in (
+                ("gaussian", {"pool": "points"}, "accumulate-subsample"),
+                ("kde", {}, "accumulate"),
+                ("linear-regression", {"pool": "statistics"}, "accumulate"),
+            )
+        ),
     ],
 )
 def test_a_temperature_of_1_is_the_task_itself(name, options, workflow):
@@ -87,9 +93,9 @@ TEMPERATURES = (0.5, 1.0, 1.25)
 CELLS = [
     ("gaussian", "replace", {"pool": "statistics"}, 4),
     ("kde", "replace", {}, 4),
-    ("linear-regression", "accumulate", {"pool": "statistics"}, 4),
 ]
 MORE = [
+    ("linear-regression", "accumulate", {"pool": "statistics"}, 4),
     ("gaussian", "fixed-real:keep=2", {"pool": "statistics"}, 5),
     ("gaussian", "accumulate-subsample", {"pool": "points", "ddof": 1}, 4),
     ("linear-regression", "replace", {"pool": "statistics", "design": "fresh"}, 5),
@@ -134,6 +140,21 @@ def test_means_are_the_closed_forms_at_every_temperature(name, workflow, options
                     checked.add((metric, temperature))
     assert {temperature for _, temperature in checked} == set(TEMPERATURES)
     assert len(checked) >= len(TEMPERATURES)
+
+
+def test_a_seed_is_stretched_by_its_temperature_and_has_its_slope():
+    """Under replace ``v_t`` of a seed is that of T = 1 times ``T^(t-1)``."""
+
+    def traces(temperature, key):
+        task = jc.tempered(jc.gaussian.task(1, 10), temperature)
+        return jc.make_chain(task, "replace", 4)(key)["trace_ratio"]
+
+    run = jax.jit(lambda t, key: (traces(t, key), jax.jacobian(traces)(t, key)))
+    warm, slope = jax.device_get(run(1.5, jax.random.key(1)))
+    plain, _ = jax.device_get(run(1.0, jax.random.key(1)))
+    t = np.arange(4)
+    np.testing.assert_allclose(warm, plain * 1.5**t, rtol=1e-4)
+    np.testing.assert_allclose(slope, t * warm / 1.5, rtol=1e-4, atol=1e-6)
 
 
 def test_formulas_of_replace_are_those_of_the_recursion():
@@ -219,10 +240,10 @@ def test_a_sweep_over_temperatures_takes_as_many_programs_as_one(name):
 
 
 def test_results_find_their_closed_forms_or_none(tmp_path):
-    found = swept("gaussian", temperature=[0.8, 1.0])
+    found = swept("gaussian", temperature=[0.8, 1.0], mass=[1.0])
     jc.save(found, tmp_path / "tempered.nc")
     found = jc.load(tmp_path / "tempered.nc")
-    line = found.isel(workflow=0, dim=0, num_samples=0)
+    line = found.isel(workflow=0, dim=0, mass=0, num_samples=0)
     known = closed_form(line.sel(temperature=0.8), "trace_ratio")
     np.testing.assert_allclose(known, theory.tempered_gaussian_variance([1, 2, 3], 20, 0.8))
     plain = closed_form(line.sel(temperature=1.0), "trace_ratio")
@@ -255,15 +276,18 @@ def test_plans_without_a_publisher_are_what_they_were():
 def test_the_command_line_takes_temperatures(tmp_path, capsys):
     out = tmp_path / "tempered.nc"
     words = "run gaussian --workflow replace --dim 1 --num-samples 10 --generations 2 --seeds 3"
-    cli.main([*words.split(), "--temperature", "0.9", "1", "--out", str(out)])
+    more = "--temperature 0.9 1 --keep-best 0.5 --score model"
+    cli.main([*words.split(), *more.split(), "--out", str(out)])
     found = jc.load(out)
     assert found["temperature"].values.tolist() == [0.9, 1.0]
-    figure = tmp_path / "figure.png"
-    cli.main(["plot", str(out), "--hue", "temperature", "--out", str(figure)])
-    assert figure.exists()
+    assert found["keep_best"].values.tolist() == [0.5]
     with pytest.raises(SystemExit):
         cli.main(["run", "gaussian", "--help"])
-    assert "--temperature" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert all(f"--{name}" in told for name in ("temperature", "mass", "keep-best", "models"))
+    more = "--keep-best 0.5 --error-rates 0.1 0.2 --models 1 2 --out other.nc"
+    asked = cli.parse([*words.split(), *more.split()])
+    assert (asked.models, asked.temperature, asked.error_rates) == ((1, 2), (), (0.1, 0.2))
 
 
 # Refusals ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from jaxcollapse import checks, held_out, plugins, point_metrics
+from jaxcollapse import checks, held_out, plugins, point_metrics, publishers
 from jaxcollapse.datasets.points import DATASETS
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
@@ -162,6 +162,11 @@ def _of_task(family: TaskFamily) -> list[str]:
                 f"  {name}{choices}, by default {default}",
                 f"      {plugins.plain(parameter.help)}",
             ]
+    told = publishers.offers(family)
+    lines += ["", "publishers, each an axis where it is asked for:"]
+    for name, parameter in told.items():
+        if parameter.is_axis:
+            lines += [f"  {name} ({parameter.symbol})", f"      {plugins.plain(parameter.help)}"]
     lines += ["", "metrics:"]
     known = _known_closed_forms(family)
     for name, metric in family.labels.items():

@@ -1,9 +1,22 @@
 """Publishers: what stands between a model's sample and the pool, as tasks made of tasks.
 
-They know no task by name, and no workflow; they can be put into one another.
+They know no task by name, and no workflow. They can be put into one another: temperatures and cut
+tails, which are of a model's law, first.
 """
 
-from jaxcollapse.publishers.axes import offered, offers
-from jaxcollapse.publishers.tempering import tempered
+from jaxcollapse.publishers.axes import PUBLISHERS, offered, offers
+from jaxcollapse.publishers.ensembles import ensemble
+from jaxcollapse.publishers.selection import curated, resampled, verified
+from jaxcollapse.publishers.tempering import tempered, truncated
 
-__all__ = ["offered", "offers", "tempered"]
+__all__ = [
+    "PUBLISHERS",
+    "curated",
+    "ensemble",
+    "offered",
+    "offers",
+    "resampled",
+    "tempered",
+    "truncated",
+    "verified",
+]

@@ -6,12 +6,23 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxcollapse.families import TaskFamily
+from jaxcollapse.metrics import Metric
 from jaxcollapse.parameters import Parameter, also, parameters_of
-from jaxcollapse.publishers.tempering import tempered
+from jaxcollapse.publishers import ensembles
+from jaxcollapse.publishers.ensembles import ensemble
+from jaxcollapse.publishers.selection import verified
+from jaxcollapse.publishers.tempering import tempered, truncated
 from jaxcollapse.task import Task
 
 # By the axis that each of them brings, from the model outwards. At 1 each is the task itself.
-PUBLISHERS: dict[str, Callable[..., Task]] = {"temperature": tempered}
+PUBLISHERS: dict[str, Callable[..., Task]] = {
+    "temperature": tempered,
+    "mass": truncated,
+    "keep_best": verified,
+    "models": ensemble,
+}
+# Of those that look at rows.
+OF_POINTS = ("mass", "keep_best", "models")
 
 
 def offers(family: TaskFamily) -> dict[str, Parameter]:
@@ -43,6 +54,9 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
     def task(**given: Any) -> Task:
         of_publishers = [_taken(publisher, given) for publisher in publishers]
         made = family.task(**given)
+        models, batch = of_publishers[-1].get("models", 1), given.get(family.batch or "")
+        if isinstance(models, int) and isinstance(batch, int):
+            ensembles.check_size(batch, models)
         for publisher, parameters in zip(publishers, of_publishers, strict=True):
             made = publisher(made, **parameters)
         return made
@@ -53,10 +67,27 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
     def own(values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if name not in brought}
 
+    def rest(point, options):
+        """The task's own point and options, on points where a publisher looks at rows."""
+        looks = any(name in OF_POINTS and point[name] != 1 for name in axes)
+        kept = {"pool": "points"} if looks and "pool" in family.parameters else {}
+        return own(point), {**own(options), **kept}
+
     def traced(workflow, point, options):
         assert family.traced is not None
         more = {name: float(point[name]) for name in axes if _is_traced(publishers, name)}
-        return {**family.traced(workflow, own(point), own(options)), **more}
+        return {**family.traced(workflow, *rest(point, options)), **more}
+
+    def known(options):
+        assert family.metrics_under is not None
+        return list(with_labels(dict.fromkeys(family.metrics_under(own(options)), _NO_LABEL)))
+
+    def with_labels(metrics):
+        return ensembles.labelled(metrics) if "models" in axes else metrics
+
+    def cost(**point):
+        several = point.get("models", 1) / point.get("keep_best", 1)
+        return family.relative_cost(**own(point)) * several
 
     def resolved(point, options):
         assert family.resolved is not None
@@ -65,14 +96,19 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
     return family._replace(
         task=task,
         bare=family,
-        relative_cost=lambda **point: family.relative_cost(**own(point)),
+        metrics=with_labels(family.metrics),
+        metrics_under=None if family.metrics_under is None else known,
+        relative_cost=cost,
         traced=None if family.traced is None else traced,
         approximations=lambda workflow, point, options: family.approximations(
-            workflow, own(point), own(options)
+            workflow, *rest(point, options)
         ),
         resolved=None if family.resolved is None else resolved,
         fit_bytes=lambda point, options: family.fit_bytes(own(point), own(options)),
     )
+
+
+_NO_LABEL = Metric("", "1")
 
 
 def _taken(publisher: Callable[..., Task], given: dict[str, Any]) -> dict[str, Any]:

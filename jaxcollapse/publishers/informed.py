@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxcollapse import checks, draws
 from jaxcollapse.pools import beside
-from jaxcollapse.task import FITTED, JUDGED, Coordinates, Task, with_fields
+from jaxcollapse.task import FITTED, JUDGED, Coordinates, Task, nothing_published, with_fields
 
 # Keys that a publisher folds from a batch's are numbered from here on, far from a task's own.
 KEYS = 2**20
@@ -27,6 +27,20 @@ class Informed(NamedTuple):
 
     model: Any
     truth: Any
+
+
+class Draws(NamedTuple):
+    """What one published batch draws from; keys of publishers in one another never meet.
+
+    Attributes:
+      own: the noise of a batch of the task's, for real data.
+      several: that of several batches, stacked.
+      key: for choosing among them.
+    """
+
+    own: Any
+    several: Any
+    key: jax.Array
 
 
 def on_points(task: Task, what: str) -> Task:
@@ -45,6 +59,22 @@ def on_points(task: Task, what: str) -> Task:
             "use pool='auto'",
         )
     return with_fields(task, statistics=None, use="points")
+
+
+def of_any_rows(task: Task) -> Task:
+    """The task, if a batch of it may be of any rows.
+
+    Raises:
+      ValueError: its batches share inputs that none of them may lack.
+    """
+    if coordinates_of(task).published is nothing_published:
+        raise checks.refusal(
+            "task whose rows are chosen",
+            "one of which any rows make a batch",
+            "one whose batches share their inputs",
+            "use design='fresh'",
+        )
+    return task
 
 
 def coordinates_of(task: Task) -> Coordinates:
@@ -107,22 +137,18 @@ def of_so_many(function: Callable[..., Any], count: int) -> Callable[..., Any]:
 def batches_of(task: Task, count: Callable[[], int]) -> dict[str, Callable[..., Any]]:
     """``init``, ``real`` and ``noise`` of a task that publishes what it chooses of several batches.
 
-    The noise of a batch is that of ``count()`` batches of the task's, the first of them its own, so
-    that real data are what they were; and a key for choosing.
+    What a batch draws from is ``Draws``: real data are what they were without a publisher.
     """
 
     def noise(key):
-        numbers = jnp.arange(1, count(), dtype=jnp.uint32) + jnp.uint32(KEYS)
-        keys = jnp.concatenate([key[None], draws.fold_in(key, numbers)])
-        return jax.vmap(task.noise)(keys), draws.fold_in(key, KEYS)
-
-    def first(noise):
-        return jax.tree.map(lambda x: x[0], noise[0])
+        numbers = jnp.arange(count(), dtype=jnp.uint32) + jnp.uint32(KEYS)
+        several = jax.vmap(task.noise)(draws.fold_in(key, numbers))
+        return Draws(task.noise(key), several, draws.fold_in(key, KEYS - 1))
 
     return {
         "noise": noise,
-        "init": lambda noise: task.init(first(noise)),
-        "real": lambda noise, truth: task.real(first(noise), truth),
+        "init": lambda noise: task.init(noise.own),
+        "real": lambda noise, truth: task.real(noise.own, truth),
     }
 
 

@@ -23,6 +23,11 @@ from numpy.typing import ArrayLike
 
 from jaxcollapse import checks
 from jaxcollapse.theory.counted import moments
+from jaxcollapse.theory.publishers import (
+    ensemble_mean_error,
+    ensemble_variance,
+    truncated_gaussian_factor,
+)
 from jaxcollapse.theory.workflows import (
     ACCUMULATE,
     ACCUMULATE_SUBSAMPLE,
@@ -327,6 +332,8 @@ def gaussian_metric(
     ddof: int = 0,
     real_trace: float | None = None,
     temperature: float = 1.0,
+    mass: float = 1.0,
+    models: int = 1,
 ) -> np.ndarray | None:
     """The mean over seeds of a metric of the Gaussian task, or None where none is known.
 
@@ -340,17 +347,28 @@ def gaussian_metric(
       ddof: 0 or 1; for others there is no formula here.
       real_trace: trace of the real covariance; D by default.
       temperature: T, what the covariance of a model is multiplied by in what it publishes.
+      mass: the central mass of a model's law, which alone is published.
+      models: k, among which the points are dealt; known under replace, where k divides N.
     """
     record = record_of(workflow, numbers=True)
     if ddof not in (0, 1) or record is None:
         return None
+    factor = temperature * float(truncated_gaussian_factor(mass, dim))
+    trace = dim if real_trace is None else real_trace
+    if models != 1:
+        if record != REPLACE or num_samples % models:
+            return None
+        given = t, num_samples, models, ddof, factor
+        if metric == "trace_ratio":
+            return ensemble_variance(*given)
+        return trace * ensemble_mean_error(*given) if metric == "squared_error_of_mean" else None
     if metric == "trace_ratio":
-        return gaussian_variance(workflow, t, num_samples, ddof, temperature)
+        return gaussian_variance(workflow, t, num_samples, ddof, factor)
     if metric == "squared_error_of_mean":
-        error = gaussian_mean_error(workflow, t, num_samples, ddof, temperature)
-        return None if error is None else (dim if real_trace is None else real_trace) * error
+        error = gaussian_mean_error(workflow, t, num_samples, ddof, factor)
+        return None if error is None else trace * error
     fitted = record.draw or int(rows_of_batch(record, 0, num_samples))  # of the first fit
-    if metric == "log_det_ratio" and record.newest_alone:
+    if metric == "log_det_ratio" and record.newest_alone and mass == 1:
         batches = rows_of_batch(record, np.arange(int(np.max(t, initial=1))), num_samples)
         drift = np.asarray(t) * gaussian_replace_log_det_drift(fitted, dim, ddof)
         if record.sizes is not None:

@@ -40,10 +40,10 @@ from jaxcollapse.tasks.gaussian.affine import (
     standard,
     standard_like,
 )
+from jaxcollapse.tasks.gaussian.central import central_points
 from jaxcollapse.tasks.gaussian.fitting import (
     METRICS,
     Truth,
-    central_points,
     evaluate,
     fit_moments,
     fit_view,
@@ -349,11 +349,16 @@ def _real_trace_and_rank(options: Mapping[str, Any], dim: int) -> tuple[float, i
     return float(trace), dim if root.ndim == 0 else root.shape[1]
 
 
-def _closed_form(metric, workflow, generation, options, dim, num_samples, temperature=1.0):
+def _closed_form(
+    metric, workflow, generation, options, dim, num_samples, temperature=1.0, mass=1.0, models=1
+):
+    if options.get("learns_from") is not None:
+        return None
     trace, rank = _real_trace_and_rank(options, dim)
     ddof = options.get("ddof", 0)
     return theory.gaussian_metric(
-        metric, workflow, generation, rank, num_samples, ddof, trace, temperature
+        *(metric, workflow, generation, rank, num_samples, ddof, trace),
+        *(temperature, mass, models),
     )
 
 
