@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from scipy import optimize, special
 
 from jaxcollapse.lm import diversity
 
@@ -101,3 +102,47 @@ def test_no_two_runs_share_a_number():
     tokens = np.pad(pairs, ((0, 0), (1, 0))).astype(np.int32)
     numbers = jax.jit(partial(diversity._runs, n=2))(tokens, np.full(len(tokens), 3, np.int32))
     assert len(tokens) - len(np.unique(np.asarray(numbers))) < 116 + 5 * 116**0.5
+
+
+# Single tokens ----------------------------------------------------------------------------------
+
+WORDS = jax.jit(diversity.distinct_tokens)
+ZIPF = jax.jit(diversity.zipf_exponent)
+
+
+def zipf_by_scipy(tokens):
+    """The exponent that is likeliest given the ranks, by a search for the largest likelihood."""
+    counts = np.sort(np.unique(tokens, return_counts=True)[1])[::-1]
+    log_rank = np.log(np.arange(1, counts.size + 1))
+
+    def loss(s):
+        return counts @ (s * log_rank) + counts.sum() * special.logsumexp(-s * log_rank)
+
+    return optimize.minimize_scalar(loss, bounds=(0, 20), method="bounded").x
+
+
+@pytest.mark.parametrize("kind", ["random", "few", "repetitive", "short"])
+def test_words(kind):
+    tokens, lengths = texts(kind)
+    words = [token for document in runs(tokens, lengths, 1) for (token,) in document]
+    assert float(WORDS(tokens, lengths)) == len(set(words))
+    if len(set(words)) > 1:
+        assert float(ZIPF(tokens, lengths)) == pytest.approx(zipf_by_scipy(words), abs=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.7, 1.0, 1.5])
+def test_exponent_of_zipfs_law(exponent):
+    counts = np.round(1e5 * np.arange(1.0, 51) ** -exponent / 50).astype(int)
+    words = np.repeat(np.random.default_rng(0).permutation(50), counts)
+    words = np.resize(words, (len(words) // 9, 9))  # in rows of nine behind their beginnings
+    tokens = np.pad(words, ((0, 0), (1, 0))).astype(np.int32)
+    assert float(ZIPF(tokens, np.full(len(tokens), 10, np.int32))) == pytest.approx(
+        exponent, abs=0.01
+    )
+
+
+def test_one_word_and_none():
+    tokens, lengths = texts("constant")
+    assert float(WORDS(tokens, lengths)) == 1
+    assert float(ZIPF(tokens, lengths)) == diversity.STEEPEST
+    assert float(WORDS(tokens, 0 * lengths)) == 0

@@ -49,6 +49,8 @@ def test_pretrain(run):
         "distinct_2",
         "distinct_3",
         "repetition",
+        "distinct_words",
+        "zipf_exponent",
         "mean_length",
         "share_of_real_data",
     }

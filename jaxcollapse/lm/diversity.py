@@ -1,4 +1,4 @@
-"""How diverse documents are, from their runs of n tokens (n-grams).
+"""How diverse documents are, from their runs of n tokens (n-grams), and from single ones.
 
 All but the beginning of sequence counts. A run is known by a number of 32 bits; of n different
 runs about n^2 / 2^33 share one with another, which takes 0.01% off the distinct ones of a million.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxcollapse import draws
 
 NONE = np.uint32(2**32 - 1)  # where no run begins
 MULTIPLIER = np.uint32(0x9E3779B1)
@@ -57,3 +59,55 @@ def repetition(tokens: jax.Array, lengths: jax.Array, n: int) -> jax.Array:
     """
     repeats, count = _share_of_repeats(_runs(tokens, lengths, n))
     return repeats / jnp.maximum(count, 1.0)
+
+
+def distinct_tokens(tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+    """How many words of the vocabulary are left: different tokens in all documents together.
+
+    It falls where rare words are no longer written, and rises where garbled ones are, of pieces
+    that are rare in real text. It grows with the number of tokens.
+
+    Args:
+      tokens: int32 ``[N, C]``.
+      lengths: int32 ``[N]``.
+    """
+    repeats, count = _share_of_repeats(_runs(tokens, lengths, 1).reshape(-1))
+    return count - repeats
+
+
+STEEPEST = 20.0  # the most that an exponent of Zipf's law is taken for
+
+
+def zipf_exponent(tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+    """The exponent s of Zipf's law ``p_r ~ r^-s`` of the frequencies of tokens by their rank r.
+
+    By maximum likelihood, given the order: of the V' tokens that are left, s is where the law's
+    mean ``log r`` is that of the tokens. It rises where common words take over. Ranks are of the
+    same tokens, so it is a little too large where few are of each; 0 where all are as frequent, and
+    20, the most, where one token alone is left.
+
+    Args:
+      tokens: int32 ``[N, C]``.
+      lengths: int32 ``[N]``.
+    """
+    ordered = jnp.sort(_runs(tokens, lengths, 1).reshape(-1))
+    is_token = ordered != NONE
+    begins = is_token & jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
+    place = jnp.cumsum(begins, dtype=np.int32) - 1
+    counts = jnp.zeros(ordered.shape, np.int32).at[place].add(is_token.astype(np.int32))
+    counts = jnp.sort(counts, descending=True).astype(np.float32)
+    log_rank = jnp.log(jnp.arange(1, counts.size + 1, dtype=np.float32))
+    share = counts / jnp.maximum(jnp.sum(counts), 1.0)
+    observed = jnp.sum(share * log_rank)
+    left = counts > 0
+
+    def closer(ends, _):
+        low, high = ends
+        middle = 0.5 * (low + high)
+        weight = jnp.where(left, jnp.exp(-middle * log_rank), 0.0)
+        too_flat = jnp.sum(weight * log_rank) > observed * jnp.sum(weight)
+        return (jnp.where(too_flat, middle, low), jnp.where(too_flat, high, middle)), None
+
+    ends = draws.varying_as((jnp.float32(0.0), jnp.float32(STEEPEST)), counts)
+    (low, high), _ = jax.lax.scan(closer, ends, length=25)
+    return jnp.where(jnp.sum(left) > 1, 0.5 * (low + high), STEEPEST)

@@ -190,6 +190,21 @@ def evaluate(
     return {"nll": nll, "excess_nll": nll - jnp.asarray(data.reference)}
 
 
+def self_perplexity(
+    documents: Batch, params: decoder.Params, setup: Setup, mesh: Mesh | None = None
+) -> jax.Array:
+    """A model's perplexity on what it publishes, ``exp`` of its cross-entropy there.
+
+    It is the exponential of the model's own entropy a token, estimated from its samples, where
+    these are drawn at temperature 1 and not filtered. It falls as a model becomes sure of what it
+    says, and says nothing of whether that is real: read it beside ``nll``.
+    """
+    recipe = setup.recipe
+    rows, _ = packing.single(documents.tokens, documents.lengths)
+    size = recipe.batch_size // recipe.accumulation
+    return jnp.exp(training.evaluate(setup.config, params, rows, size, recipe.loss_chunks, mesh))
+
+
 def describe(documents: Batch) -> dict[str, jax.Array]:
     """How diverse the published documents are; see ``diversity``."""
     tokens, lengths = documents
@@ -197,6 +212,8 @@ def describe(documents: Batch) -> dict[str, jax.Array]:
         "distinct_2": diversity.distinct(tokens, lengths, 2),
         "distinct_3": diversity.distinct(tokens, lengths, 3),
         "repetition": diversity.repetition(tokens, lengths, 4),
+        "distinct_words": diversity.distinct_tokens(tokens, lengths),
+        "zipf_exponent": diversity.zipf_exponent(tokens, lengths),
         "mean_length": jnp.mean((lengths - 1).astype(np.float32)),
     }
 
@@ -214,8 +231,13 @@ METRICS = {
         "Distinct triples of tokens, share of all", "1", speaks_for=("diversity",)
     ),
     "repetition": Metric("Runs of 4 tokens that repeat one of their document", "1"),
+    "distinct_words": Metric("Distinct tokens, of what is published", "tokens"),
+    "zipf_exponent": Metric("Exponent of Zipf's law of the tokens", "1"),
     "mean_length": Metric("Tokens of a document", "tokens"),
+    "self_perplexity": Metric("Perplexity of a model on what it publishes", "1"),
 }
+JUDGED = ("nll", "excess_nll", "self_perplexity")  # by the model; the others by what it publishes
+DESCRIBED = [name for name in METRICS if name not in JUDGED]
 
 
 # Task ---------------------------------------------------------------------------------------
@@ -248,12 +270,19 @@ def task(
     def real(key, data):
         return gather(data, real_documents(key, setup))
 
+    def judged(truth, params):
+        return evaluate(truth, params, setup)
+
+    def judged_by_its_own(truth, params, published):
+        own = self_perplexity(published, params, setup)
+        return {**judged(truth, params), "self_perplexity": own}
+
     return Task(
         init=lambda key: (setup.data, real(key, setup.data)),
         pool=lambda truth, workflow, generations: points_pool(workflow, generations),
         fit=lambda key, view: fit(key, view.data, view.mask, setup),
         sample=lambda key, params: sample(key, params, setup),
-        evaluate=lambda truth, params: evaluate(truth, params, setup),
+        evaluate=judged_by_its_own if setup.self_perplexity else judged,
         real=real,
         describe=describe,
     )
@@ -270,8 +299,12 @@ def _traced(workflow: Any, point: Mapping, options: Mapping) -> dict[str, Any]:
 
 def _metrics_under(options: Mapping) -> list[str]:
     data = options.get("data")
-    known = data is None or data.has_reference
-    return [name for name in METRICS if known or name != "excess_nll"]
+    absent = set()
+    if data is not None and not data.has_reference:
+        absent.add("excess_nll")
+    if not options.get("self_perplexity"):
+        absent.add("self_perplexity")
+    return [name for name in METRICS if name not in absent]
 
 
 MIXTURES = MixtureFacts(

@@ -79,6 +79,7 @@ class Setup(NamedTuple):
       slots: documents written at a time.
       protocol: how documents are treated.
       base: the model that each generation begins from; fresh weights if None.
+      self_perplexity: whether models are judged by what they publish themselves too.
     """
 
     config: decoder.Config
@@ -89,13 +90,16 @@ class Setup(NamedTuple):
     slots: int
     protocol: Protocol = Protocol()
     base: Base | None = None
+    self_perplexity: bool = False
 
     def describe(self) -> dict[str, Any]:
         """All that decides a chain's numbers but its key, defaults included, as JSON can hold it.
 
         Not the slots: which documents are written beside which does not matter.
         """
+        asked = {"self_perplexity": True} if self.self_perplexity else {}
         return {
+            **asked,
             "config": dataclasses.asdict(self.config),
             "recipe": dataclasses.asdict(self.recipe),
             "sampling": self.settings._asdict(),
@@ -149,6 +153,7 @@ def checked_setup(
     data: TextData | None = None,
     base: Base | None = None,
     slots: Annotated[int, Option(least=1)] = 64,
+    self_perplexity: bool = False,
     pool: Annotated[Literal["auto", "points"], Option(hidden=True)] = "auto",
     **options: Any,
 ) -> Setup:
@@ -160,6 +165,8 @@ def checked_setup(
       data: likewise.
       base: The model that each generation begins from; by default each has fresh weights.
       slots: The number of documents that are written at a time.
+      self_perplexity: The perplexity of each model on what it publishes is measured too, which
+        takes a pass over that.
       pool: The pool keeps documents, whichever is named: a decoder is trained on no statistics.
       **options: fields of ``sampling.Settings``, ``Precision``, ``Protocol`` and
         ``training.Recipe``.
@@ -195,7 +202,9 @@ def checked_setup(
             "lower it or give more text",
         )
     settings = sampling.check_settings(settings, data.vocab_size)
-    return Setup(config, recipe, settings, data, num_samples, slots, protocol, base)
+    return Setup(
+        config, recipe, settings, data, num_samples, slots, protocol, base, self_perplexity
+    )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -78,6 +78,8 @@ class Chain:
             else:
                 trained, sampled = int(done["trained_tokens"]), int(done["sampled_tokens"])
                 self._say(generation, "done", trained=trained, sampled=sampled)
+                if not set(language_model.DESCRIBED) <= set(done):  # before these were measured
+                    done = self._described(self.folder.documents(generation)) | done
             metrics.append(done)
             state = pool.add(state, np.int32(generation))
         return {name: np.asarray([m[name] for m in metrics], np.float32) for name in metrics[0]}
@@ -105,10 +107,12 @@ class Chain:
         params, trained = self._train(generation, real_keys, keys[1], view)
         arrays = programs.evaluate(setup.data, params)
         published = self._publish(generation, keys[0], params)
-        tokens, lengths = map(jnp.asarray, published.documents.padded(setup.data.context))
-        described = programs.describe(language_model.Batch(tokens, lengths))
-        arrays = {SHARE_OF_REAL_DATA: view.share, **arrays, **described}
+        arrays = {SHARE_OF_REAL_DATA: view.share, **arrays}
         metrics = {name: float(value) for name, value in arrays.items()}
+        metrics |= self._described(published.documents)
+        if setup.self_perplexity:
+            own = programs.self_perplexity(self._padded(published.documents), params)
+            metrics["self_perplexity"] = float(own)
         metrics[ACCEPTANCE_RATE] = published.acceptance_rate
         metrics["trained_tokens"] = trained
         metrics["sampled_tokens"] = predicted(published.documents)
@@ -122,6 +126,15 @@ class Chain:
             published.rejected,
         )
         return metrics
+
+    def _described(self, documents: Documents) -> dict[str, float]:
+        """The metrics of what is published."""
+        found = self.programs.describe(self._padded(documents))
+        return {name: float(value) for name, value in found.items()}
+
+    def _padded(self, documents: Documents) -> language_model.Batch:
+        tokens, lengths = map(jnp.asarray, documents.padded(self.programs.setup.data.context))
+        return language_model.Batch(tokens, lengths)
 
     def _model(self, params: Params) -> Model | None:
         """What is kept of a model: no context that it has never seen, nor has its base."""

@@ -105,6 +105,9 @@ class Programs:
         self.start_sampling = jax.jit(sampler.start)
         self.advance = jax.jit(advance, donate_argnums=2)
         self.describe = jax.jit(language_model.describe)
+        self.self_perplexity = jax.jit(
+            lambda documents, params: language_model.self_perplexity(documents, params, setup, mesh)
+        )
         self.document_order = jax.jit(lambda key, mask: packing.shuffled(key, mask.shape[0], mask))
         self.row_order = jax.jit(language_model.row_order, static_argnums=2)
         self.real_documents = jax.jit(lambda key: language_model.real_documents(key, setup))
