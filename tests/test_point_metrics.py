@@ -328,6 +328,16 @@ def test_a_metric_of_the_users_of_that_name_is_theirs():
     assert found.of_points == []
 
 
+def test_a_measure_of_what_is_published_needs_points():
+    measures = {"spread": lambda truth, model, published: published.std()}
+    point = {"dim": [1], "num_samples": [20]}
+    found = chains.plan("gaussian", ["replace"], point, measures=measures)
+    assert found.options["pool"] == "points"
+    assert "spread" in found.metrics
+    with pytest.raises(ValueError, match="whose rows a metric looks at"):
+        chains.plan("gaussian", ["replace"], point, measures=measures, pool="statistics")
+
+
 REFUSED = {
     "unknown": ("gaussian", {}, ["mdd"], "metric: expected one of"),
     "of statistics": ("gaussian", {"pool": "statistics"}, ["mmd"], "pool for mmd: expected auto"),

@@ -14,7 +14,7 @@ from jaxcollapse import checks, held_out, registry, schedules
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
-from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, unlabelled
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, functions_of, unlabelled
 from jaxcollapse.publishers import offered
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import plan as plans
@@ -23,7 +23,7 @@ from jaxcollapse.sweeps.plan import Cell, Plan
 from jaxcollapse.sweeps.programs import Arrays, tree_bytes
 from jaxcollapse.sweeps.progress import Report
 from jaxcollapse.sweeps.run import run
-from jaxcollapse.task import Task
+from jaxcollapse.task import JUDGED, Task
 from jaxcollapse.workflows import NUMBERS, Workflow, as_workflows
 
 if TYPE_CHECKING:
@@ -257,6 +257,8 @@ def plan(
     """
     family = offered(as_family(task), axes or ())
     options = plans.checked_options(family, preset, options)
+    if _look_at_rows(measures):
+        options = _keeping_points(family, options)
     checked = ChainPlan(
         family=family,
         axes=plans.checked_axes(family, family.axes, axes or {}),
@@ -284,11 +286,21 @@ def plan(
     return dataclasses.replace(checked, metrics=list(metrics or known))
 
 
+def _look_at_rows(measures: Measures) -> bool:
+    """Whether metrics of one's own are of what is published."""
+    functions = functions_of(measures)
+    return any(checks.arguments(f, name, JUDGED, 2) > 2 for name, f in functions.items())
+
+
+def _keeping_points(family: TaskFamily, options: dict[str, Any]) -> dict[str, Any]:
+    """Options with which a task keeps points, so that nothing is traced that decides how many."""
+    auto = "pool" in family.parameters and options.get("pool", "auto") == "auto"
+    return {**options, "pool": "points"} if auto else options
+
+
 def _on_points(plan: ChainPlan, names: list[str]) -> ChainPlan:
     """The plan with metrics of points, for which every cell keeps them."""
-    options = dict(plan.options)
-    if "pool" in plan.family.parameters and options.get("pool", "auto") == "auto":
-        options["pool"] = "points"
+    options = _keeping_points(plan.family, plan.options)
     for point in plan.points:
         held_out.check(plan.family.make(point, options), names, str(Cell(point)))
     return dataclasses.replace(plan, options=options, of_points=names)
