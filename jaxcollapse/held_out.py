@@ -199,9 +199,8 @@ def measured(task: Task, names: Sequence[str]) -> Task:
 
     def init(noise):
         truth, batch = task.init(noise.task)
-        key = draws.fold_in(noise.key, _KEY)
-        held_out = _held_out(task, truth, draws.fold_in(key, 0))
-        own = draws.fold_in(key, 1)
+        held_out = _held_out(task, truth, draws.fold_in(noise.key, 0))
+        own = draws.fold_in(noise.key, 1)
         known = {name: POINT_METRICS[name].known(held_out, own) for name in names}
         return Truth(truth, held_out, known), batch
 
@@ -224,7 +223,7 @@ def measured(task: Task, names: Sequence[str]) -> Task:
     return with_fields(
         task,
         init=init,
-        noise=lambda key: _Noise(task.noise(key), key),
+        noise=lambda key: _Noise(task.noise(key), draws.fold_in(key, _KEY)),
         real=lambda noise, truth: task.real(noise.task, truth.task),
         sample=lambda noise, params: task.sample(noise.task, params),
         central=central and (lambda noise, *given: central(noise.task, *given)),

@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
 import jaxcollapse as jc
-from jaxcollapse import held_out, point_metrics
+from jaxcollapse import families, held_out, point_metrics, testing
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.point_metrics import NEIGHBOURS
 from jaxcollapse.sweeps import chains
@@ -304,6 +304,15 @@ def test_what_is_no_number_has_no_count():
     metrics = jax.jit(chain)(jax.random.key(0))
     assert np.isnan(metrics["coverage"]).all()
     assert np.isnan(metrics["tail_mass"]).all()
+
+
+def test_contract():
+    """No key is used twice, nothing leaks, and in 64 bits nothing is promoted unasked."""
+    family = families.family_of(held_out.measured(TASKS["kde"](), list(POINT_METRICS)))
+    (case,) = testing.cases(family, {}, ["fresh-real"])
+    testing.check_keys_and_leaks(case)
+    testing.check_promotion(case)
+    testing.check_x64(case)
 
 
 # Sweeps and refusals ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 import jaxcollapse as jc
 from jaxcollapse import testing
+from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.products import product
 
 FULL = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
@@ -83,6 +84,11 @@ def test_chains_ask_for_full_precision(name, pool):
     task = TASKS[name](pool)
     for workflow in WORKFLOWS:
         assert rounded(jc.make_chain(task, workflow, 3), jax.random.key(0)) == [], workflow
+
+
+def test_metrics_of_points_ask_for_full_precision():
+    task = jc.measured(jc.kde.task("blobs", 0.3, 8, num_test=20), list(POINT_METRICS))
+    assert rounded(jc.make_chain(task, "replace", 3), jax.random.key(0)) == []
 
 
 def test_slopes_ask_for_full_precision():
