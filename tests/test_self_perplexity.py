@@ -2,10 +2,11 @@
 
 import jax
 import numpy as np
+import pytest
 from conftest import random_text
 
 import jaxcollapse as jc
-from jaxcollapse.lm import language_model
+from jaxcollapse.lm import language_model, plans
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.setup import checked_setup
 
@@ -38,3 +39,8 @@ def test_it_is_measured_where_it_is_asked_for():
         for asked in (False, True)
     )
     assert {**without, "self_perplexity": True} == with_it
+
+
+def test_mixtures_publish_nothing():
+    with pytest.raises(ValueError, match="self_perplexity: expected none of mixtures"):
+        plans.fine_tuned_mixtures(self_perplexity=True)

@@ -261,6 +261,13 @@ def fine_tuned_mixtures(
       ValueError: a name is unknown, an option out of its range, the data cannot be read, or there
         are fewer real conversations than are to be mixed.
     """
+    if options.get("self_perplexity"):
+        raise checks.refusal(
+            "self_perplexity",
+            "none of mixtures, whose models publish nothing",
+            True,
+            "leave it out",
+        )
     corpus, of_task = _fine_tuned(preset, options)
     data: TextData = of_task["data"]
     documents = _num_documents(num_samples, data.available, options.get("data") is None)
