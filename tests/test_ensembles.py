@@ -82,6 +82,9 @@ MORE = [
     "window:keep=3",
     "fixed-real:keep=2",
     "accumulate-subsample:draw=5",
+    "fresh-real:share=0.5",
+    "fixed-real:weight=0.3",
+    "accumulate:sizes=6,8",
 ]
 
 

@@ -97,6 +97,8 @@ CELLS = [
 MORE = [
     ("linear-regression", "accumulate", {"pool": "statistics"}, 4),
     ("gaussian", "fixed-real:keep=2", {"pool": "statistics"}, 5),
+    ("gaussian", "fixed-real:weight=0.4", {"pool": "statistics"}, 5),
+    ("gaussian", "fresh-real:share=0.25", {"pool": "points"}, 5),
     ("gaussian", "accumulate-subsample", {"pool": "points", "ddof": 1}, 4),
     ("linear-regression", "replace", {"pool": "statistics", "design": "fresh"}, 5),
     ("gaussian", "replace", {"pool": "points"}, 8),
@@ -237,6 +239,16 @@ def test_a_sweep_over_temperatures_takes_as_many_programs_as_one(name):
         among = many.sel(temperature=[0.9])
         for metric in ("trace_ratio", "kl"):
             np.testing.assert_array_equal(among[metric], alone[metric])
+
+
+def test_shares_weights_and_temperatures_together_take_one_program():
+    """Of a workflow of points, and of one of statistics."""
+    axes = {"dim": [1], "num_samples": [20], "temperature": [0.8, 0.9, 1.0, 1.1, 1.2]}
+    tenths = [f"{number / 10:.1f}" for number in range(10)]
+    for spelling in ("fresh-real:share=0.5:weight={}", "fixed-real:weight={}"):
+        plan = chains.plan("gaussian", [spelling.format(w) for w in tenths], axes)
+        assert len(plan.cells) == 50
+        assert len({plan.program(cell) for cell in plan.cells}) == 1
 
 
 def test_results_find_their_closed_forms_or_none(tmp_path):

@@ -215,6 +215,24 @@ def test_of_many_candidates_probabilities_are_multiplied_by_rewards():
         np.testing.assert_allclose(p[t], expected, atol=0.02)
 
 
+def test_samples_resampled_by_their_importance_are_of_the_real_law():
+    """Of a model that is told wrong, at a temperature of 3: real over published chances."""
+    p = np.arange(1.0, 5) ** -1
+    p = jnp.asarray(p / p.sum(), np.float32)
+
+    def weight(truth, counts, rows):
+        flat = jnp.where(counts > 0, counts / counts.sum(), 0.0) ** (1 / 3)
+        return (p / (flat / flat.sum()))[rows]
+
+    def share(truth, counts, rows):
+        return jnp.bincount(rows, length=4) / rows.shape[0]
+
+    task = jc.resampled(jc.tempered(jc.categorical.task(4, 500, exponent=1.0), 3.0), weight, 64)
+    found = run(task, "replace", 3, 100, {"share": share})["share"]
+    # 64 candidates of bounded weights: a bias of some 1/64 of what there is to correct, 0.3.
+    np.testing.assert_allclose(found.mean(axis=(0, 1)), p, atol=0.01)
+
+
 # Sweeps and refusals ----------------------------------------------------------------------------
 
 
