@@ -21,6 +21,7 @@ from jaxcollapse import checks, draws
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.keys import keys_of
+from jaxcollapse.publishers import offered
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps.plan import checked_seeds
 from jaxcollapse.task import Task
@@ -130,7 +131,7 @@ def best(
     """
     optax = checks.require("optax", "best")
     count = checks.whole_number("generation", generation)
-    family, flow = as_family(task), as_workflow(workflow)
+    family, flow = offered(as_family(task), [vary, *(axes or {})]), as_workflow(workflow)
     low, high = _bounds(vary, bounds)
     free = _Free(low, high, count - 1 if schedule else None, budget)
     usual = {

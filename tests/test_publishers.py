@@ -344,3 +344,26 @@ def test_a_task_of_ones_own_may_say_how():
     error = np.asarray(run(jc.seed_keys(range(20_000)))["error"])
     for t in range(3):
         assert standard_errors(error[:, t], (1 + 3 * t) / 8) < 5
+
+
+@pytest.mark.slow
+def test_the_temperature_that_keeps_a_variance_best_is_found():
+    """At t = 2 it is T a, with a of two chi-squares: ``E (T a - 1)^2`` is least at E a / E a^2."""
+
+    def loss(metrics):
+        return (metrics["trace_ratio"][-1] - 1) ** 2
+
+    found = jc.best(
+        "gaussian",
+        "replace",
+        "temperature",
+        loss,
+        2,
+        {"dim": 1, "num_samples": 10},
+        seeds=4000,
+        bounds=(0.3, 2.0),
+        grid=5,
+    )
+    assert found.low - (found.high - found.low) / 2 < (10 / 11) ** 2
+    assert found.high + (found.high - found.low) / 2 > (10 / 11) ** 2
+    assert found.high - found.low < 0.1
