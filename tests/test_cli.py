@@ -330,6 +330,8 @@ def test_what_there_is(capsys):
         assert name in shown
     cli.main(["describe", "gaussian"])
     shown = capsys.readouterr().out
-    for name in ("num_samples", "ddof", "wasserstein2"):
+    for name in ("num_samples", "ddof", "wasserstein2", "where they are named, of points: mmd"):
         assert name in shown
+    cli.main(["describe", "mmd"])
+    assert "metric mmd of points" in capsys.readouterr().out
     assert "expected" in refused(capsys, "describe", "gausian")
