@@ -14,7 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws
-from jaxcollapse.keys import evaluation_keys, generation_keys, real_keys, typed_key
+from jaxcollapse.keys import (
+    evaluation_keys,
+    generation_keys,
+    order_keys,
+    real_keys,
+    typed_key,
+)
 from jaxcollapse.metrics import (
     EVALUATE,
     SHARE_OF_REAL_DATA,
@@ -58,6 +64,7 @@ class _Inputs(NamedTuple):
     number: jax.Array
     real: Any
     evaluation: Any
+    order: Any
 
 
 class Chain:
@@ -212,7 +219,17 @@ class Chain:
             number=numbers,
             real=noise(real_keys(key, numbers)) if fresh else (),
             evaluation=evaluation_keys(key, numbers) if self._has_evaluation_keys else (),
+            order=self._order(key, numbers),
         )
+
+    def _order(self, key: jax.Array, numbers: jax.Array) -> Any:
+        """Keys of the order of real rows ``[n]``, where a workflow shows only some of them."""
+        workflow = self.workflow
+        if workflow.share is None and workflow.sizes is None:
+            return None
+        # Fresh rows come in another order each time; those of generation 1 are the first batch.
+        renewed = numbers if workflow.real == "fresh" else jnp.zeros_like(numbers)
+        return order_keys(key, jnp.where(numbers > 1, renewed, 0))
 
     def _pool(self, truth: Truth, num_generations: int) -> Pool:
         return self.task.pool(truth, self.workflow, num_generations)
@@ -254,7 +271,7 @@ class Chain:
     def _view(self, pool: Pool, held: Any, own: Any, inputs: _Inputs) -> tuple[Any, Any]:
         """What the model sees, and the next state of the workflow."""
         if not self.workflow.chooses:
-            shown = (Shown(inputs.number),) if self.workflow.counts else ()
+            shown = (Shown(inputs.number, inputs.order),) if self.workflow.counts else ()
             return pool.view(inputs.choice, held, *shown), own
         rows = pool.rows(held, inputs.number)
         choose: Callable[..., Any] = self.workflow.choose

@@ -51,7 +51,7 @@ def generation_keys(key: jax.Array, num_generations: int, first: Any = 0) -> jax
 
 
 # Keys of a generation beside those three are numbered from here on, a few apart for each.
-_BESIDE, _FRESH_REAL, _EVALUATION, _PURPOSES = 2**31, 0, 1, 4
+_BESIDE, _FRESH_REAL, _EVALUATION, _ORDER, _PURPOSES = 2**31, 0, 1, 2, 4
 
 
 def real_keys(key: jax.Array, generations: jax.Array) -> jax.Array:
@@ -62,6 +62,14 @@ def real_keys(key: jax.Array, generations: jax.Array) -> jax.Array:
 def evaluation_keys(key: jax.Array, generations: jax.Array) -> jax.Array:
     """The keys of the evaluation of some generations ``[n]``."""
     return _keys_beside(key, generations, _EVALUATION)
+
+
+def order_keys(key: jax.Array, generations: jax.Array) -> jax.Array:
+    """The keys of the order of the real rows that some generations ``[n]`` see a share of.
+
+    0 stands for those of the real batch that stays what it is.
+    """
+    return _keys_beside(key, generations, _ORDER)
 
 
 def _keys_beside(key: jax.Array, generations: jax.Array, purpose: int) -> jax.Array:

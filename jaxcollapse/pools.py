@@ -195,7 +195,7 @@ def points_pool(
 
     def view(key, ring, inclusion=None):
         if isinstance(inclusion, Shown):
-            return shown_rows(key, ring, inclusion.now)
+            return shown_rows(key, ring, inclusion)
         if inclusion is not None:
             return chosen(ring, inclusion)
         if workflow.draw is not None:
@@ -211,9 +211,9 @@ def points_pool(
         data = jax.tree.map(lambda x: _zero_where(~counts, x), ring.content)
         return Chosen(data, inclusion, real_rows(ring), jnp.sum(counts, dtype=np.int32))
 
-    def shown_rows(key, ring, now):
-        rows = Rows(ring.content, made_by(ring), occupied_rows(ring), now)
-        count = row_counts(workflow, key, rows, batch_size(ring))
+    def shown_rows(key, ring, shown):
+        rows = Rows(ring.content, made_by(ring), occupied_rows(ring), shown.now)
+        count = row_counts(workflow, key, rows, batch_size(ring), shown.order)
         # Rows that do not count stay what they are: in a share these have a slope too.
         return Chosen(ring.content, count, rows.real, jnp.sum(count.astype(bool), dtype=np.int32))
 

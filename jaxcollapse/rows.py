@@ -38,26 +38,37 @@ class Shown(NamedTuple):
 
     Attributes:
       now: int32, which generation's model sees it.
+      order: a key of the order of the real rows, the same as long as these are; None under a
+        weight alone, which looks at none by itself.
     """
 
     now: jax.Array
+    order: Any = None
 
 
-def row_counts(workflow: Workflow, key: jax.Array, rows: Rows, num_rows: int) -> jax.Array:
+def row_counts(
+    workflow: Workflow, key: jax.Array, rows: Rows, num_rows: int, order: Any = None
+) -> jax.Array:
     """Of how many rows each row counts, ``[R]``: bool under sizes alone, else float.
 
     With a share a the model of generation t sees T rows, T as many as the newest batch has, or
-    ``n / a`` of n real rows that run short: the first a T real ones, row i (from 0) as
+    ``n / a`` of n real rows that run short: a T real ones, row i of a random order (from 0) as
     ``clip(a T - i, 0, 1)``, and (1 - a) T synthetic ones, of one batch the first, of several some
-    drawn without replacement. A weight then scales both kinds, see ``scales``.
+    drawn without replacement. Real rows may come sorted, as data sets of several parts do, so that
+    the first of them are not like the others. A weight then scales both kinds, see ``scales``.
 
     Args:
       workflow: its record.
       key: a typed key.
       rows: of the pool, whose batches follow one another; ``data`` is not looked at.
       num_rows: N, for which a batch has room.
+      order: a key of the order of the real rows.
     """
     place = jnp.arange(rows.occupied.shape[0], dtype=np.int32) % num_rows
+    if order is not None:
+        numbers = draws.varying_as(jnp.arange(num_rows, dtype=jnp.int32), order)
+        shuffled = jax.random.permutation(order, numbers)
+        place = jnp.where(rows.real, shuffled[place], place)
     there = rows.occupied & (place < batch_rows(workflow, rows.generation, num_rows))
     if workflow.share is None and workflow.weight is None:
         return there

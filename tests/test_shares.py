@@ -425,3 +425,35 @@ def test_sizes_are_coordinates():
     result = jc.sweep("gaussian", workflows, AXES, 2, 2, progress=False, pool="points")
     assert result["sizes"].values.tolist() == ["3,6", "4", ""]
     assert jnp.isnan(result["share"].values).all()
+
+
+@pytest.mark.parametrize("real", ["kept", "fresh"])
+def test_rows_of_a_share_are_drawn_from_sorted_data_too(real):
+    """Real rows 0, ..., 0, 1, ..., 1, as of a data set of two parts."""
+    size, share, seeds = 40, 0.25, 400
+    batch = jnp.repeat(jnp.asarray([0.0, 1.0]), size // 2)
+
+    def fit(key, view):
+        real = jnp.where(view.real, view.weights, 0.0)
+        return jnp.sum(real * view.data) / jnp.sum(real)
+
+    task = jc.points_task(
+        init=lambda key: (batch, batch),
+        fit=fit,
+        sample=lambda key, model: jnp.zeros(size),
+        evaluate=lambda truth, model: {"mean": model},
+        real=lambda key, truth: truth,
+    )
+    workflow = jc.Workflow(keep=1, real=real, share=share)
+    mean = np.asarray(
+        jax.vmap(jc.make_chain(task, workflow, 4))(jc.seed_keys(range(seeds)))["mean"]
+    )
+    assert (mean[:, 0] == 0.5).all()
+    # Of a finite population: 10 of 40, Cochran 1977, theorem 2.2.
+    variance = 0.25 / 10 * (size - 10) / (size - 1)
+    for t in (1, 2, 3):
+        error = np.sqrt(variance / seeds)
+        assert abs(mean[:, t].mean() - 0.5) < 5 * error
+        assert abs(mean[:, t].var() / variance - 1) < 5 * np.sqrt(2 / seeds)
+    same = (mean[:, 1] == mean[:, 2]).mean()
+    assert same == 1 if real == "kept" else same < 0.5
