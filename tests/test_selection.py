@@ -248,8 +248,11 @@ def test_shares_are_an_axis_and_one_of_1_is_the_task():
     np.testing.assert_array_equal(alone, plain["trace_ratio"])
     masses = chains.plan("gaussian", "replace", {**axes, "mass": [0.5, 0.9, 1.0]})
     assert len({masses.program(cell) for cell in masses.cells}) == 1
-    with pytest.raises(ValueError, match="option of gaussian: expected one of ddof"):
+    message = "option score, without the axis keep_best: expected some values to sweep over, got"
+    with pytest.raises(ValueError, match=message):
         chains.plan("gaussian", "replace", axes, score="model")
+    with pytest.raises(ValueError, match=r"axis mass: .* give values for mass among the axes"):
+        chains.plan("gaussian", "replace", axes, mass=0.5)
     with pytest.raises(ValueError, match="score: expected one of real, model, got <function"):
         chains.plan("gaussian", "replace", {**axes, "keep_best": [0.5]}, score=first)
 

@@ -4,13 +4,14 @@ They know no task by name, and no workflow. They can be put into one another: te
 tails, which are of a model's law, first.
 """
 
-from jaxcollapse.publishers.axes import PUBLISHERS, offered, offers
+from jaxcollapse.publishers.axes import PUBLISHERS, check_options, offered, offers
 from jaxcollapse.publishers.ensembles import ensemble
 from jaxcollapse.publishers.selection import curated, resampled, verified
 from jaxcollapse.publishers.tempering import tempered, truncated
 
 __all__ = [
     "PUBLISHERS",
+    "check_options",
     "curated",
     "ensemble",
     "offered",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from jaxcollapse import checks
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import Metric
 from jaxcollapse.parameters import Parameter, also, parameters_of
@@ -109,6 +110,17 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
 
 
 _NO_LABEL = Metric("", "1")
+
+
+def check_options(family: TaskFamily, options: Iterable[str]) -> None:
+    """Raises ``ValueError`` for a parameter of a publisher whose axis is not asked for."""
+    for axis, publisher in PUBLISHERS.items():
+        for name in options:
+            if name in family.parameters or name not in parameters_of(publisher):
+                continue
+            what = f"axis {axis}" if name == axis else f"option {name}, without the axis {axis}"
+            remedy = f"give values for {axis} among the axes"
+            raise checks.refusal(what, "some values to sweep over", "none", remedy)
 
 
 def _taken(publisher: Callable[..., Task], given: dict[str, Any]) -> dict[str, Any]:

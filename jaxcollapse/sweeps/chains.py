@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, held_out, registry, schedules
+from jaxcollapse import checks, held_out, publishers, registry, schedules
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, functions_of, unlabelled
-from jaxcollapse.publishers import offered
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import plan as plans
 from jaxcollapse.sweeps import results
@@ -255,7 +254,8 @@ def plan(
     Raises:
       ValueError: as for ``sweep``.
     """
-    family = offered(as_family(task), axes or ())
+    family = publishers.offered(as_family(task), axes or ())
+    publishers.check_options(family, options)
     options = plans.checked_options(family, preset, options)
     if _look_at_rows(measures):
         options = _keeping_points(family, options)
