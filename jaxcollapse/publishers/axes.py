@@ -8,7 +8,7 @@ from typing import Any
 from jaxcollapse import checks
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import Metric
-from jaxcollapse.parameters import Parameter, also, parameters_of
+from jaxcollapse.parameters import Parameter, also, parameters_of, takes_any
 from jaxcollapse.publishers import ensembles
 from jaxcollapse.publishers.ensembles import ensemble
 from jaxcollapse.publishers.selection import verified
@@ -114,6 +114,8 @@ _NO_LABEL = Metric("", "1")
 
 def check_options(family: TaskFamily, options: Iterable[str]) -> None:
     """Raises ``ValueError`` for a parameter of a publisher whose axis is not asked for."""
+    if takes_any(family.task):
+        return
     for axis, publisher in PUBLISHERS.items():
         for name in options:
             if name in family.parameters or name not in parameters_of(publisher):
