@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 
 from jaxcollapse import checks, draws
 from jaxcollapse.chain import make_chain
@@ -30,7 +31,7 @@ from jaxcollapse.workflows import Workflow, as_workflow
 OF_WORKFLOWS = ("share", "weight")  # each from 0 to 1
 SEEDS_AT_ONCE = 250
 MOST_STEPS = 50
-FLAT = 1e-4  # a slope of the logarithm of the loss that is none
+FLAT = 1e-5  # a slope that is none, of losses in units of the grid's least
 NORMAL_95 = 1.959964
 # Values are logits between their bounds; from one less than this on these are as good as reached.
 FARTHEST = 6.0
@@ -127,9 +128,7 @@ def best(
 
     Raises:
       ValueError: what is varied cannot be, a value is missing, or the loss is no number.
-      ImportError: the extra ``best`` is not installed.
     """
-    optax = checks.require("optax", "best")
     count = checks.whole_number("generation", generation)
     family, flow = offered(as_family(task), [vary, *(axes or {})]), as_workflow(workflow)
     low, high = _bounds(vary, bounds)
@@ -143,7 +142,7 @@ def best(
     problem = _Problem(family, flow, vary, loss, count, point, preset, options, free)
     problem.check(schedule, budget)
     numbers = checks.whole_number("grid", grid, minimum=3)
-    return _least(optax, problem, checked_seeds(seeds), np.linspace(low, high, numbers + 2)[1:-1])
+    return _least(problem, checked_seeds(seeds), np.linspace(low, high, numbers + 2)[1:-1])
 
 
 class _Free(NamedTuple):
@@ -293,40 +292,35 @@ def _bounds(vary: str, bounds: tuple[float, float] | None) -> tuple[float, float
     return low, high
 
 
-def _least(optax: Any, problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
+def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
     at_once = min(SEEDS_AT_ONCE, seeds.size)
     padded = np.resize(seeds, -(-seeds.size // at_once) * at_once).reshape(-1, at_once)
 
-    def over_seeds(function, logits):
-        """``function(logits, key)`` of all seeds, a few at a time, so that slopes fit in memory."""
-        some = jax.checkpoint(lambda some: jax.vmap(lambda k: function(logits, k))(keys_of(some)))
-        found = jax.lax.map(some, padded)
+    @jax.jit
+    def over_seeds(logits):
+        """Losses ``[S]`` and slopes ``[S, P]``, of some seeds at a time, so that they fit."""
+        one = jax.value_and_grad(problem)
+        found = jax.lax.map(lambda some: jax.vmap(lambda k: one(logits, k))(keys_of(some)), padded)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: seeds.size], found)
 
-    losses = jax.jit(lambda logits: over_seeds(problem, logits))
-    slopes = jax.jit(lambda logits: over_seeds(jax.grad(problem), logits))
-    constants = [np.asarray(losses(problem.free.logits(value)), np.float64) for value in grid]
+    def of_seeds(logits: Any) -> tuple[np.ndarray, np.ndarray]:
+        loss, slopes = over_seeds(np.asarray(logits, draws.float_dtype()))
+        return np.asarray(loss, np.float64), np.asarray(slopes, np.float64)
+
+    if problem.free.budget is not None:  # which one constant alone meets
+        grid = np.asarray([problem.free.budget])
+    constants = [of_seeds(problem.free.logits(value))[0] for value in grid]
     grid_loss = np.asarray([loss.mean() for loss in constants])
-    if problem.free.budget is not None:  # of which all constants are one
-        grid, constants, grid_loss = (
-            grid[:1] * 0 + problem.free.budget,
-            constants[:1],
-            grid_loss[:1],
-        )
     if not np.isfinite(grid_loss).any():
         raise checks.refusal(
             "loss of a grid", "finite numbers", "none", "change the bounds or the loss"
         )
     start = int(np.nanargmin(np.where(np.isfinite(grid_loss), grid_loss, np.nan)))
-    logits, steps = _descended(
-        optax,
-        lambda logits: jnp.mean(over_seeds(problem, logits)),
-        problem.free.logits(float(grid[start])),
-    )
-    at_optimum = np.asarray(losses(logits), np.float64)
+    logits, steps = _descended(of_seeds, problem.free.logits(float(grid[start])), grid_loss[start])
+    at_optimum = of_seeds(logits)[0]
     gains = constants[start] - at_optimum
     error = 1 / np.sqrt(seeds.size)
-    value, low, high, at_bound = _interval(problem.free, slopes, logits)
+    value, low, high, at_bound = _interval(problem.free, lambda x: of_seeds(x)[1], logits)
     return Optimum(
         name=problem.vary,
         value=value,
@@ -344,51 +338,43 @@ def _least(optax: Any, problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -
 
 
 def _descended(
-    optax: Any, mean: Callable[[Any], jax.Array], start: np.ndarray
-) -> tuple[jax.Array, int]:
-    """Logits at which the mean is least, by L-BFGS from a start, and its steps."""
+    of_seeds: Callable[[Any], tuple[np.ndarray, np.ndarray]], start: np.ndarray, loss: float
+) -> tuple[np.ndarray, int]:
+    """Logits at which the mean is least, by L-BFGS from a start, and its steps.
 
-    def logarithm(logits):  # of which all losses have slopes of one size
-        return jnp.log(mean(logits))
+    On the host, where each step is a call of one compiled program.
+    """
+    unit = abs(loss) or 1.0  # so that slopes of all losses are of one size
 
-    scaled = logarithm if float(mean(start)) > 0 else mean
-    solver = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(scaled)
+    def mean(logits):
+        losses, slopes = of_seeds(logits)
+        return losses.mean() / unit, slopes.mean(axis=0) / unit
 
-    @jax.jit
-    def step(logits, state):
-        value, slope = value_and_grad(logits, state=state)
-        change, state = solver.update(
-            slope, state, logits, value=value, grad=slope, value_fn=scaled
-        )
-        new = jnp.clip(logits + change, -FARTHEST, FARTHEST)
-        return new, state, jnp.max(jnp.abs(slope))
-
-    logits, state, steps = jnp.asarray(start), solver.init(jnp.asarray(start)), 0
-    while steps < MOST_STEPS:
-        steps += 1
-        new, state, slope = step(logits, state)
-        if slope < FLAT or not np.isfinite(new).all() or np.abs(new - logits).max() < 1e-5:
-            break
-        logits = new
-    return logits, steps
+    found = scipy.optimize.minimize(
+        mean,
+        np.asarray(start, np.float64),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-FARTHEST, FARTHEST)] * start.size,
+        options={"maxiter": MOST_STEPS, "gtol": FLAT, "ftol": 1e-12},
+    )
+    return found.x, int(found.nit)
 
 
 def _interval(
-    free: _Free, slopes: Callable[[Any], jax.Array], logits: jax.Array
+    free: _Free, slopes: Callable[[Any], np.ndarray], logits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
     """The values at an optimum, their interval over seeds, and whether they are at a bound."""
-    of_seeds = np.asarray(slopes(logits), np.float64)
+    of_seeds = slopes(logits)
     count = of_seeds.shape[1]
     curvature = np.empty((count, count))
-    for place in range(count):
-        by = np.zeros(count, np.float32)
-        by[place] = STEP
-        ahead, behind = (np.asarray(slopes(logits + sign * by), np.float64) for sign in (1, -1))
-        curvature[place] = (ahead.mean(axis=0) - behind.mean(axis=0)) / (2 * STEP)
+    for place, by in enumerate(STEP * np.eye(count)):
+        ahead, behind = (slopes(logits + sign * by).mean(axis=0) for sign in (1, -1))
+        curvature[place] = (ahead - behind) / (2 * STEP)
     curvature = (curvature + curvature.T) / 2
-    derivative = np.asarray(jax.jacobian(free.value)(logits), np.float64).reshape(-1, count)
-    value = np.asarray(free.value(logits), np.float64)
+    at = jnp.asarray(logits, draws.float_dtype())
+    derivative = np.asarray(jax.jacobian(free.value)(at), np.float64).reshape(-1, count)
+    value = np.asarray(free.value(at), np.float64)
     at_bound = bool((np.abs(logits) > FARTHEST - 1).any())
     error = np.full(value.shape, np.nan)
     weakest = np.linalg.eigvalsh(curvature)[0 if free.budget is None else min(1, count - 1)]

@@ -45,8 +45,23 @@ def study(name):
     return importlib.import_module(name).STUDY
 
 
+# Their verdicts ask for cells that a quick run does not have.
+OF_THE_WHOLE_GRID = ("real_data_kept", "models_into_one_pool")
+
+
 # Their parts are those of other experiments, or of the command line, which are tested in any case.
-SLOW = ("kde_tophat", "figure4_classical", "figure3_finetuning", "real_data_kept")
+SLOW = (
+    *("kde_tophat", "figure4_classical", "figure3_finetuning", "figure4_pretraining"),
+    "figure5_mixing",
+    *(
+        "real_data_kept",
+        "strong_collapse",
+        "mad_loops",
+        "models_into_one_pool",
+        "verifiers",
+        "rewards",
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +83,21 @@ def test_quick(name, tmp_path, capsys):
     common.main(study(name), ["--out", str(tmp_path / name), "--quick"])
     assert " 0 run now" in capsys.readouterr().out
     plt.close("all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NAMES if study(n).verdict is not None])
+def test_verdicts_can_be_told_of_any_result(name, tmp_path):
+    """Of a quick one here, which judges nothing by itself."""
+    common.main(study(name), ["--out", str(tmp_path), "--quick"])
+    plt.close("all")
+    assert "verdict" not in json.loads((tmp_path / "study.json").read_text())
+    if name in OF_THE_WHOLE_GRID:
+        return
+    verdict = study(name).verdict({p.stem: results.load(p) for p in tmp_path.glob("*.nc")})
+    assert verdict.holds in common.VERDICTS
+    assert verdict.numbers.endswith(".")
+    assert "nan" not in verdict.numbers
 
 
 @pytest.mark.slow

@@ -75,6 +75,40 @@ def test_a_loss_may_be_a_function():
         jc.best(NEAR, "replace", "place", lambda m: m["distance"], 3, seeds=4, bounds=(-2, 3))
 
 
+@pytest.mark.parametrize(
+    "ratio",
+    [1.0, *(pytest.param(k, marks=pytest.mark.slow) for k in (0.25, 4.0))],
+)
+def test_the_best_weight_is_the_golden_ratio_s(ratio):
+    """Of n fresh real rows for m synthetic ones, k = n/m; n is a share of N."""
+    workflow = jc.fresh_real(share=None if ratio == 1 else ratio / (1 + ratio))
+    point = {"dim": 1, "num_samples": 100}
+    loss, seeds = "squared_error_of_mean", 600 if ratio == 1 else 300
+    found = jc.best("gaussian", workflow, "weight", loss, 12, point, seeds, grid=15)
+    assert found.low < jc.theory.golden_ratio_weight(ratio) < found.high
+    assert found.high - found.low < 0.16
+    assert found.agrees
+
+
+@pytest.mark.slow
+def test_a_schedule_of_shares_beats_every_constant_at_a_budget():
+    """All real rows in the last generation, where they count; a constant forgets most of them."""
+    found = jc.best(
+        "gaussian",
+        "fresh-real",
+        "share",
+        "squared_error_of_mean",
+        6,
+        {"dim": 1, "num_samples": 100},
+        500,
+        schedule=True,
+        budget=0.3,
+    )
+    assert found.value.mean() == pytest.approx(0.3, abs=1e-3)
+    assert found.gain > 5 * found.gain_error
+    assert found.value[-1] > 0.45 > 0.3 > found.value[0]
+
+
 @pytest.mark.parametrize("budget", [0.2, 0.5, 0.95])
 def test_a_budget_is_the_mean_of_a_schedule_whatever_the_logits_are(budget):
     free = _Free(0.0, 1.0, 6, budget)

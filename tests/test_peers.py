@@ -46,7 +46,7 @@ def cell(task, way=None, slow=False, **point):
     [
         cell("gaussian", dim=3, num_samples=10),
         cell("gaussian", way="points", dim=3, num_samples=10),
-        cell("gaussian", dim=6, num_samples=5),
+        cell("gaussian", dim=6, num_samples=5, slow=True),
         cell("gaussian", dim=1, num_samples=10, slow=True),
         cell("gaussian", dim=9, num_samples=10, slow=True),
         cell("kde", dataset="moons", bandwidth="scott", num_samples=10, slow=True),
@@ -56,7 +56,7 @@ def cell(task, way=None, slow=False, **point):
         cell("kde", dataset="circles", bandwidth=0.1, num_samples=20, slow=True),
         cell("linear-regression", dim=3, noise_variance=0.1, num_samples=8),
         cell("linear-regression", way="points", dim=3, noise_variance=0.1, num_samples=8),
-        cell("linear-regression", dim=6, noise_variance=1.0, num_samples=5),
+        cell("linear-regression", dim=6, noise_variance=1.0, num_samples=5, slow=True),
         cell("linear-regression", dim=6, noise_variance=1.0, num_samples=6, slow=True),
         cell("linear-regression", dim=8, noise_variance=1.0, num_samples=40, slow=True),
         cell("categorical", way="statistics", num_outcomes=5, num_samples=20),
