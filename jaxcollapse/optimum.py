@@ -79,7 +79,7 @@ class Optimum(NamedTuple):
         Of a schedule: whether no constant is better.
         """
         best = int(np.argmin(self.grid_loss))
-        beside = self.grid[max(best - 1, 0)], self.grid[min(best + 1, self.grid.size - 1)]
+        beside = np.concatenate([[-np.inf], self.grid, [np.inf]])[[best, best + 2]]
         near = self.value.ndim > 0 or beside[0] <= self.value <= beside[1]
         return bool(near) and self.gain >= -2 * self.gain_error - 1e-6 * abs(self.loss)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws, schedules
+from jaxcollapse.subsamples import shuffled
 from jaxcollapse.workflows import Workflow
 
 
@@ -66,9 +67,7 @@ def row_counts(
     """
     place = jnp.arange(rows.occupied.shape[0], dtype=np.int32) % num_rows
     if order is not None:
-        numbers = draws.varying_as(jnp.arange(num_rows, dtype=jnp.int32), order)
-        shuffled = jax.random.permutation(order, numbers)
-        place = jnp.where(rows.real, shuffled[place], place)
+        place = jnp.where(rows.real, shuffled(order, num_rows)[place], place)
     there = rows.occupied & (place < batch_rows(workflow, rows.generation, num_rows))
     if workflow.share is None and workflow.weight is None:
         return there
@@ -169,7 +168,6 @@ def _shared(
 
 def _drawn_order(key: jax.Array, rows: jax.Array) -> jax.Array:
     """The place of each of some rows ``[R]`` in a random order of these: int32, from 0."""
-    numbers = draws.varying_as(jnp.arange(rows.shape[0], dtype=np.int32), key)
-    shuffled = jax.random.permutation(key, numbers)
-    before = jnp.cumsum(rows[shuffled], dtype=np.int32) - 1
-    return jnp.zeros(rows.shape[0], np.int32).at[shuffled].set(before)
+    order = shuffled(key, rows.shape[0])
+    before = jnp.cumsum(rows[order], dtype=np.int32) - 1
+    return jnp.zeros(rows.shape[0], np.int32).at[order].set(before)

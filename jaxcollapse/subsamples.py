@@ -1,4 +1,4 @@
-"""Samples without replacement, exact in law, whatever the number of rows that there are."""
+"""Rows in random order, and samples without replacement, whatever the number of rows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ from jaxcollapse.products import product
 # Rows of a pool for each one drawn, up to which marking them in a table is faster than sorting, on
 # a CPU; elsewhere atomic operations on 16 bits would be needed, and there are none.
 _ROWS_FOR_A_TABLE = 256
+
+
+def shuffled(key: jax.Array, size: int) -> jax.Array:
+    """The numbers below ``size`` in random order, int32 ``[size]``.
+
+    Those below a smaller size come in the order in which they would come without the others, so
+    that rows keep theirs whatever room there is behind them; ``jax.random.permutation``, which
+    sorts many numbers twice, does not keep it. All orders of two are as likely, to within 2**-32.
+
+    Args:
+      key: a typed key.
+      size: how many there are.
+    """
+    words, _ = draws.words(key, 0, (size,))
+    return jnp.argsort(words, stable=True).astype(np.int32)
 
 
 def distinct(key: jax.Array, count: jax.Array, size: int, bound: int) -> jax.Array:

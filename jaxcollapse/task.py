@@ -150,6 +150,7 @@ class Coordinates(NamedTuple):
         ``[m, N, ...]``: their rows ``index`` ``[N]``, numbered through.
       pooled: ``pooled(batches, owner) -> batch`` of batches of several models, stacked likewise:
         row i is row i of batch ``owner[i]``.
+      ordered: whether the place of a row in its batch says who made it, so that it has to stay.
     """
 
     truth: Callable[[Truth], Any]
@@ -160,6 +161,7 @@ class Coordinates(NamedTuple):
     published: Callable[[Params, Any], Any] = nothing_published
     chosen: Callable[[Any, Any], Any] = _rows_chosen
     pooled: Callable[[Any, Any], Any] = _rows_pooled
+    ordered: bool = False
 
 
 def with_fields(task: Task, **changes: Any) -> Task:

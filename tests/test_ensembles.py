@@ -188,6 +188,20 @@ def test_a_matrix_weighs_what_each_publishes():
         np.testing.assert_allclose(found["means"][:, t], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_matrix_weighs_what_counts():
+    """Of batches of three rows, of which two are the first model's and one the second's."""
+    matrix = np.asarray([[0.5, 0.5], [0.0, 1.0]])
+    measures = {
+        "means": lambda truth, means: means,
+        "groups": lambda truth, means, rows: jnp.stack([rows[0:3:2].mean(), rows[1]]),
+    }
+    task = jc.ensemble(mean_task(8), 2, matrix)
+    found = run(task, "replace:sizes=8,3", 3, 20, measures, jax.jit)
+    for t in (1, 2):
+        expected = found["groups"][:, t - 1] @ matrix.T
+        np.testing.assert_allclose(found["means"][:, t], expected, rtol=1e-5, atol=1e-6)
+
+
 # Collapse and coordinates -----------------------------------------------------------------------
 
 
@@ -253,6 +267,14 @@ TASK = jc.gaussian.task(1, 8)
             "that sum to 1, got 0.9 in row 1",
         ),
         (lambda: jc.ensemble(TASK, 2, "all"), r"learns_from: expected \[2, 2\]"),
+        (
+            lambda: jc.verified(jc.ensemble(TASK, 2, np.eye(2)), 0.5),
+            "expected one whose rows may change places, got one whose models learn from one",
+        ),
+        (
+            lambda: jc.ensemble(jc.ensemble(TASK, 2, np.eye(2)), 2),
+            "expected one whose rows may change places, got one whose models learn from one",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(make, message):

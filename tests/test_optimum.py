@@ -64,6 +64,7 @@ def test_an_optimum_at_a_bound_has_no_interval():
     assert found.at_bound
     assert found.value == pytest.approx(2.5, abs=0.01)
     assert np.isnan(found.low)
+    assert found.agrees  # beyond the last value of the grid, beside which there is none
 
 
 def test_a_loss_may_be_a_function():

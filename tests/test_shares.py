@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import mean_task
 from conftest import optimised_jit, standard_errors
 
 import jaxcollapse as jc
@@ -457,3 +458,13 @@ def test_rows_of_a_share_are_drawn_from_sorted_data_too(real):
         assert abs(mean[:, t].var() / variance - 1) < 5 * np.sqrt(2 / seeds)
     same = (mean[:, 1] == mean[:, 2]).mean()
     assert same == 1 if real == "kept" else same < 0.5
+
+
+@pytest.mark.parametrize("several", [lambda task: task, lambda task: jc.ensemble(task, 2)])
+def test_a_generation_does_not_depend_on_how_many_follow(several):
+    """Nor on the room that there is for them, also of so many rows that JAX sorts them twice."""
+    task = several(mean_task(1000))
+    workflow = "accumulate:share=0.5"
+    alone = jax.jit(jc.make_chain(task, workflow, 2))(jax.random.key(0))
+    longer = jax.jit(jc.make_chain(task, workflow, 3))(jax.random.key(0))
+    np.testing.assert_allclose(alone["error"], longer["error"][:2], rtol=1e-3)

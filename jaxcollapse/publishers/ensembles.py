@@ -17,10 +17,12 @@ from jaxcollapse.publishers.informed import (
     KEYS,
     batches_of,
     coordinates_of,
+    of_rows_that_move,
     of_so_many,
     on_points,
     rows_of,
 )
+from jaxcollapse.subsamples import shuffled
 from jaxcollapse.task import FITTED, JUDGED, Task, with_fields
 from jaxcollapse.workflows import Workflow
 
@@ -55,14 +57,17 @@ def ensemble(
 
     Raises:
       ValueError: k is no such number, the matrix has another shape, negative entries or rows that
-        do not sum to 1, the task is to use statistics, or what it shows are no rows; with a matrix,
-        when it is traced, the workflow draws rows.
+        do not sum to 1, the task is to use statistics, or what it shows are no rows; without one,
+        the task's own models learn from one another; with one, when it is traced, the workflow
+        draws rows.
     """
     models = checks.whole_number("models", models)
     taught = None if learns_from is None else checked_teachers(learns_from, models)
     if models == 1:
         return _alone(task)
     task = on_points(task, "published by several models")
+    if taught is None:  # which shuffles them
+        task = of_rows_that_move(task, "published by several models")
     own, size = coordinates_of(task), rows_of(task)
     takes = checks.arguments(task.fit, "fit", FITTED, 2)
     judges = checks.arguments(task.evaluate, "evaluate", JUDGED, 2)
@@ -114,7 +119,12 @@ def ensemble(
         fit=of_so_many(fit, takes),
         sample=sample,
         evaluate=of_so_many(evaluate, judges),
-        coordinates=own._replace(model=jax.vmap(own.model), fitted=alone, published=alone),
+        coordinates=own._replace(
+            model=jax.vmap(own.model),
+            fitted=alone,
+            published=alone,
+            ordered=own.ordered or taught is not None,
+        ),
         tempered=None,
         central=None,
         scores={},
@@ -188,7 +198,7 @@ def _dealt(key: jax.Array, rows: View, models: int) -> Chosen:
     total = rows.inclusion.shape[0]
     each = -(-total // models)
     counts = rows.inclusion.astype(bool)
-    place = jax.random.permutation(key, jnp.arange(total, dtype=jnp.int32))
+    place = shuffled(key, total)
     # Those that count come first, in random order; the last model has the last place of all.
     order = place[jnp.argsort(~counts[place], stable=True)]
     index = jnp.pad(order, (0, each * models - total), constant_values=total)
@@ -211,10 +221,12 @@ def _weighed(rows: View, taught: np.ndarray, size: int) -> Chosen:
     models = taught.shape[0]
     total = rows.inclusion.shape[0]
     owner = (np.arange(total) % size) % models
-    made = np.bincount(np.arange(size) % models, minlength=models)
-    weight = taught / made[None, :]
-    weight = (weight / weight.max(axis=1, keepdims=True))[:, owner].astype(draws.float_dtype())
-    inclusion = weight * rows.weights[None, :]
+    made = jnp.zeros(models, draws.float_dtype()).at[owner].add(rows.weights)
+    there = made[None, :] > 0
+    weight = jnp.where(there, taught.astype(made.dtype) / jnp.where(there, made[None, :], 1.0), 0.0)
+    most = jnp.max(weight, axis=1, keepdims=True)
+    weight = weight / jnp.where(most > 0, most, 1.0)
+    inclusion = weight[:, owner] * rows.weights[None, :]
 
     def repeated(x):
         return jnp.broadcast_to(x[None], (models, *x.shape))

@@ -77,6 +77,22 @@ def of_any_rows(task: Task) -> Task:
     return task
 
 
+def of_rows_that_move(task: Task, what: str) -> Task:
+    """The task, if its rows may change places.
+
+    Raises:
+      ValueError: their places say whose they are.
+    """
+    if coordinates_of(task).ordered:
+        raise checks.refusal(
+            f"task of what is {what}",
+            "one whose rows may change places",
+            "one whose models learn from one another, which their places tell apart",
+            "leave out learns_from, or let the ensemble be the outer one",
+        )
+    return task
+
+
 def coordinates_of(task: Task) -> Coordinates:
     """Those of the task, or the ones of a task that has none of its own."""
     if task.coordinates is not None:

@@ -17,6 +17,7 @@ from jaxcollapse.publishers.informed import (
     coordinates_of,
     informed,
     of_any_rows,
+    of_rows_that_move,
     on_points,
     rows_of,
 )
@@ -56,13 +57,15 @@ def verified(
 
     Raises:
       ValueError: q or a chance is out of range, the task is to use statistics or can say no such
-        score, or, when it is traced, a score has another shape.
+        score, its models learn from one another as a matrix says; or, when it is traced, a score
+        has another shape.
     """
     share = _share("keep_best", keep_best, least=0.0, above=True)
     accepts_bad, rejects_good = _rates(error_rates)
     if share == 1:
         return task
-    inner = informed(of_any_rows(on_points(task, "verified")))
+    task = of_rows_that_move(on_points(task, "verified"), "verified")
+    inner = informed(of_any_rows(task))
     scored = _scored(inner, score, "score")
     size = rows_of(task)
     own = coordinates_of(inner)
