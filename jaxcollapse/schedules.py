@@ -144,7 +144,11 @@ def _schedule(value: Any) -> Any:
             return read_decay(value) or _schedule(tuple(map(float, parts)))
         except ValueError:
             return value
-    if isinstance(value, Decay) or checks.is_traced(value) or isinstance(value, bool):
+    if isinstance(value, Decay):  # of floats, which all have one program
+        numbers = tuple(map(_schedule, (value.scale, value.power)))
+        known = all(isinstance(n, float) or checks.is_traced(n) for n in numbers)
+        return Decay(*numbers) if known else None
+    if checks.is_traced(value) or isinstance(value, bool):
         return value
     if isinstance(value, list | tuple) or np.ndim(value):
         numbers = tuple(_schedule(number) for number in value)

@@ -57,7 +57,8 @@ class Task(_Functions):
       fit: ``fit(key, view, generation, before) -> params``: the model of a view; the key is for
         fits that use chance, the generation is int32, from 1, and ``before`` is the model before,
         None in generation 1.
-      sample: ``sample(noise, params) -> batch``: a deterministic function of its arguments.
+      sample: ``sample(noise, params) -> batch``: a deterministic function of its arguments. Rows
+        come in no order: where a workflow or a publisher takes some of them it takes the first.
       evaluate: ``evaluate(truth, params, published, key) -> metrics``: a dict of arrays;
         ``published`` is the batch that the model publishes.
       noise: ``noise(key) -> noise``: the randomness of one batch; by default the key itself. It is
@@ -188,7 +189,8 @@ def points_task(
         which each row counts as ``view.weights`` ``[R]`` rows, 0 for no data; where no workflow
         weighs rows, ``view.mask`` ``[R]`` says which ones count. ``generation`` is int32, from 1;
         ``before`` is the model before, None in generation 1.
-      sample: ``sample(key, params) -> batch`` of synthetic data.
+      sample: ``sample(key, params) -> batch`` of synthetic data, in no order: where a workflow or a
+        publisher takes some of the rows it takes the first, of which none may be likelier there.
       evaluate: ``evaluate(truth, params, published, key) -> metrics``, a dict of arrays;
         ``published`` is the batch that the model publishes.
       real: ``real(key, truth) -> batch``, another real batch of the same truth, which workflows of

@@ -290,6 +290,8 @@ GAUSSIAN = jc.gaussian.task(1, 8)
             "task whose rows are chosen: .* use design='fresh'",
         ),
         (lambda: jc.verified("gaussian", 0.5), "task of verified: expected a Task"),
+        (lambda: jc.curated(GAUSSIAN, 3), "rewards: expected a function or some, got 3"),
+        (lambda: jc.curated(GAUSSIAN, first, odds="a"), "odds: expected 1 chances that sum to 1"),
         (lambda: jc.curated(GAUSSIAN, []), "rewards: expected a function or some, got none"),
         (lambda: jc.curated(GAUSSIAN, first, odds=[0.5]), "odds: expected 1 chances that sum to 1"),
         (lambda: jc.curated(GAUSSIAN, first, best_of=0), "best_of: expected at least 1, got 0"),

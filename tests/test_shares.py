@@ -460,6 +460,13 @@ def test_rows_of_a_share_are_drawn_from_sorted_data_too(real):
     assert same == 1 if real == "kept" else same < 0.5
 
 
+def test_a_decay_is_of_floats_whatever_it_was_made_of():
+    """So that it shares its program with others; what is no number is refused."""
+    assert type(jc.fixed_real(weight=Decay(1, np.int64(1))).weight.power) is float
+    with pytest.raises(ValueError, match="weight: expected a number from 0 to 1"):
+        jc.fixed_real(weight=Decay("a", 1))
+
+
 @pytest.mark.parametrize("several", [lambda task: task, lambda task: jc.ensemble(task, 2)])
 def test_a_generation_does_not_depend_on_how_many_follow(several):
     """Nor on the room that there is for them, also of so many rows that JAX sorts them twice."""

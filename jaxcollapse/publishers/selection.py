@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -118,9 +118,12 @@ def curated(
         ``verified``.
     """
     best_of = checks.whole_number("best_of", best_of)
-    several = [rewards] if isinstance(rewards, str) or callable(rewards) else list(rewards)
+    if isinstance(rewards, str) or callable(rewards):
+        rewards = [rewards]
+    several = list(rewards) if isinstance(rewards, Iterable) else []
     if not several:
-        raise checks.refusal("rewards", "a function or some", "none", "give one")
+        got = "none" if isinstance(rewards, Iterable) else repr(rewards)
+        raise checks.refusal("rewards", "a function or some", got, "give one")
     chances = _odds(odds, len(several))
     inner = informed(of_any_rows(on_points(task, "curated")))
     scored = [_scored(inner, reward, "reward") for reward in several]
@@ -280,7 +283,10 @@ def _rates(value: Any) -> tuple[float, float]:
 def _odds(odds: Any, count: int) -> np.ndarray:
     if odds is None:
         return np.full(count, 1 / count, draws.float_dtype())
-    given = np.asarray(odds, np.float64)
+    try:
+        given = np.asarray(odds, np.float64)
+    except (TypeError, ValueError):
+        given = np.empty(0)
     if given.shape != (count,) or (given < 0).any() or not np.isclose(given.sum(), 1, atol=1e-6):
         raise checks.refusal(
             "odds", f"{count} chances that sum to 1, one for each reward", odds, "mend them"
