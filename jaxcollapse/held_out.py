@@ -288,6 +288,10 @@ def _points(rows: Any) -> jax.Array:
 
 def check(task: Task, names: Sequence[str], called: str = "the task") -> None:
     """Raises ``ValueError`` as ``measured`` does; ``called`` is what the task is called there."""
+    if isinstance(names, str):
+        raise checks.refusal(
+            "metrics of points", "a list of names", repr(names), f"write [{names!r}]"
+        )
     for name in checks.distinct("metrics of points", names):
         checks.one_of("metric of points", name, POINT_METRICS)
     if task.use == "statistics":

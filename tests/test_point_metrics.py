@@ -372,6 +372,8 @@ def test_refused(case):
 def test_refused_of_a_task():
     with pytest.raises(ValueError, match="one of mmd"):
         held_out.measured(TASKS["own"](), ["mdd"])
+    with pytest.raises(ValueError, match="expected a list of names, got 'mmd'; write"):
+        held_out.measured(TASKS["own"](), "mmd")
     with pytest.raises(ValueError, match="twice"):
         held_out.measured(TASKS["own"](), ["mmd", "mmd"])
     few = jc.gaussian.task(1, 5)
