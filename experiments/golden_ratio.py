@@ -21,7 +21,7 @@ from jaxcollapse.sweeps.closed_forms import closed_form
 
 METRIC = "squared_error_of_mean"
 SHARES = {0.2: 1 / 4, 0.5: 1.0, 0.8: 4.0}  # and k, how many real rows there are for a synthetic one
-GENERATIONS, NUM_SAMPLES, SEEDS = 20, 200, 1000
+GENERATIONS, NUM_SAMPLES, SEEDS, BEST_SEEDS = 20, 200, 1000, 400
 
 
 def sweeps(quick, preset):
@@ -87,7 +87,8 @@ def verdict(datasets):
             METRIC,
             dataset.sizes["generation"],
             {"dim": 1, "num_samples": int(dataset["num_samples"][0])},
-            seeds=dataset.sizes["seed"],
+            seeds=BEST_SEEDS,
+            grid=11,
         )
         aim = float(theory.golden_ratio_weight(k))
         inside.append(bool(found.low <= aim <= found.high))
@@ -98,7 +99,7 @@ def verdict(datasets):
     return common.Verdict(
         "holds" if all(inside) else "does not hold",
         f"The weight of the least error at generation {dataset.sizes['generation']}, found by "
-        f"gradient over {dataset.sizes['seed']} seeds: {'; '.join(told)}.",
+        f"gradient over {BEST_SEEDS} seeds: {'; '.join(told)}.",
     )
 
 

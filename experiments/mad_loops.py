@@ -29,7 +29,7 @@ def sweeps(quick, preset):
         WORKFLOWS,
         {"dim": [2], "num_samples": [20 if quick else 100], "temperature": TEMPERATURES},
         seeds=4 if quick else 100,
-        generations=4 if quick else 60,
+        generations=4 if quick else 150,
         preset=preset,
         metrics=METRICS,
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import mean_task
-from conftest import optimised_jit, standard_errors
+from conftest import MICRO, optimised_jit, random_text, standard_errors
 
 import jaxcollapse as jc
 from jaxcollapse import theory
@@ -475,3 +475,10 @@ def test_a_generation_does_not_depend_on_how_many_follow(several):
     alone = jax.jit(jc.make_chain(task, workflow, 2))(jax.random.key(0))
     longer = jax.jit(jc.make_chain(task, workflow, 3))(jax.random.key(0))
     np.testing.assert_allclose(alone["error"], longer["error"][:2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("workflow", ["fresh-real:share=0.5", "fixed-real:weight=0.5"])
+def test_documents_of_language_models_are_whole(workflow):
+    task = jc.language_model.task(MICRO, 10, random_text())
+    with pytest.raises(ValueError, match="expected one of whole documents"):
+        jc.make_chain(task, workflow, 2)(jax.random.key(0))

@@ -270,6 +270,16 @@ def task(
     def real(key, data):
         return gather(data, real_documents(key, setup))
 
+    def pool(truth, workflow, generations):
+        if workflow.share is not None or workflow.weight is not None:
+            raise checks.refusal(
+                "workflow of language models",
+                "one of whole documents",
+                workflow.name,
+                "leave share and weight out; draw and sizes are of whole ones",
+            )
+        return points_pool(workflow, generations)
+
     def judged(truth, params):
         return evaluate(truth, params, setup)
 
@@ -279,7 +289,7 @@ def task(
 
     return Task(
         init=lambda key: (setup.data, real(key, setup.data)),
-        pool=lambda truth, workflow, generations: points_pool(workflow, generations),
+        pool=pool,
         fit=lambda key, view: fit(key, view.data, view.mask, setup),
         sample=lambda key, params: sample(key, params, setup),
         evaluate=judged_by_its_own if setup.self_perplexity else judged,
