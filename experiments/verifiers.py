@@ -68,8 +68,8 @@ def verdict(datasets):
     holds = perfect < first < random
     return common.Verdict(
         "holds with a difference" if holds and gone[0] < 0.1 else "does not hold",
-        f"Under replace the mean's squared error goes from {first:.4f} to {perfect:.4f} at "
-        f"generation {last} with a verifier that never errs, and to {random:.3f} with one that "
+        f"Under replace the mean's squared error goes from {first:.2g} to {perfect:.2g} at "
+        f"generation {last} with a verifier that never errs, and to {random:.2g} with one that "
         f"chooses at random; but it keeps what is likely, and the median variance falls to "
         f"{', '.join(f'{g:.2g}' for g in gone)} of the real one by generation {ten} at error rates "
         f"{', '.join(f'{e:g}' for e in ERRORS)}: the mean is saved and the law is not.",
