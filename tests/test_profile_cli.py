@@ -13,7 +13,7 @@ from test_profile import CURVES, result, series
 import jaxcollapse as jc
 from jaxcollapse.analysis.profile import profile as analysis
 from jaxcollapse.cli import main as cli
-from jaxcollapse.show import profile_page
+from jaxcollapse.show import profile_page, profile_tables
 from jaxcollapse.sweeps import results
 
 VOID = {"meta", "br", "path", "use", "rect", "line", "circle"}
@@ -80,6 +80,16 @@ def test_a_map_for_each_value_of_a_third_axis():
     page = profile_page.page(analysis.profile(grid), grid)
     assert page.count("<caption>a</caption>") == page.count("<caption>b</caption>") == 4
     assert "dim \\ num samples" in page
+
+
+def test_workflows_that_differ_in_their_ends_are_told_apart(capsys):
+    one = result(series(lambda t: 1 + 0 * t, 20))
+    names = [f"fresh-real:share=0.{tenths}" for tenths in (1, 3, 5, 7, 9)]
+    several = xarray.concat([one.assign_coords(workflow=[name]) for name in names], "workflow")
+    profile_tables.show(analysis.profile(several))
+    overview = capsys.readouterr().out.partition("beyond-use")[0]
+    assert "…" not in overview
+    assert all(f"0.{tenths}" in overview for tenths in (1, 3, 5, 7, 9))
 
 
 def test_part_of_a_result(file, capsys):

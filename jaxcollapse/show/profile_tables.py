@@ -102,7 +102,7 @@ def _table(title: str, headings: list[str]) -> Any:
         padding=(0, 1, 0, 0),
     )
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")  # names of workflows differ in their ends
     return table
 
 
