@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy
 
 from jaxcollapse import checks, draws
 from jaxcollapse.chain import make_chain
+from jaxcollapse.descent import Free, descended, interval, interval_of_grid, walked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.keys import keys_of
 from jaxcollapse.publishers import offered
@@ -30,12 +30,6 @@ from jaxcollapse.workflows import Workflow, as_workflow
 
 OF_WORKFLOWS = ("share", "weight")  # each from 0 to 1
 SEEDS_AT_ONCE = 250
-MOST_STEPS = 50
-FLAT = 1e-5  # a slope that is none, of losses in units of the grid's least
-NORMAL_95 = 1.959964
-# Values are logits between their bounds; from one less than this on these are as good as reached.
-FARTHEST = 6.0
-STEP = 0.02  # of differences of gradients, in logits
 
 Loss = Callable[[Mapping[str, jax.Array]], jax.Array]
 
@@ -46,8 +40,8 @@ class Optimum(NamedTuple):
     Attributes:
       name: of what was varied.
       value: float, or ``[t - 1]`` of a schedule: its values in generations 2 to t.
-      low: of the 95% interval over seeds, like ``value``; NaN where the optimum is at a bound, or
-        the loss has no curvature there.
+      low: of the 95% interval over seeds, like ``value``; NaN where the optimum is at a bound, the
+        loss has no curvature there, or it is a schedule of shares.
       high: likewise.
       loss: its mean over seeds at the optimum.
       loss_error: the standard error of that mean.
@@ -106,6 +100,11 @@ def best(
     interval is ``x +- 1.96 sqrt(H^-1 C H^-1 / S)``, C the covariance of the g_s and H the
     curvature of the mean, as of every estimate that minimises a mean (Huber 1967).
 
+    A share is of rows, and its slope that of the one at the edge: too rough for a line search. The
+    way down is Adam's then (Kingma and Ba 2015), whose second half is averaged (Polyak and Juditsky
+    1992); the interval is that of the grid's best value over resamples of the seeds, no finer than
+    the grid, and a schedule of shares has none.
+
     >>> best("gaussian", "fixed-real", "weight", "squared_error_of_mean", 30,
     ...      {"dim": 1, "num_samples": 100})
 
@@ -132,7 +131,7 @@ def best(
     count = checks.whole_number("generation", generation)
     family, flow = offered(as_family(task), [vary, *(axes or {})]), as_workflow(workflow)
     low, high = _bounds(vary, bounds)
-    free = _Free(low, high, count - 1 if schedule else None, budget)
+    free = Free(low, high, count - 1 if schedule else None, budget)
     usual = {
         name: family.parameters[name].default
         for name in family.axes
@@ -143,55 +142,6 @@ def best(
     problem.check(schedule, budget)
     numbers = checks.whole_number("grid", grid, minimum=3)
     return _least(problem, checked_seeds(seeds), np.linspace(low, high, numbers + 2)[1:-1])
-
-
-class _Free(NamedTuple):
-    """Values between bounds from logits, which any real numbers may be.
-
-    Attributes:
-      low: the lower bound.
-      high: the upper bound.
-      length: of a schedule; None of one value.
-      budget: its mean; None where it may be any.
-    """
-
-    low: float
-    high: float
-    length: int | None
-    budget: float | None
-
-    def value(self, logits: jax.Array) -> jax.Array:
-        """Values, of which logits ``[length or 1]`` are free."""
-        if self.budget is not None:
-            logits = logits + self._shift(logits)
-        value = self.low + (self.high - self.low) * jax.nn.sigmoid(logits)
-        return value if self.length else value[0]
-
-    def logits(self, value: float) -> np.ndarray:
-        """Those of a value that is the same in all generations."""
-        part = (value - self.low) / (self.high - self.low)
-        return np.full(self.length or 1, np.log(part / (1 - part)), draws.float_dtype())
-
-    def _shift(self, logits: jax.Array) -> jax.Array:
-        """What added to the logits gives their values the mean that is the budget.
-
-        Found by bisection; a last step of Newton's carries the derivative.
-        """
-        assert self.budget is not None
-        aim = (self.budget - self.low) / (self.high - self.low)
-        fixed = jax.lax.stop_gradient(logits)
-
-        def halve(_, ends):
-            middle = (ends[0] + ends[1]) / 2
-            above = jnp.mean(jax.nn.sigmoid(fixed + middle)) > aim
-            return jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])
-
-        far = 40 + jnp.max(jnp.abs(fixed))
-        ends = jax.lax.fori_loop(0, 50, halve, (-far, far))
-        found = (ends[0] + ends[1]) / 2
-        parts = jax.nn.sigmoid(fixed + found)
-        slope = jnp.maximum(jnp.mean(parts * (1 - parts)), 1e-6)
-        return found - (jnp.mean(jax.nn.sigmoid(logits + found)) - aim) / slope
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +156,7 @@ class _Problem:
     point: dict[str, Any]
     preset: str
     options: dict[str, Any]
-    free: _Free
+    free: Free
 
     def check(self, schedule: bool, budget: float | None) -> None:
         """Refuses what cannot be varied, before anything is compiled."""
@@ -316,11 +266,15 @@ def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
             "loss of a grid", "finite numbers", "none", "change the bounds or the loss"
         )
     start = int(np.nanargmin(np.where(np.isfinite(grid_loss), grid_loss, np.nan)))
-    logits, steps = _descended(of_seeds, problem.free.logits(float(grid[start])), grid_loss[start])
+    down = walked if problem.vary == "share" else descended
+    logits, steps = down(of_seeds, problem.free.logits(float(grid[start])), grid_loss[start])
     at_optimum = of_seeds(logits)[0]
     gains = constants[start] - at_optimum
     error = 1 / np.sqrt(seeds.size)
-    value, low, high, at_bound = _interval(problem.free, lambda x: of_seeds(x)[1], logits)
+    if problem.vary == "share":
+        value, low, high, at_bound = interval_of_grid(problem.free, logits, grid, constants)
+    else:
+        value, low, high, at_bound = interval(problem.free, lambda x: of_seeds(x)[1], logits)
     return Optimum(
         name=problem.vary,
         value=value,
@@ -335,53 +289,3 @@ def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
         gain_error=float(gains.std() * error),
         steps=steps,
     )
-
-
-def _descended(
-    of_seeds: Callable[[Any], tuple[np.ndarray, np.ndarray]], start: np.ndarray, loss: float
-) -> tuple[np.ndarray, int]:
-    """Logits at which the mean is least, by L-BFGS from a start, and its steps.
-
-    On the host, where each step is a call of one compiled program.
-    """
-    unit = abs(loss) or 1.0  # so that slopes of all losses are of one size
-
-    def mean(logits):
-        losses, slopes = of_seeds(logits)
-        return losses.mean() / unit, slopes.mean(axis=0) / unit
-
-    found = scipy.optimize.minimize(
-        mean,
-        np.asarray(start, np.float64),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-FARTHEST, FARTHEST)] * start.size,
-        options={"maxiter": MOST_STEPS, "gtol": FLAT, "ftol": 1e-12},
-    )
-    return found.x, int(found.nit)
-
-
-def _interval(
-    free: _Free, slopes: Callable[[Any], np.ndarray], logits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """The values at an optimum, their interval over seeds, and whether they are at a bound."""
-    of_seeds = slopes(logits)
-    count = of_seeds.shape[1]
-    curvature = np.empty((count, count))
-    for place, by in enumerate(STEP * np.eye(count)):
-        ahead, behind = (slopes(logits + sign * by).mean(axis=0) for sign in (1, -1))
-        curvature[place] = (ahead - behind) / (2 * STEP)
-    curvature = (curvature + curvature.T) / 2
-    at = jnp.asarray(logits, draws.float_dtype())
-    derivative = np.asarray(jax.jacobian(free.value)(at), np.float64).reshape(-1, count)
-    value = np.asarray(free.value(at), np.float64)
-    at_bound = bool((np.abs(logits) > FARTHEST - 1).any())
-    error = np.full(value.shape, np.nan)
-    weakest = np.linalg.eigvalsh(curvature)[0 if free.budget is None else min(1, count - 1)]
-    if weakest > 0 and not at_bound:
-        inverse = np.linalg.pinv(curvature, rcond=1e-6, hermitian=True)
-        spread = np.atleast_2d(np.cov(of_seeds.T)) / len(of_seeds)
-        covariance = derivative @ inverse @ spread @ inverse @ derivative.T
-        error = np.sqrt(np.diagonal(covariance)).reshape(value.shape)
-    low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
-    return value, np.maximum(low, free.low), np.minimum(high, free.high), at_bound

@@ -10,7 +10,7 @@ import pytest
 
 import jaxcollapse as jc
 from jaxcollapse.cli import main
-from jaxcollapse.optimum import _Free
+from jaxcollapse.descent import Free
 
 
 @jc.declared
@@ -106,13 +106,14 @@ def test_a_schedule_of_shares_beats_every_constant_at_a_budget():
         budget=0.3,
     )
     assert found.value.mean() == pytest.approx(0.3, abs=1e-3)
-    assert found.gain > 5 * found.gain_error
-    assert found.value[-1] > 0.45 > 0.3 > found.value[0]
+    assert found.gain > 3 * found.gain_error
+    assert found.value[:2].max() < 0.3 < found.value[2:].min()
+    assert np.isnan(found.low).all()
 
 
 @pytest.mark.parametrize("budget", [0.2, 0.5, 0.95])
 def test_a_budget_is_the_mean_of_a_schedule_whatever_the_logits_are(budget):
-    free = _Free(0.0, 1.0, 6, budget)
+    free = Free(0.0, 1.0, 6, budget)
     logits = jnp.asarray([-3.0, 2.0, 0.1, 5.0, -0.4, 1.0])
     assert np.mean(free.value(logits)) == pytest.approx(budget, abs=1e-5)
     np.testing.assert_allclose(free.value(free.logits(budget)), budget, rtol=1e-5)

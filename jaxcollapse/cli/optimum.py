@@ -93,7 +93,8 @@ def _show(found: optimum.Optimum, loss: str, generation: int) -> None:
     rows = zip(*map(np.atleast_1d, (found.value, found.low, found.high)), strict=True)
     for place, (value, low, high) in enumerate(rows):
         at = f", generation {place + 2}" if found.value.ndim else ""
-        interval = "at a bound" if np.isnan(low) else f"95% interval {low:.5f} to {high:.5f}"
+        none = "at a bound" if found.at_bound else "no interval"
+        interval = none if np.isnan(low) else f"95% interval {low:.5f} to {high:.5f}"
         print(f"{found.name}{at}: {value:.5f}, {interval}")
     of = "constants" if found.value.ndim else "the grid"
     print(
