@@ -18,8 +18,8 @@ NORMAL_95 = 1.959964
 # Values are logits between their bounds; from one less than this on these are as good as reached.
 FARTHEST = 6.0
 STEP = 0.02  # of differences of gradients, in logits
-# Of the way down in a share: its steps, in logits, and how many times the grid is judged anew.
-SHARE_STEPS, FIRST_STEP, RESAMPLES = 200, 0.2, 500
+RESAMPLES = 500  # of the seeds, on which a grid is judged anew
+SHARE_STEPS, FIRST_STEP = 200, 0.2  # of the way down in a share, in logits
 
 OfSeeds = Callable[[Any], tuple[np.ndarray, np.ndarray]]  # losses [S] and slopes [S, P] at logits
 

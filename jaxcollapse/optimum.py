@@ -30,6 +30,7 @@ from jaxcollapse.workflows import Workflow, as_workflow
 
 OF_WORKFLOWS = ("share", "weight")  # each from 0 to 1
 SEEDS_AT_ONCE = 250
+OF_EDGES = 7  # folded into a seed's key, for where in a row the edges of its shares lie
 
 Loss = Callable[[Mapping[str, jax.Array]], jax.Array]
 
@@ -100,10 +101,11 @@ def best(
     interval is ``x +- 1.96 sqrt(H^-1 C H^-1 / S)``, C the covariance of the g_s and H the
     curvature of the mean, as of every estimate that minimises a mean (Huber 1967).
 
-    A share is of rows, and its slope that of the one at the edge: too rough for a line search. The
-    way down is Adam's then (Kingma and Ba 2015), whose second half is averaged (Polyak and Juditsky
-    1992); the interval is that of the grid's best value over resamples of the seeds, no finer than
-    the grid, and a schedule of shares has none.
+    A share's slope is that of the row at its edge, which counts as a part of one. So that the loss
+    does not dip within each row, every seed and generation has its share moved within half a row;
+    the way down is Adam's (Kingma and Ba 2015), which looks at no loss, its second half averaged
+    (Polyak and Juditsky 1992); and the interval is that of the grid's best value over resamples of
+    the seeds, no finer than the grid, of which a schedule has none.
 
     >>> best("gaussian", "fixed-real", "weight", "squared_error_of_mean", 30,
     ...      {"dim": 1, "num_samples": 100})
@@ -206,16 +208,28 @@ class _Problem:
         fields: dict[str, Any] = {self.vary: value}
         return dataclasses.replace(self.workflow, **fields)
 
+    def _moved(self, share: jax.Array, task: Task, key: jax.Array) -> jax.Array:
+        """A share of each generation, within half a row of what is given.
+
+        The row at a share's edge counts as a part of one, and parts vary less than whole rows do:
+        the loss dips within each row, and its slope there is not that over many rows. Over seeds
+        whose edges lie anywhere in a row the dips cancel.
+        """
+        batch = jax.eval_shape(lambda key: task.init(task.noise(key)), key)[1]
+        rows = self.point.get(str(self.family.batch), jax.tree.leaves(batch)[0].shape[0])
+        edges = draws.uniform(draws.fold_in(key, OF_EDGES), (self.generations,)) - 0.5
+        return jnp.clip(share + edges / rows, 0.0, 1.0)
+
     def __call__(self, logits: jax.Array, key: jax.Array) -> jax.Array:
         """The loss of one seed."""
         value, workflow, options = self.free.value(logits), self.workflow, self._all_options
+        if self.vary not in OF_WORKFLOWS:
+            options = {**options, self.vary: value}
+        task = self.family.make(self.point, options)
         if self.vary in OF_WORKFLOWS:
             if self.free.length:  # the first generation sees real data alone
                 value = jnp.concatenate([value[:1], value])
-            workflow = self._under(value)
-        else:
-            options = {**options, self.vary: value}
-        task = self.family.make(self.point, options)
+            workflow = self._under(self._moved(value, task, key) if self.vary == "share" else value)
         metrics = make_chain(task, workflow, self.generations)(key)
         if isinstance(self.loss, str):
             found = metrics[checks.one_of("loss", self.loss, metrics)][-1]
@@ -266,8 +280,9 @@ def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
             "loss of a grid", "finite numbers", "none", "change the bounds or the loss"
         )
     start = int(np.nanargmin(np.where(np.isfinite(grid_loss), grid_loss, np.nan)))
+    begin = problem.free.logits(float(grid[start]))
     down = walked if problem.vary == "share" else descended
-    logits, steps = down(of_seeds, problem.free.logits(float(grid[start])), grid_loss[start])
+    logits, steps = down(of_seeds, begin, grid_loss[start])
     at_optimum = of_seeds(logits)[0]
     gains = constants[start] - at_optimum
     error = 1 / np.sqrt(seeds.size)

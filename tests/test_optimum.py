@@ -106,8 +106,8 @@ def test_a_schedule_of_shares_beats_every_constant_at_a_budget():
         budget=0.3,
     )
     assert found.value.mean() == pytest.approx(0.3, abs=1e-3)
-    assert found.gain > 3 * found.gain_error
-    assert found.value[:2].max() < 0.3 < found.value[2:].min()
+    assert found.gain > 5 * found.gain_error
+    assert found.value[:2].max() < 0.1 < 0.8 < found.value[-1]
     assert np.isnan(found.low).all()
 
 
