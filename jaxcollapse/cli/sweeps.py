@@ -51,7 +51,7 @@ class Run(Chains):
     out: Path
     """The results file to write, NetCDF-4 (.nc)."""
     metric: tuple[str, ...] = ()
-    """The metrics to compute; all by default."""
+    """The metrics to compute; the task's own by default. Those of points are named where wanted."""
     memory_limit: float | None = None
     """The GiB that running chains may take; an eighth of what is free by default."""
 
