@@ -52,15 +52,8 @@ OF_THE_WHOLE_GRID = ("real_data_kept", "models_into_one_pool")
 # Their parts are those of other experiments, or of the command line, which are tested in any case.
 SLOW = (
     *("kde_tophat", "figure4_classical", "figure3_finetuning", "figure4_pretraining"),
-    "figure5_mixing",
-    *(
-        "real_data_kept",
-        "strong_collapse",
-        "mad_loops",
-        "models_into_one_pool",
-        "verifiers",
-        "rewards",
-    ),
+    *("figure5_mixing", "categorical", "real_data_kept", "strong_collapse", "mad_loops"),
+    *("models_into_one_pool", "verifiers", "rewards"),
 )
 
 
