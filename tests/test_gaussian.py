@@ -1,8 +1,10 @@
 """The Gaussian task: its two pools against each other, and its pieces against NumPy and SciPy."""
 
+import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import chains
@@ -251,3 +253,39 @@ def test_one_point_without_bias_correction_is_a_point_mass():
     assert (history["trace_ratio"] == 0).all()
     assert (history["log_det_ratio"] == -np.inf).all()
     assert np.isfinite(history["wasserstein2"]).all()
+
+
+@pytest.mark.parametrize(("draw", "dim"), [(3, 3), (2, 3), (3, 5)])
+def test_few_rows_drawn_of_a_window_span_no_frame(draw, dim):
+    """Rows that a model has not seen lie beside it, and have no place in its coordinates."""
+    workflow, size, seeds = jc.Workflow(keep=3, draw=draw), 8, 4000
+    chain = jc.make_chain(jc.gaussian.task(dim, size), workflow, 5)
+    metrics = jax.vmap(chain)(jc.seed_keys(range(seeds)))
+    variance = np.asarray(metrics["trace_ratio"], np.float64)
+    error = np.asarray(metrics["squared_error_of_mean"], np.float64) / dim
+    t = np.arange(1, 6)
+    for found, known in (
+        (variance, jc.theory.gaussian_variance(workflow, t, size)),
+        (error, jc.theory.gaussian_mean_error(workflow, t, size)),
+    ):
+        off = np.abs(found.mean(axis=0) - known) / (found.std(axis=0) / np.sqrt(seeds))
+        assert off.max() < 5
+    # Standard errors are those of a law without heavy tails.
+    assert (variance + error).max() < 100
+
+
+def test_rows_that_a_workflow_passes_over_span_no_frame():
+    """A workflow of one's own that sees three rows of three batches, in five dimensions."""
+
+    @dataclasses.dataclass(frozen=True)
+    class AnyThree(jc.Workflow):
+        keep: int = 3
+
+        def choose(self, key, rows):
+            place = jnp.where(rows.occupied, jax.random.uniform(key, rows.occupied.shape), 2.0)
+            return place <= jnp.sort(place)[2]
+
+    chain = jc.make_chain(jc.gaussian.task(5, 8), AnyThree(), 5)
+    metrics = jax.vmap(chain)(jc.seed_keys(range(2000)))
+    assert metrics["trace_ratio"].max() < 100
+    assert metrics["squared_error_of_mean"].max() < 100

@@ -142,6 +142,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
             rank=Rank(min(batches * size() - 1, dim)),
             spans=None if fresh else Rank(size()),
             shown=lambda origin, z: real_points(truth, image(origin, z)),
+            spanned=not workflow.chooses and (workflow.draw or size()) > min(size() - 1, dim),
         )
 
     def fit(key, seen):

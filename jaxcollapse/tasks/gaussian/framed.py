@@ -111,6 +111,7 @@ def framed_pool(
     spans: Any,
     shown: Callable[[Gaussian, Any], Any],
     settled: Callable[[Gaussian, Any], tuple[Gaussian, Any]] = lambda origin, kept: (origin, kept),
+    spanned: bool = True,
 ) -> Pool:
     """A pool that keeps what another keeps, in a frame.
 
@@ -129,9 +130,11 @@ def framed_pool(
       shown: ``shown(origin, rows) -> rows`` in the coordinates of the real data.
       settled: ``settled(origin, content) -> (origin, content)`` of a batch that is alone and is
         seen in the frame of another, in the frame that ``first`` would give it.
+      spanned: whether all that is kept lies in the span of the rows that a model sees, as it need
+        not where these are few of many.
     """
     weighs = workflow.share is not None or workflow.weight is not None
-    moves = workflow.keep is not None and (full if weighs else not workflow.real_apart)
+    moves = workflow.keep is not None and (full if weighs else not workflow.real_apart and spanned)
     alone = workflow.slots(2) == 1  # nothing but the newest batch
 
     def start(batch):
