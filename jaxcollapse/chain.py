@@ -14,13 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, draws
-from jaxcollapse.keys import (
-    evaluation_keys,
-    generation_keys,
-    order_keys,
-    real_keys,
-    typed_key,
-)
+from jaxcollapse.keys import evaluation_keys, generation_keys, order_keys, real_keys, typed_key
 from jaxcollapse.metrics import (
     EVALUATE,
     SHARE_OF_REAL_DATA,
@@ -32,6 +26,7 @@ from jaxcollapse.metrics import (
 from jaxcollapse.pools import Pool
 from jaxcollapse.rows import Shown
 from jaxcollapse.task import FITTED, JUDGED, Params, Task, Truth, in_real_coordinates
+from jaxcollapse.workflow_checks import with_state
 from jaxcollapse.workflows import Workflow, as_workflow
 
 
@@ -212,6 +207,7 @@ class Chain:
         numbers = jnp.asarray(first, jnp.int32) + jnp.arange(more + 1, dtype=jnp.int32)
         noise = jax.vmap(self.task.noise)
         fresh = self.workflow.real == "fresh"
+        some = self.workflow.share is not None or self.workflow.sizes is not None
         return _Inputs(
             noise=noise(keys[:, 0]),
             fit=keys[:, 1],
@@ -219,17 +215,8 @@ class Chain:
             number=numbers,
             real=noise(real_keys(key, numbers)) if fresh else (),
             evaluation=evaluation_keys(key, numbers) if self._has_evaluation_keys else (),
-            order=self._order(key, numbers),
+            order=order_keys(key, numbers, fresh) if some else None,
         )
-
-    def _order(self, key: jax.Array, numbers: jax.Array) -> Any:
-        """Keys of the order of real rows ``[n]``, where a workflow shows only some of them."""
-        workflow = self.workflow
-        if workflow.share is None and workflow.sizes is None:
-            return None
-        # Fresh rows come in another order each time; those of generation 1 are the first batch.
-        renewed = numbers if workflow.real == "fresh" else jnp.zeros_like(numbers)
-        return order_keys(key, jnp.where(numbers > 1, renewed, 0))
 
     def _pool(self, truth: Truth, num_generations: int) -> Pool:
         return self.task.pool(truth, self.workflow, num_generations)
@@ -278,7 +265,7 @@ class Chain:
         if self._choose_takes == 2:
             weights = choose(inputs.choice, rows)
         else:
-            weights, own = _with_state(choose(inputs.choice, rows, own), own)
+            weights, own = with_state(choose(inputs.choice, rows, own), own)
         if not isinstance(weights, jax.Array | np.ndarray):
             raise checks.refusal(
                 f"choose of {self.workflow.name}",
@@ -393,20 +380,6 @@ def _checked(state: Any) -> State:
             "begin with chain.init(key)",
         )
     return state
-
-
-def _with_state(chosen: Any, before: Any) -> tuple[Any, Any]:
-    """What a ``choose`` with a state returned: weights, and a state like the one before."""
-    if not (isinstance(chosen, tuple) and len(chosen) == 2):
-        got, remedy = checks.described(chosen), "return both, or take key and rows alone"
-        raise checks.refusal("choose(key, rows, state)", "(weights, state)", got, remedy)
-    ours, theirs = map(checks.described_tree, (before, chosen[1]))
-    if ours != theirs:
-        remedy = "keep its structure, shapes and types"
-        raise checks.refusal(
-            "state that choose returns", f"one like the first, {ours}", theirs, remedy
-        )
-    return chosen
 
 
 def _marked(values: jax.Array, room: jax.Array) -> jax.Array:

@@ -64,12 +64,14 @@ def evaluation_keys(key: jax.Array, generations: jax.Array) -> jax.Array:
     return _keys_beside(key, generations, _EVALUATION)
 
 
-def order_keys(key: jax.Array, generations: jax.Array) -> jax.Array:
-    """The keys of the order of the real rows that some generations ``[n]`` see a share of.
+def order_keys(key: jax.Array, generations: jax.Array, fresh: bool) -> jax.Array:
+    """The keys of the order of the real rows that some generations ``[n]`` see a part of.
 
-    0 stands for those of the real batch that stays what it is.
+    Rows that stay are in one order for ever, and ``fresh`` ones in another each time; the real
+    batch of generation 1 is the first.
     """
-    return _keys_beside(key, generations, _ORDER)
+    renewed = generations if fresh else jnp.zeros_like(generations)
+    return _keys_beside(key, jnp.where(generations > 1, renewed, 0), _ORDER)
 
 
 def _keys_beside(key: jax.Array, generations: jax.Array, purpose: int) -> jax.Array:

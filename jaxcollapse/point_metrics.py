@@ -248,9 +248,14 @@ def precision(
       k: which neighbour.
       radii: ``[M]``, squared, if they are known already.
     """
-    radii = squared_radii(real, k) if radii is None else radii
-    inside = squared_distances(points, real) <= radii[None, :]
+    inside = _inside(points, real, k, radii)
     return jnp.mean(jnp.any(inside, axis=1), dtype=real.dtype)
+
+
+def _inside(points: jax.Array, real: jax.Array, k: int, radii: jax.Array | None) -> jax.Array:
+    """Whether each point lies in the ball of each real one, bool ``[N, M]``; see ``precision``."""
+    radii = squared_radii(real, k) if radii is None else radii
+    return squared_distances(points, real) <= radii[None, :]
 
 
 def recall(points: jax.Array, real: jax.Array, k: int = NEIGHBOURS) -> jax.Array:
@@ -282,8 +287,7 @@ def density(
       k: which neighbour.
       radii: ``[M]``, squared, if they are known already.
     """
-    radii = squared_radii(real, k) if radii is None else radii
-    inside = squared_distances(points, real) <= radii[None, :]
+    inside = _inside(points, real, k, radii)
     return jnp.mean(jnp.mean(inside, axis=1, dtype=real.dtype)) * (real.shape[0] / k)
 
 
@@ -302,8 +306,7 @@ def coverage(
       k: which neighbour.
       radii: ``[M]``, squared, if they are known already.
     """
-    radii = squared_radii(real, k) if radii is None else radii
-    inside = squared_distances(points, real) <= radii[None, :]
+    inside = _inside(points, real, k, radii)
     return jnp.mean(jnp.any(inside, axis=0), dtype=real.dtype)
 
 

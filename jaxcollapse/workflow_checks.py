@@ -1,4 +1,4 @@
-"""What no workflow can be, as its record is made."""
+"""What no workflow can be, as its record is made, nor return, as it chooses."""
 
 from __future__ import annotations
 
@@ -60,3 +60,17 @@ def check_class(workflow: Any, base: type) -> None:
     if workflow.chooses and workflow.draw is not None:
         got, remedy = f"draw={workflow.draw}", "leave it out, and draw in choose"
         raise checks.refusal(what, "no draw beside its choose", got, remedy)
+
+
+def with_state(chosen: Any, before: Any) -> tuple[Any, Any]:
+    """What a ``choose`` with a state returned: weights, and a state like the one before."""
+    if not (isinstance(chosen, tuple) and len(chosen) == 2):
+        got, remedy = checks.described(chosen), "return both, or take key and rows alone"
+        raise checks.refusal("choose(key, rows, state)", "(weights, state)", got, remedy)
+    ours, theirs = map(checks.described_tree, (before, chosen[1]))
+    if ours != theirs:
+        remedy = "keep its structure, shapes and types"
+        raise checks.refusal(
+            "state that choose returns", f"one like the first, {ours}", theirs, remedy
+        )
+    return chosen

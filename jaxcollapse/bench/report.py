@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxcollapse import checks
 from jaxcollapse.bench.ceilings import EACH, Ceiling, said
+from jaxcollapse.show.tables import plain_table
 
 Facts = Mapping[str, Any]
 WIDTH = 132  # narrower, tables would cut the names of cells
@@ -55,13 +56,7 @@ def _console() -> Any:
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    table = checks.require("rich.table", "sweep").Table(
-        title=title,
-        title_justify="left",
-        box=checks.require("rich.box", "sweep").SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(title)
     words = ("", "task", "workflow", "cell", "bound", "what", "model", "limit")
     for heading in headings:
         side: Any = "left" if heading in words else "right"

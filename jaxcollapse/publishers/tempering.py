@@ -59,11 +59,8 @@ def checked_temperature(value: Any) -> Any:
     """
     if checks.is_traced(value):
         return jnp.asarray(value, draws.float_dtype())
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number > 0) or isinstance(value, str | bool):
+    number = _number(value)
+    if not (math.isfinite(number) and number > 0):
         remedy = "use a small one for what is likeliest, 1 for the models themselves"
         raise checks.refusal("temperature", "a finite number above 0", repr(value), remedy)
     return np.asarray(number, draws.float_dtype())
@@ -124,10 +121,15 @@ def checked_mass(value: Any) -> Any:
     """
     if checks.is_traced(value):
         return jnp.asarray(value, draws.float_dtype())
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0.01 <= number <= 1 or isinstance(value, str | bool):
+    number = _number(value)
+    if not 0.01 <= number <= 1:
         raise checks.refusal("mass", "a number from 0.01 to 1", repr(value), "change it")
     return np.asarray(number, draws.float_dtype())
+
+
+def _number(value: Any) -> float:
+    """A value as a number; NaN if it is none."""
+    try:
+        return math.nan if isinstance(value, str | bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -23,7 +23,7 @@ from jaxcollapse.analysis.mixtures import (
 )
 from jaxcollapse.files import whole_file
 from jaxcollapse.show.figures import equation
-from jaxcollapse.show.tables import TABLE_WIDTH
+from jaxcollapse.show.tables import TABLE_WIDTH, plain_table
 from jaxcollapse.sweeps.plan import number_of
 from jaxcollapse.theory.mixtures import SOURCES
 
@@ -104,13 +104,7 @@ def _print(console: Any, dataset: xarray.Dataset, metric: str | None) -> None:
 
 
 def _table(title: str, *headings: str) -> Any:
-    table = checks.require("rich.table", "sweep").Table(
-        title=title,
-        title_justify="left",
-        box=checks.require("rich.box", "sweep").SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(title)
     for index, heading in enumerate(headings):
         worded = heading.endswith("none")
         table.add_column(

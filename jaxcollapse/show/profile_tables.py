@@ -94,13 +94,7 @@ def brief(finding: Finding) -> str:
 
 
 def _table(title: str, headings: list[str]) -> Any:
-    table = checks.require("rich.table", "sweep").Table(
-        title=title,
-        title_justify="left",
-        box=checks.require("rich.box", "sweep").SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = tables.plain_table(title)
     for heading in headings:
         table.add_column(heading, overflow="fold")  # names of workflows differ in their ends
     return table

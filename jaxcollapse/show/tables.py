@@ -36,6 +36,17 @@ PROVENANCE = (
 )
 
 
+def plain_table(title: str) -> Any:
+    """A table without columns yet, in the one style of all."""
+    return checks.require("rich.table", "sweep").Table(
+        title=title,
+        title_justify="left",
+        box=checks.require("rich.box", "sweep").SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
 def show(dataset: xarray.Dataset, name: str) -> None:
     """Prints what a result is, its provenance and its summary table."""
     console = show_origin(dataset, name)
@@ -94,13 +105,9 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
     The mean of a heavy-tailed metric over some hundred seeds can be far from its expectation, and
     its standard error with it; the median is not.
     """
-    table = checks.require("rich.table", "sweep").Table(
-        title=f"{dataset[metric].attrs['long_name']}, generation "
-        f"{int(dataset['generation'][-1])}, {number_of(dataset.sizes['seed'], 'seed')}",
-        title_justify="left",
-        box=checks.require("rich.box", "sweep").SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+    table = plain_table(
+        f"{dataset[metric].attrs['long_name']}, generation "
+        f"{int(dataset['generation'][-1])}, {number_of(dataset.sizes['seed'], 'seed')}"
     )
     axes = results.axes_of(dataset)
     for heading in ("workflow", *axes):
