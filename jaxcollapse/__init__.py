@@ -31,6 +31,7 @@ from jaxcollapse.publishers import (
 )
 from jaxcollapse.registry import register
 from jaxcollapse.sweeps.chains import sweep
+from jaxcollapse.sweeps.merging import merge
 from jaxcollapse.sweeps.mixtures import mix
 from jaxcollapse.sweeps.profiles import profile
 from jaxcollapse.sweeps.results import load, save
@@ -72,6 +73,7 @@ __all__ = [
     "make_chain",
     "make_mixture",
     "measured",
+    "merge",
     "mix",
     "modify",
     "point_metrics",

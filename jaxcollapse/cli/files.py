@@ -1,4 +1,4 @@
-"""``jaxcollapse plot FILE`` and ``jaxcollapse info FILE``."""
+"""``jaxcollapse plot FILE``, ``jaxcollapse info FILE`` and ``jaxcollapse merge FILE ...``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import tyro
 from jaxcollapse import checks
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.show import tables
-from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps import merging, results
+from jaxcollapse.sweeps.plan import number_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,20 @@ class Info:
     """Also write every number as a table (.csv)."""
     overwrite: bool = False
     """Replace an existing table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Merge:
+    """Make one results file of several, whose seeds, workflows or axes differ."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """The results files, of one task with the same options, metrics and generations."""
+    out: Path
+    """The results file to write, NetCDF-4 (.nc)."""
+    any_version: bool = False
+    """Files may be of other versions or commits, which the results then list."""
+    overwrite: bool = False
+    """Replace existing results."""
 
 
 def plot(args: Plot) -> None:
@@ -88,6 +103,14 @@ def info(args: Info) -> None:
     if args.csv is not None:
         with whole_file(args.csv) as temporary:
             dataset.to_dataframe().to_csv(temporary)
+
+
+def merge(args: Merge) -> None:
+    """``jaxcollapse merge FILE ...``."""
+    check_output(args.out, (".nc",), args.overwrite)
+    dataset = merging.merge(args.files, args.any_version)
+    results.save(dataset, args.out, args.overwrite)
+    print(f"{args.out}: {dataset.attrs['title']}, of {number_of(len(args.files), 'file')}")
 
 
 def select(dataset: Any, choices: Sequence[str]) -> Any:

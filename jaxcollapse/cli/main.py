@@ -1,4 +1,4 @@
-"""The command line: ``jaxcollapse run | mix | best | plot | info | profile | list | ... | lm``."""
+"""The command line: ``jaxcollapse run | mix | best | plot | merge | profile | list | ... | lm``."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def commands() -> dict[str, Command]:
     plain: dict[str, tuple[type, Callable[[Any], None]]] = {
         "plot": (files.Plot, files.plot),
         "info": (files.Info, files.info),
+        "merge": (files.Merge, files.merge),
         "profile": (profile.Profile, profile.profile),
         "bench": (bench.Bench, bench.bench),
         "list": (catalogue.List, catalogue.list_things),

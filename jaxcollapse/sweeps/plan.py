@@ -121,8 +121,7 @@ class Plan(abc.ABC):
     @property
     def points(self) -> list[dict[str, Any]]:
         """Every combination of the values of its axes."""
-        values = itertools.product(*self.axes.values())
-        return [dict(zip(self.axes, point, strict=True)) for point in values]
+        return [dict(zip(self.axes, point, strict=True)) for point in product(self.axes)]
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -156,6 +155,11 @@ class Plan(abc.ABC):
     def work(self, cell: Cell) -> float:
         """How long a seed of a cell takes relative to others."""
         return float(self.family.relative_cost(**self.point(cell)))
+
+
+def product(axes: Mapping[str, Sequence[Any]]) -> Iterable[tuple[Any, ...]]:
+    """Every combination of the values of some axes, the last one's going round first."""
+    return itertools.product(*axes.values())
 
 
 def as_json(options: Mapping[str, Any]) -> dict[str, Any]:
