@@ -62,14 +62,14 @@ def run(plan, path, overwrite):
     with reported(None) as report, machine.CompileClock() as clock:
         for index, cell in enumerate(plan.cells):
             report(Progress(str(cell), index, len(plan.cells)))
-            if not store.has(index):
+            if not store.has(cell):
                 begun = time.perf_counter() - clock.seconds
                 found = until_absorption(
                     **cell.point, seeds=plan.seeds, generations=plan.generations
                 )
                 ran = np.asarray(time.perf_counter() - clock.seconds - begun, np.float32)
-                store.save(index, {**found._asdict(), results.RUN_SECONDS: ran})
-            values.append(store.load(index))
+                store.save(cell, {**found._asdict(), results.RUN_SECONDS: ran})
+            values.append(store.load(cell))
     dataset = labelled(plan, values, clock)
     results.save(dataset, path, overwrite)
     store.remove()

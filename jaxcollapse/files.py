@@ -1,30 +1,218 @@
-"""Files that are written whole or not at all, and where they may be written."""
+"""Files that are written whole or not at all, and where they may be written.
+
+What has a name has reached the disk, also if the power fails a moment later: a file is written
+under another name, flushed, named, and the name flushed. A sealed one ends with its checksum.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jaxcollapse import checks
 
+UNFINISHED = ".unfinished"  # in the name of a file that is being written
+SUMS = "SHA256SUMS"  # as the tool sha256sum writes it
+_SEAL = b"\nsha256 "
+_SEAL_BYTES = len(_SEAL) + 64 + 1
+
+# What a user can do about a file that cannot be written.
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.ENOENT: "bring the folder back",
+    errno.ENOTDIR: "move the file away that is in a folder's place",
+    errno.EEXIST: "move the file away that is in a folder's place",
+    errno.ESTALE: "mount the folder again",
+    errno.EIO: "see to the disk",
+}
+# Those that libraries tell in words only.
+_TOLD_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+class UnwrittenError(OSError):
+    """A file could not be written: which, why, and what to do."""
+
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the name ``path`` once the block has ended without an error."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+def written_to(path: Path) -> Iterator[None]:
+    """A block that writes to a path or below it, whose errors say where and what to do.
+
+    Raises:
+      UnwrittenError: the disk is full, the folder gone or read-only, or the like.
+    """
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        yield
+    except UnwrittenError:
+        raise
+    except Exception as error:
+        number = _number(error, path)
+        if number is None:
+            raise
+        remedy = f"{_REMEDIES[number]}, then give the command again: what is finished is kept"
+        raise UnwrittenError(number, f"{os.strerror(number)}; {remedy}", str(path)) from error
+
+
+def _number(error: Exception, path: Path) -> int | None:
+    """Which of the errors of writing to a path this one is, if it is one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        elsewhere = error.filename is not None and not str(error.filename).startswith(
+            (str(path.parent), str(path.parent.absolute()))
+        )
+        return None if elsewhere or error.errno not in _REMEDIES else error.errno
+    told = str(error)
+    return next((number for number in _TOLD_IN_WORDS if os.strerror(number) in told), None)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, sealed: bool = False) -> Iterator[Path]:
+    """A temporary path that takes the name ``path`` once the block has ended without an error.
+
+    Args:
+      path: of the file.
+      sealed: whether its checksum is written behind it, which ``is_sound`` reads.
+
+    Raises:
+      UnwrittenError: see ``written_to``; nothing is left then but what was there before.
+    """
+    with written_to(path):
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=UNFINISHED + path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            if sealed:
+                seal = _SEAL + _digest(temporary).encode() + b"\n"
+                with temporary.open("ab") as file:
+                    file.write(seal)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+        finally:
+            with contextlib.suppress(OSError):  # the folder is gone, too
+                temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Has a file, or the names in a folder, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of file systems whose folders cannot be flushed
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _digest(path: Path, size: int | None = None) -> str:
+    """The checksum of a file, or of its first bytes."""
+    digest = hashlib.sha256()
+    left = path.stat().st_size if size is None else size
+    with path.open("rb") as file:
+        while left > 0 and (part := file.read(min(left, 2**20))):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest()
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a sealed file is there and as it was written; if it is not, it is named and removed.
+
+    A disk that fails, or a machine that does, may leave it torn or changed.
+    """
+    try:
+        size = path.stat().st_size - _SEAL_BYTES
+        with path.open("rb") as file:
+            file.seek(max(size, 0))
+            seal = file.read()
+        if size >= 0 and seal == _SEAL + _digest(path, size).encode() + b"\n":
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    _tell_damaged(path)
+    path.unlink(missing_ok=True)
+    return False
+
+
+def _tell_damaged(path: Path) -> None:
+    print(f"{path}: not as it was written, torn or changed; it is made again", file=sys.stderr)
+
+
+def write_sums(folder: Path, beside: Iterable[str] = ()) -> None:
+    """Writes the checksums of all files of a folder, which are flushed, and of those below it.
+
+    Args:
+      folder: with files that are whole.
+      beside: patterns of names that have none.
+    """
+    with written_to(folder / SUMS):
+        lines = []
+        for path in sorted(folder.rglob("*")):
+            if path.is_dir() or path.name == SUMS:
+                continue
+            flush(path)
+            if not any(path.match(pattern) for pattern in beside):
+                lines.append(f"{_digest(path)}  {path.relative_to(folder)}\n")
+        (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+        for path in (folder / SUMS, *(p for p in folder.rglob("*") if p.is_dir()), folder):
+            flush(path)
+
+
+def has_sound_files(folder: Path) -> bool:
+    """Whether the files of a folder are as ``write_sums`` found them; one that is not is named."""
+    sums = folder / SUMS
+    try:
+        lines = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
+        if not lines:
+            raise ValueError
+        for digest, name in lines:
+            sums = folder / name
+            if _digest(sums) != digest:
+                raise ValueError
+    except (OSError, ValueError):
+        _tell_damaged(sums)
+        return False
+    return True
+
+
+def forget_unfinished(folder: Path, name: str = "*") -> None:
+    """Removes what processes that were killed had not finished to write.
+
+    Args:
+      folder: that nobody else writes to now.
+      name: of the file, if others write others there.
+    """
+    for path in folder.glob(f".{name}.*{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path, parents: bool = True) -> None:
+    """Makes a folder if there is none.
+
+    Raises:
+      UnwrittenError: see ``written_to``.
+    """
+    with written_to(folder):
+        folder.mkdir(parents=parents, exist_ok=True)
 
 
 def check_output(path: Path, suffixes: tuple[str, ...], overwrite: bool) -> None:

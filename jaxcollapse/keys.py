@@ -1,7 +1,8 @@
 """Seeds are names: the keys of a seed, of its generations, and of what each of them does.
 
 A generation draws from keys that are folded from the chain's key with numbers of its own, so it
-does not depend on how many generations follow.
+does not depend on how many generations follow. Keys are of Threefry, whatever generator JAX is told
+to use by default: what others (``rbg``, ``unsafe_rbg``) draw depends on how they are batched.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 
 from jaxcollapse import checks, draws
 
+GENERATOR = "threefry2x32"
+
 
 def seed_keys(seeds: Iterable[int]) -> jax.Array:
-    """Keys ``[S]`` for seeds; seed 17 is ``jax.random.key(17)`` wherever it runs.
+    """Keys ``[S]`` for seeds; seed 17 is ``jax.random.key(17)`` of Threefry wherever it runs.
 
     Args:
       seeds: whole numbers from 0 to 2**32 - 1, for instance ``range(100)``.
@@ -38,7 +41,12 @@ def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
 
 def keys_of(seeds: jax.Array | np.ndarray) -> jax.Array:
     """``seed_keys`` for uint32 seeds ``[S]`` that may be traced."""
-    return jax.vmap(jax.random.key)(seeds)
+    return jax.vmap(seed_key)(seeds)
+
+
+def seed_key(seed: Any) -> jax.Array:
+    """``seed_keys`` for one seed, which may be traced."""
+    return jax.random.key(seed, impl=GENERATOR)
 
 
 def generation_keys(key: jax.Array, num_generations: int, first: Any = 0) -> jax.Array:
@@ -80,15 +88,26 @@ def _keys_beside(key: jax.Array, generations: jax.Array, purpose: int) -> jax.Ar
 
 
 def typed_key(key: Any) -> jax.Array:
-    """A typed key, also from the two words of an old one."""
+    """A typed key, also from the two words of an old one.
+
+    Raises:
+      ValueError: it is no key, several, or one whose draws depend on how they are batched.
+    """
+    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
+        return jax.random.wrap_key_data(key, impl=GENERATOR)
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.ndim == 0:
-            return key
-        raise checks.refusal(
-            "key of a chain", "one key", f"keys of shape {list(key.shape)}", "use jax.vmap(chain)"
-        )
-    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim == 1:
-        return jax.random.wrap_key_data(key)
+        if key.ndim:
+            got = f"keys of shape {list(key.shape)}"
+            raise checks.refusal("key of a chain", "one key", got, "use jax.vmap(chain)")
+        generator = str(jax.random.key_impl(key))
+        if "fry" not in generator:
+            raise checks.refusal(
+                "key of a chain",
+                "one of Threefry, under which a seed is the same chain alone and among others",
+                f"one of {generator}",
+                f"use jaxcollapse.seed_keys or jax.random.key(seed, impl='{GENERATOR}')",
+            )
+        return key
     raise checks.refusal(
         "key of a chain",
         "a key of JAX's",

@@ -143,6 +143,36 @@ def describe() -> dict[str, str]:
     return facts | versions() | commit()
 
 
+# Of JAX's configuration and of the environment, what changes numbers.
+_OF_JAX = (
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_random_seed_offset",
+    "jax_high_dynamic_range_gumbel",
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_allow_f16_reductions",
+    "jax_disable_most_optimizations",
+    "jax_optimization_level",
+    "jax_exec_time_optimization_effort",
+    "jax_use_magma",
+)
+_OF_ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+# Flags of XLA that say how many devices there are, or what is told of programs.
+_NO_NUMBERS = ("--xla_force_host_platform_device_count", "--xla_dump", "--xla_hlo_profile")
+
+
+def settings() -> dict[str, Any]:
+    """What changes numbers of how JAX and XLA are set, as JSON can hold it."""
+    found = {name: getattr(jax.config, name) for name in _OF_JAX if hasattr(jax.config, name)}
+    plain = {k: v if v is None or isinstance(v, bool | int) else str(v) for k, v in found.items()}
+    flags = {name: os.environ.get(name, "").split() for name in _OF_ENVIRONMENT}
+    return plain | {
+        name: " ".join(sorted(flag for flag in given if not flag.startswith(_NO_NUMBERS)))
+        for name, given in flags.items()
+    }
+
+
 def instructions() -> str:
     """A digest of what the host's processor can do, which compiled programs make use of."""
     told = platform.machine() + platform.processor()

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.keys import generation_keys
+from jaxcollapse.keys import generation_keys, typed_key
 from jaxcollapse.metrics import EVALUATE, SHARE_OF_REAL_DATA, Metrics, joined
 from jaxcollapse.pools import Mixed
 from jaxcollapse.task import Task, Truth
@@ -109,6 +109,7 @@ def make_mixture(task: Task, max_synthetic: int, source: str = "all") -> Mixture
 
     def publish(key: jax.Array, real: Any) -> Published:
         check_counts(real, 0, available, max_synthetic)
+        key = typed_key(key)
         # Rows of a chain's: its sample's key, its fit's, its choice of data's.
         keys = generation_keys(key, max(batches, 2))
         truth, batch = task.init(task.noise(keys[0, 0]))

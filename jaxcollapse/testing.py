@@ -19,7 +19,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxcollapse import checks
 from jaxcollapse.chain import Chain, make_chain
 from jaxcollapse.families import TaskFamily
-from jaxcollapse.keys import keys_of
+from jaxcollapse.keys import keys_of, seed_key
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA
 from jaxcollapse.registry import as_family
 from jaxcollapse.task import Task
@@ -104,7 +104,7 @@ class Case:
     @functools.cached_property
     def alone(self) -> dict[str, np.ndarray]:
         """Metrics ``[4, ...]`` of one of them, alone."""
-        return jax.device_get(self.jit(self.chain(SHORT))(jax.random.key(SEED)))
+        return jax.device_get(self.jit(self.chain(SHORT))(seed_key(SEED)))
 
 
 def cases(
@@ -231,7 +231,7 @@ def check_weights(case: Case) -> None:
 def _weighted(case: Case) -> dict[str, np.ndarray] | None:
     """The chain of one seed under weights of 1; None if its fit refuses weights and says so."""
     try:
-        return jax.device_get(case.jit(case.chain(SHORT, Equal()))(jax.random.key(SEED)))
+        return jax.device_get(case.jit(case.chain(SHORT, Equal()))(seed_key(SEED)))
     except ValueError as error:
         if "view.weights" in str(error):
             return None

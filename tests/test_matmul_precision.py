@@ -23,6 +23,7 @@ from jaxcollapse.lm.setup import checked_setup
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.chains import plan
+from jaxcollapse.sweeps.plan import Cell
 
 TINY = [name for name in architectures.configs() if name.startswith("tiny-")]
 LAYERS = 2
@@ -168,10 +169,11 @@ def test_chains_of_another_precision_are_not_taken_for_these(tmp_path):
         options = {"data": random_text(), "steps": 2, **told}
         return CellStore(tmp_path, plan("language-model", ["replace"], axes, 1, 2, **options))
 
-    store(matmul_precision="highest").save(0, {"nll": np.zeros(2)})
-    assert store(matmul_precision="highest").has(0)
-    assert not store().has(0)
-    assert not store(matmul_precision="high").has(0)
+    cell = Cell({"model": "micro", "num_samples": 12}, jc.replace())
+    store(matmul_precision="highest").save(cell, {"nll": np.zeros(2)})
+    assert store(matmul_precision="highest").has(cell)
+    assert not store().has(cell)
+    assert not store(matmul_precision="high").has(cell)
 
 
 def test_a_precision_that_would_change_nothing_is_refused():

@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxcollapse import draws, machine
 from jaxcollapse.bench.stages import staged, steady
+from jaxcollapse.keys import seed_key
 
 LONG_ENOUGH = 0.01  # seconds of a run, beside which calling it takes nothing
 DIMENSIONS = (3, 10, 31, 100)
@@ -129,7 +130,7 @@ def _batched(kind: str, size: int, batch: int) -> Ceiling:
 
 
 def _normals(size: int) -> tuple[Any, Any, float]:
-    return lambda key: draws.normal(key, (size,)), jax.random.key(0), float(size)
+    return lambda key: draws.normal(key, (size,)), seed_key(0), float(size)
 
 
 def _exponentials(size: int) -> tuple[Any, Any, float]:

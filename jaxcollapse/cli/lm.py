@@ -7,13 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from jaxcollapse import checks, machine
 from jaxcollapse.cli import asked
 from jaxcollapse.cli.lm_options import Evaluate, Finetune, Generate, Mix, Pretrain
 from jaxcollapse.files import check_output
-from jaxcollapse.keys import whole_seeds
+from jaxcollapse.keys import seed_key, whole_seeds
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.plan import parse_seeds
 from jaxcollapse.sweeps.run import run_and_save
@@ -123,7 +121,7 @@ def generate(args: Any) -> None:
     model = pretrained.load(args.weights)
     (seed,) = whole_seeds([args.seed])
     settings = Settings(**asked.options_of(args))
-    key = jax.random.key(seed)
+    key = seed_key(seed)
     print(*model.continued(args.prompt, key, args.max_tokens, settings, args.count), sep="\n")
 
 

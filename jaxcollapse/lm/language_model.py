@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from jaxcollapse import checks, draws
 from jaxcollapse.families import MixtureFacts, TaskFamily
+from jaxcollapse.keys import seed_key
 from jaxcollapse.lm import architectures, diversity
 from jaxcollapse.lm.arrays import TextData, embedded, text_data
 from jaxcollapse.lm.decoder import decoder, packing, training
@@ -86,7 +87,7 @@ def fit_keys(key: jax.Array, setup: Setup) -> tuple[jax.Array, jax.Array, jax.Ar
     """Keys of a fit: for fresh weights, for the order of documents, for the order of rows."""
     first, second, third = jax.random.split(key, 3)
     if setup.protocol.data_order == "shared":
-        _, second, third = jax.random.split(jax.random.key(0), 3)
+        _, second, third = jax.random.split(seed_key(0), 3)
     return first, second, third
 
 

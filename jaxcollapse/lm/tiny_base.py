@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcollapse import machine
+from jaxcollapse.keys import seed_key
 from jaxcollapse.lm import checkpoints, language_model
 from jaxcollapse.lm.checkpoints.hub_config import CONFIG
 from jaxcollapse.lm.setup import Setup, checked_setup
@@ -61,4 +62,4 @@ def _trained(setup: Setup) -> Any:
         documents = language_model.gather(data, chosen)
         return language_model.fit(fit_key, documents, jnp.ones(setup.num_samples, bool), setup)
 
-    return jax.jit(fit)(setup.data, jax.random.key(0))
+    return jax.jit(fit)(setup.data, seed_key(0))

@@ -24,6 +24,7 @@ PROVENANCE = (
     "run_seconds",
     "programs",
     "approximations",
+    "settings",
     "peak_memory_bytes",
     "jaxcollapse_version",
     "jax_version",

@@ -8,19 +8,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from jaxcollapse import draws, machine
-from jaxcollapse.files import whole_file
+from jaxcollapse import draws, files, machine
 from jaxcollapse.sweeps.plan import Cell, Plan
 
 
 class CellStore:
     """Finished cells in a folder, from which an interrupted run goes on.
 
-    A cell is known by the configuration that it belongs to, its number, the precision, versions and
-    commit; and where functions of the user's decide the numbers also by what its program is, so
-    that an edited function never gets the cells of the one before. Without a folder none is kept.
+    A cell is known by what it is (``Plan.identity``), its seeds, and what else decides its numbers:
+    how JAX is set, the platform, versions and commit. So a plan of more values, or of other
+    workflows, finds those that it shares with the one before. Where functions of the user's decide
+    the numbers, a cell is also known by what its program is, so that an edited function never gets
+    the cells of the one before. Without a folder none is kept.
     """
 
     def __init__(
@@ -39,37 +41,44 @@ class CellStore:
         self.folder = folder
         if folder is None:
             return
-        code = [str(draws.float_dtype()), machine.versions(), machine.commit()]
-        self._config = json.dumps([plan.configuration, code], sort_keys=True)
-        self._cells = plan.cells
+        self._plan = plan
+        place = [str(draws.float_dtype()), jax.default_backend()]
+        self._surroundings = [*place, machine.settings(), machine.versions(), machine.commit()]
         self._program_digest = program_digest if plan.is_own else lambda cell: ""
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
 
-    def _path(self, index: int) -> Path:
+    def _path(self, cell: Cell) -> Path:
         assert self.folder is not None
-        told = self._config + self._program_digest(self._cells[index])
-        return self.folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}-{index}.npz"
+        told = [self._plan.identity(cell), self._surroundings, self._program_digest(cell)]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        seeds = hashlib.sha256(self._plan.seeds.astype("<u4").tobytes()).hexdigest()[:8]
+        return self.folder / f"{digest}-{seeds}.npz"
 
-    def has(self, index: int) -> bool:
-        """Whether a cell is finished."""
-        return self.folder is not None and self._path(index).exists()
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell is finished; one that is not as it was written is named and removed."""
+        return self.folder is not None and files.is_sound(self._path(cell))
 
-    def load(self, index: int) -> dict[str, np.ndarray]:
-        """What ``save`` was given of a finished cell."""
-        with np.load(self._path(index)) as arrays:
+    def load(self, cell: Cell) -> dict[str, np.ndarray] | None:
+        """What ``save`` was given of a cell; None if it is not finished, as ``has`` says it."""
+        if not self.has(cell):
+            return None
+        with np.load(self._path(cell), allow_pickle=False) as arrays:
             return dict(arrays)
 
-    def save(self, index: int, arrays: dict[str, np.ndarray]) -> None:
+    def save(self, cell: Cell, arrays: dict[str, np.ndarray]) -> None:
         """Keeps the metrics ``[S, ...]`` of a cell and its ``run_seconds``."""
         if self.folder is not None:
-            with whole_file(self._path(index)) as temporary, temporary.open("wb") as file:
+            files.make_folder(self.folder, parents=False)  # somebody may have removed it
+            whole = files.whole_file(self._path(cell), sealed=True)
+            with whole as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
 
     def remove(self) -> None:
         """Removes the cells of this plan, and the folder if nothing else is in it."""
         if self.folder is None:
             return
-        for index in range(len(self._cells)):
-            self._path(index).unlink(missing_ok=True)
+        for cell in self._plan.cells:
+            self._path(cell).unlink(missing_ok=True)
+        files.forget_unfinished(self.folder)
         with contextlib.suppress(OSError):
             self.folder.rmdir()

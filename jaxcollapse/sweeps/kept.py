@@ -147,6 +147,5 @@ def _surroundings() -> list[Any]:
     devices = [(d.platform, d.id, d.device_kind) for d in jax.devices()]
     values = getattr(jax.config, "values", {})
     config = {k: str(v) for k, v in values.items() if not any(b in k for b in _BESIDE)}
-    flags = {k: v for k, v in os.environ.items() if k in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")}
-    dtype = str(draws.float_dtype())
-    return [_source(), machine.versions(), machine.instructions(), devices, config, flags, dtype]
+    told = [machine.settings(), os.environ.get("XLA_FLAGS", ""), str(draws.float_dtype())]
+    return [_source(), machine.versions(), machine.instructions(), devices, config, *told]

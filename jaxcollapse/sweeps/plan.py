@@ -136,6 +136,17 @@ class Plan(abc.ABC):
             **self.facts,
         }
 
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        """What a cell is, whatever others are in the plan, as JSON can hold it.
+
+        That is all of ``configuration`` that decides its numbers but the seeds, and its own point
+        and workflow in place of all values of axes and all workflows.
+        """
+        beside = ("axes", "seeds", "preset", "workflow", "records")
+        told = {name: fact for name, fact in self.configuration.items() if name not in beside}
+        record = None if cell.workflow is None else cell.workflow.describe()
+        return {**told, "point": cell.point, "record": record}
+
     def traced(self, cell: Cell) -> dict[str, Any]:
         """The parameters of a cell that change no shape."""
         return self.family.traced_at(self.keeps(cell), self.point(cell), self.options)

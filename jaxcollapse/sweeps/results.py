@@ -83,6 +83,7 @@ def _attributes(
         "run_seconds": round(run_seconds, 3),
         "programs": programs,
         "approximations": "; ".join(sorted(approximate - {""})) or "none",
+        "settings": json.dumps(machine.settings()),
         "peak_memory_bytes": machine.peak_memory(),
         **machine.describe(),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def run_and_save(
     partial = out.with_name(f"{out.name}.partial")
     lowering = _Lowering(plan, kept=keeper)
     store = CellStore(partial, plan, lowering.digest)
-    done = sum(store.has(index) for index in range(len(plan.cells)))
+    done = sum(store.has(cell) for cell in plan.cells)
     if done:
         print(f"going on: {done} of {len(plan.cells)} cells were done", file=sys.stderr)
     with reported(progress) as report:
@@ -154,24 +154,33 @@ class _Lowering:
 def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> xarray.Dataset:
     cells = plan.cells
     work = [plan.work(cell) for cell in cells]
-    total, done = float(sum(work)) * plan.seeds.size, 0.0
+    missing = [index for index, cell in enumerate(cells) if not store.has(cell)]
+    # Of what is missing, so that the time left is not reckoned from what was found.
+    total, done = float(sum(work[index] for index in missing)) * plan.seeds.size, 0.0
     values: list[dict[str, np.ndarray]] = []
     run_seconds = 0.0
     with ThreadPoolExecutor(max_workers=machine.cores()) as pool:
-        compiling = {}
-        for index, cell in enumerate(cells):
+        compiling: dict[object, Future[Program]] = {}
+
+        def compile_for(cell: Cell) -> Future[Program]:
             name = plan.program(cell)
-            if not store.has(index) and name not in compiling:
+            if name not in compiling:
                 compiling[name] = pool.submit(lowering.compiled, cell)
+            return compiling[name]
+
+        for index in missing:
+            compile_for(cells[index])
         checks.require("xarray", "sweep")  # which takes as long as a program, while they compile
         try:
             for index, cell in enumerate(cells):
-                if store.has(index):
-                    values.append(store.load(index))
-                    done += work[index] * plan.seeds.size
-                    report(Progress(str(cell), done, total))
+                found = store.load(cell)
+                if found is not None:
+                    values.append(found)
+                    if index in missing:  # another process has done it meanwhile
+                        done += work[index] * plan.seeds.size
+                        report(Progress(str(cell), done, total))
                     continue
-                program, traced = compiling[plan.program(cell)].result(), plan.traced(cell)
+                program, traced = compile_for(cell).result(), plan.traced(cell)
                 parts, seconds = [], 0.0
                 for first in range(0, plan.seeds.size, program.chunk):
                     seeds = plan.seeds[first : first + program.chunk]
@@ -183,7 +192,7 @@ def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> x
                 joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
                 joined[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
                 run_seconds += seconds
-                store.save(index, joined)
+                store.save(cell, joined)
                 values.append(joined)
         finally:
             pool.shutdown(cancel_futures=True)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse.keys import generation_keys, real_keys
+from jaxcollapse.keys import generation_keys, real_keys, seed_key
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.checkpoints.tensors import shortened
 from jaxcollapse.lm.decoder.decoder import Params
@@ -64,7 +64,7 @@ class Chain:
 
     def run(self) -> dict[str, np.ndarray]:
         """The metrics of all generations, float32 ``[G]`` each; as ``make_chain`` gives them."""
-        key = jax.random.key(self.seed)
+        key = seed_key(self.seed)
         keys = generation_keys(key, self.generations)
         real = [keys[0, 0], *real_keys(key, jnp.arange(1, self.generations + 1))]
         pool = self.programs.pool(self.workflow, self.generations)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxcollapse.keys import seed_key
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.decoder import sampling
 from jaxcollapse.lm.host.programs import Programs
@@ -169,7 +170,7 @@ def _measure(program: Programs, together: int) -> _Pace:
         """Models after some steps, and the seconds of one; the memory of training is free again."""
         batches = program.batches()
         batches.segments[:] = 1
-        started, _ = side_by_side(lambda: program.start(jax.random.key(0)))
+        started, _ = side_by_side(lambda: program.start(seed_key(0)))
         frozen, states = zip(*started, strict=True)
 
         def train(state, frozen):
@@ -179,7 +180,7 @@ def _measure(program: Programs, together: int) -> _Pace:
         return side_by_side(program.finished, states, frozen)[0], seconds
 
     def advance(params, state):
-        return program.advance(params, jax.random.key(0), state)[0]
+        return program.advance(params, seed_key(0), state)[0]
 
     params, step_seconds = trained()
     first, _ = side_by_side(lambda: program.start_sampling(np.int32(0)))

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from jaxcollapse.files import whole_file
-from jaxcollapse.keys import generation_keys
+from jaxcollapse.keys import generation_keys, seed_key
 from jaxcollapse.lm.fine_tuning import ACCEPTANCE_RATE
 from jaxcollapse.lm.host import publisher
 from jaxcollapse.lm.host.devices import run_on_devices
@@ -87,7 +87,7 @@ class Mixtures:
 
     def _real(self) -> Documents:
         """All real documents that there are: the teacher's, of which mixtures hold some."""
-        key = generation_keys(jax.random.key(TEACHER_SEED), 1)[0, 0]
+        key = generation_keys(seed_key(TEACHER_SEED), 1)[0, 0]
         chosen = np.asarray(self.programs.real_documents(key))
         return self.corpus.train.take(chosen).cut(self.programs.setup.data.context)
 
@@ -105,7 +105,7 @@ class Mixtures:
     def _teach(self, kept: ChainFolder, wanted: int) -> None:
         """Trains on all real documents, writes synthetic ones, and keeps both."""
         programs, setup = self.programs, self.programs.setup
-        keys = generation_keys(jax.random.key(TEACHER_SEED), 1)
+        keys = generation_keys(seed_key(TEACHER_SEED), 1)
         real = self._real()
         trainer = Trainer(programs, kept.states, self.stop, self.checkpoint_steps)
 
@@ -138,7 +138,7 @@ class Mixtures:
 
     def _seed(self, seed: int, synthetic: Documents) -> list[dict[str, float]]:
         """Metrics of all mixtures of one seed, which share its order of documents."""
-        keys = generation_keys(jax.random.key(seed), 2)
+        keys = generation_keys(seed_key(seed), 2)
         folder = self.folder / f"seed-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         states = StateFolder(folder / "training")
