@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import importlib.util
+import logging
 import os
 import platform
 import subprocess
 import sys
-import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import jaxlib
 THREADS = 4
 THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
 _spared = False
+_too_few = False
 
 
 def spare_threads() -> None:
@@ -31,8 +33,10 @@ def spare_threads() -> None:
     as many as cores, and wait for them in one of these threads. When all of them wait so, they wait
     for ever: on two cores two decompositions at once are enough, of two chains in flight or of two
     metrics of one. ``PJRT_NPROC``, which XLA reads when it starts, is left as it is if it is set.
+    Where JAX has started already, ``devices`` has threads of its own, and what other programs of
+    the process are to know is logged.
     """
-    global _spared
+    global _spared, _too_few
     if not (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1):
         return
     given = os.environ.get("NPROC", "")  # which XLA reads next
@@ -45,12 +49,14 @@ def spare_threads() -> None:
         os.environ["PJRT_NPROC"] = str(THREADS)
         _spared = True
     elif jax.default_backend() == "cpu":
-        warnings.warn(
-            "JAX started before jaxcollapse was imported, and jaxlib "
-            f"{jaxlib.version.__version__} can hang when decompositions run at once on a CPU of "
-            f"{threads} cores: import jaxcollapse first, or set PJRT_NPROC={THREADS} in the "
-            "environment",
-            stacklevel=3,
+        _too_few = True
+        logging.getLogger(__name__).warning(
+            "JAX started before jaxcollapse was imported: sweeps have threads of their own, but "
+            "chains that you compile yourself can hang on a CPU of %d cores with jaxlib %s; import "
+            "jaxcollapse first, or set PJRT_NPROC=%d in the environment",
+            threads,
+            jaxlib.version.__version__,
+            THREADS,
         )
 
 
@@ -63,6 +69,25 @@ def no_spare_threads() -> None:
     if _spared:
         os.environ.pop("PJRT_NPROC", None)
         _spared = False
+
+
+def devices() -> list[jax.Device]:
+    """The devices that sweeps run on: all of JAX's.
+
+    Where JAX started on a CPU with too few threads, see ``spare_threads``, a CPU of their own.
+    """
+    return _devices_with_threads() if _too_few else jax.devices()
+
+
+@functools.cache
+def _devices_with_threads() -> list[jax.Device]:
+    from jax._src import xla_bridge  # private, and known in the versions that need it
+
+    os.environ["PJRT_NPROC"] = str(THREADS)
+    try:
+        return xla_bridge.make_cpu_client().local_devices()
+    finally:
+        del os.environ["PJRT_NPROC"]
 
 
 def one_blas_thread() -> None:

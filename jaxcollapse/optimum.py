@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws
+from jaxcollapse import checks, draws, machine
 from jaxcollapse.chain import make_chain
 from jaxcollapse.descent import Free, descended, interval, interval_of_grid, walked
 from jaxcollapse.families import TaskFamily
@@ -268,7 +268,8 @@ def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: seeds.size], found)
 
     def of_seeds(logits: Any) -> tuple[np.ndarray, np.ndarray]:
-        loss, slopes = over_seeds(np.asarray(logits, draws.float_dtype()))
+        with jax.default_device(machine.devices()[0]):
+            loss, slopes = over_seeds(np.asarray(logits, draws.float_dtype()))
         return np.asarray(loss, np.float64), np.asarray(slopes, np.float64)
 
     if problem.free.budget is not None:  # which one constant alone meets

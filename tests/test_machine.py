@@ -39,11 +39,10 @@ def test_programs_in_flight_do_not_wait_for_each_other():
         """
 import jax, jaxcollapse as jc
 keys = jc.seed_keys(range(500))
-task = jc.gaussian.task(20, 60)
-chains = [jax.vmap(jc.make_chain(task, name, 5)) for name in ("replace", "accumulate")]
-programs = [jax.jit(chain).lower(keys).compile() for chain in chains]
-for _ in range(8):
-    jax.block_until_ready([program(keys) for _ in range(3) for program in programs])
+chain = jax.vmap(jc.make_chain(jc.gaussian.task(20, 60), "accumulate-subsample", 3))
+program = jax.jit(chain).lower(keys).compile()
+for _ in range(2):
+    jax.block_until_ready([program(keys) for _ in range(6)])
 """
     )
 
@@ -72,19 +71,30 @@ print(os.environ.get("PJRT_NPROC"))
     assert run_python(code, PJRT_NPROC="3").stdout.split() == ["3"]
 
 
-def test_an_import_that_comes_too_late_says_so():
+def test_an_import_that_comes_too_late_says_so_and_sweeps_have_threads_of_their_own():
+    """Without them this sweep never ends; nothing is raised where warnings are errors."""
     code = """
-import jax, warnings
+import warnings
+import jax
 jax.devices()
-with warnings.catch_warnings(record=True) as told:
-    warnings.simplefilter("always")
-    import jaxcollapse
-print(*(f"{warning.filename}: {warning.message}" for warning in told))
+warnings.simplefilter("error")
+import jaxcollapse as jc
+warnings.simplefilter("default")
+axes = {"dim": [20], "num_samples": [60]}
+found = jc.sweep("gaussian", ["accumulate-subsample"], axes, seeds=500, generations=20)
+print(found.trace_ratio.shape, jax.devices(), jc.machine.devices()[0] in jax.devices())
 """
-    told = run_python(code).stdout
-    assert ("<string>: JAX started before jaxcollapse was imported" in told) == AFFECTED
-    assert ("on a CPU of 2 cores" in told) == AFFECTED
-    assert run_python(code, PJRT_NPROC="3").stdout.strip() == ""
+    done = run_python(code)
+    assert ("JAX started before jaxcollapse was imported" in done.stderr) == AFFECTED
+    assert ("on a CPU of 2 cores" in done.stderr) == AFFECTED
+    assert done.stdout.strip() == f"(1, 1, 1, 500, 20) [CpuDevice(id=0)] {not AFFECTED}"
+
+
+def test_an_import_that_comes_too_late_leaves_threads_that_were_asked_for():
+    code = "import jax; jax.devices(); import jaxcollapse as jc; print(jc.machine.devices())"
+    done = run_python(code, PJRT_NPROC="3")
+    assert "JAX started" not in done.stderr
+    assert "CpuDevice(id=0)" in done.stdout
 
 
 def test_decompositions_have_one_thread_of_openblas_each():

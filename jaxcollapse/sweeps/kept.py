@@ -94,7 +94,9 @@ class Programs:
             program, trees, chunk, seed_bytes, decomposes = pickle.loads(written)
             if decomposes:
                 _find_lapack()
-            compiled = serialize_executable.deserialize_and_load(program, *trees)
+            client = machine.devices()[0].client
+            taken, given = trees
+            compiled = serialize_executable.deserialize_and_load(program, taken, given, client)
             os.utime(path)
             return Kept(compiled, chunk, seed_bytes, decomposes)
         except Exception:  # whatever is wrong with a file, the program can be compiled

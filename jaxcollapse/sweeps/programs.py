@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxcollapse import machine
 from jaxcollapse.keys import keys_of
 
 Arrays = dict[str, np.ndarray]
@@ -135,7 +136,7 @@ def placement() -> Callable[[np.ndarray, Any], Any]:
 
 def mesh_of_seeds() -> Mesh:
     """All devices in a row."""
-    return Mesh(np.asarray(jax.devices()), ("seed",))
+    return Mesh(np.asarray(machine.devices()), ("seed",))
 
 
 def over_seeds(
@@ -192,7 +193,7 @@ def lowered_over_seeds(
     mapped, place = over_seeds(function, sequential)
     trace = mapped.trace(*place(np.resize(seeds, chunk), traced))
     lowered = trace.lower()
-    where = str([(device.id, device.device_kind) for device in jax.devices()])
+    where = str([(device.id, device.device_kind) for device in machine.devices()])
     text = lowered.as_text()
     digest = hashlib.sha256((text + where).encode())
     for untold in _not_in_text(trace.jaxpr):
