@@ -50,6 +50,7 @@ ARCHITECTURE = Architecture(
         "layers/qkv/bias": "layers.{}.self_attn.%_proj.bias",
     },
     fixed={"use_sliding_window": False},
+    harmless=("sliding_window", "max_window_layers", "layer_types"),  # as no layer has a window
     published={"qwen2-0.5b": "Qwen/Qwen2-0.5B"},
 )
 

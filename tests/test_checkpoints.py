@@ -261,9 +261,9 @@ def test_older_fields_and_those_left_out(tmp_path):
         (
             "gemma2",
             {"num_attention_heads": "4"},
-            "num_attention_heads in .* a whole number, got '4'",
+            'num_attention_heads in .* a whole number, got "4"',
         ),
-        ("gpt2", {"n_layer": "two"}, "layers: expected a whole number, got 'two'"),
+        ("gpt2", {"n_layer": "two"}, 'n_layer in config.json: expected a whole number, got "two"'),
         ("llama", {"attention_bias": True}, "attention_bias in config.json: expected false"),
         ("llama", {"mlp_bias": True}, "mlp_bias in config.json: expected false"),
         ("llama", {"hidden_act": "relu"}, 'hidden_act in .*, got "relu"'),
@@ -282,6 +282,57 @@ def test_older_fields_and_those_left_out(tmp_path):
             {"partial_rotary_factor": 0.5},
             "partial_rotary_factor in .* expected 1, got 0.5",
         ),
+        ("llama", {"rms_norm_eps": "1e-6"}, 'rms_norm_eps in .* at least 0, got "1e-6"; mend'),
+        ("llama", {"rms_norm_eps": float("nan")}, "rms_norm_eps in .* at least 0, got NaN"),
+        (
+            "llama",
+            {"rms_norm_eps": 10**400},
+            "rms_norm_eps in .* at least 0, got 1000.*0\\.\\.\\.;",
+        ),
+        ("llama", {"rope_parameters": [1]}, r"rope_parameters in .* a JSON object, got \[1\]"),
+        ("llama", {"rope_theta": 0}, "rope_theta in .*: expected a number above 0, got 0"),
+        (
+            "llama",
+            {"rope_theta": 500},
+            "rope_theta in .*: expected 700, as in .*, got 500",
+        ),
+        (
+            "llama",
+            {"rope_scaling": {"rope_theta": 5}},
+            "rope_parameters in .* expected what rope_scaling says too",
+        ),
+        ("llama", {"rope_parameters": {"factor": 4.0}}, "rope_parameters in .* the default rotary"),
+        ("llama", {"tie_word_embeddings": "false"}, 'tie_word_embeddings .* false, got "false"'),
+        ("llama", {"mlp_bias": "false"}, 'mlp_bias in config.json: expected false, got "false"'),
+        (
+            "llama",
+            {"vocab_size": 2.5},
+            "vocab_size in .*: expected a whole number, got 2.5",
+        ),
+        ("llama", {"num_attention_heads": 3, "head_dim": None}, "a divisor of the width 64, got 3"),
+        # Not read, and not known to change nothing.
+        (
+            "llama",
+            {"sliding_window": 5},
+            "sliding_window in .*: expected only fields whose",
+        ),
+        ("llama", {"embedding_multiplier": 12.0}, "embedding_multiplier in .*, got 12.0; choose"),
+        (
+            "llama",
+            {"quantization_config": {"bits": 4}},
+            'quantization_config .* got {"bits": 4}',
+        ),
+        (
+            "gpt2",
+            {"num_hidden_layers": 3},
+            "num_hidden_layers in .*: expected only fields",
+        ),
+        ("gpt2", {"pruned_heads": {"0": [1]}}, "pruned_heads in config.json: expected only fields"),
+        ("gemma2", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar in .* above 0, got 0"),
+        ("gemma2", {"attn_logit_softcapping": 0}, "attn_logit_softcapping in .* above 0, got 0"),
+        ("gemma2", {"final_logit_softcapping": False}, "final_logit_softcapping in .*, got false"),
+        ("gemma2", {"num_hidden_layers": 2**31 - 1}, "layer_types in config.json: expected slid"),
+        ("gemma2", {"sliding_window": 0}, "sliding_window in config.json: expected at least 1"),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention in"),
         ("gemma2", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types in"),
         ("gemma2", {"hidden_activation": "gelu"}, 'hidden_activation in .*, got "gelu"'),
@@ -293,6 +344,46 @@ def test_features_that_are_not_there(family, changes, message, tmp_path):
     with pytest.raises(ValueError, match=message) as error:
         checkpoints.load(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_fields_that_change_nothing():
+    """As transformers and others write them."""
+    content = hub_config.from_config(CONFIGS["llama"], 1, 2)
+    notes = {
+        "attention_dropout": 0.1,
+        "initializer_range": 0.02,
+        "is_llama_config": True,
+        "pretraining_tp": 1,
+        "rope_interleaved": False,
+        "sliding_window": None,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        "_name_or_path": "someone/something",
+    }
+    assert hub_config.to_config({**content, **notes}) == CONFIGS["llama"]
+
+
+def test_a_mark_before_a_configuration(tmp_path):
+    content = json.dumps(hub_config.from_config(CONFIGS["llama"], 1, 2))
+    (tmp_path / "config.json").write_text("\ufeff" + content, encoding="utf-8")
+    assert hub_config.to_config(hub_config.read_json(tmp_path, "config.json")) == CONFIGS["llama"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm_eps": "1e-6"}, "norm_eps: expected a number at least 0, got '1e-6'"),
+        ({"norm_eps": float("nan")}, "norm_eps: expected a number at least 0, got nan"),
+        ({"attention_softcap": 0}, "attention_softcap: expected a number above 0, got 0"),
+        ({"rope_base": float("inf")}, "rope_base: expected a finite number, got inf"),
+        ({"query_scale": -1.0}, "query_scale: expected a number above 0, got -1.0"),
+        ({"window": 0}, "window: expected at least 1, got 0"),
+        ({"tied": "false"}, "tied: expected one of False, True, got 'false'"),
+    ],
+)
+def test_numbers_that_no_decoder_has(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIGS["gemma2"], **changes)
 
 
 @pytest.fixture
@@ -324,12 +415,63 @@ def test_files_that_are_damaged(llama):
     weights.unlink()
     index = folder / "model.safetensors.index.json"
     index.write_text("{}")
-    refused(folder, "model.safetensors.index.json: expected a weight_map, got None")
+    refused(folder, "model.safetensors.index.json: expected a weight_map, got null")
     index.write_text('{"weight_map":')
     refused(folder, "model.safetensors.index.json: expected a JSON object")
     for text in ("{", "[1]"):
         config.write_text(text)
         refused(folder, "config.json: expected a JSON object, got .*; download or write it again")
+
+
+def test_a_folder_of_two_models(llama, tmp_path):
+    folder, config, params = llama
+    other = jax.tree.map(lambda leaf: leaf + 1, params)
+    checkpoints.save(tmp_path / "other", config, other, shard_bytes=60_000)
+    for path in (tmp_path / "other").glob("model*"):
+        path.rename(folder / path.name)
+    refused(folder, r"weights: expected model.safetensors, or shards with .*, got both in .*; move")
+    (folder / "model.safetensors").unlink()
+    assert_same(other, checkpoints.load(folder)[1])
+
+
+def test_indices_that_do_not_fit(llama, tmp_path):
+    folder, config, params = llama
+    checkpoints.save(folder, config, params, shard_bytes=60_000, overwrite=True)
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    whole = content["weight_map"]
+    name = "model.norm.weight"
+    for wrong in (f"../{whole[name]}", f"/etc/{whole[name]}", "weights.pkl", 7):
+        index.write_text(json.dumps({"weight_map": {**whole, name: wrong}}))
+        refused(folder, r"weight_map in .*: expected names of .safetensors files in its folder")
+    another = max(whole.values())
+    index.write_text(json.dumps({"weight_map": {**whole, name: another}}))
+    refused(folder, f"tensors of .*: expected those that .* names, got others, such as '{name}'")
+
+
+def test_one_tensor_under_two_names(llama):
+    folder, _, _ = llama
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "norm.weight": tensors["model.norm.weight"] + 1}, path)
+    refused(folder, "tensor norm.weight: expected one of that name, got another in the same model")
+
+
+def test_a_size_that_no_memory_holds(llama):
+    """What a configuration asks for is compared with the file before room is made for it."""
+    folder, _, _ = llama
+    content = json.loads((folder / "config.json").read_text())
+    for field in (
+        "num_hidden_layers",
+        "vocab_size",
+        "intermediate_size",
+        "max_position_embeddings",
+    ):
+        (folder / "config.json").write_text(json.dumps({**content, field: 2**31 - 1}))
+        if field == "max_position_embeddings":
+            assert checkpoints.load(folder)[0].context == 2**31 - 1
+        else:
+            refused(folder, "expected (a tensor|shape)")
 
 
 def test_tensors_that_do_not_fit(llama):

@@ -10,7 +10,7 @@ import pytest
 from checkpoint_cases import CONFIGS, SMALL, assert_same, greedy, random_params, refused
 
 from jaxcollapse.lm import architectures, checkpoints
-from jaxcollapse.lm.checkpoints import hub_names
+from jaxcollapse.lm.checkpoints import gguf_fields, hub_names
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.text import tokenizers
 
@@ -27,8 +27,8 @@ def write_gguf(path, config, params, **changes):
     writer.add_head_count_kv(config.kv_heads)
     writer.add_layer_norm_rms_eps(config.norm_eps)
     writer.add_rope_freq_base(config.rope_base)
-    if "scaling" in changes:
-        writer.add_rope_scaling_type(gguf.RopeScalingType(changes.pop("scaling")))
+    for name, (add, value) in changes.pop("fields", {}).items():
+        getattr(writer, f"add_{add}")(name, value)
     writer.add_tokenizer_model(changes.pop("tokenizer", "gpt2"))
     writer.add_tokenizer_pre("smollm")
     characters = [chr(code) for code in range(ord("!"), ord("!") + config.vocab_size - 4)]
@@ -116,7 +116,10 @@ def test_the_tokenizer_of_a_gguf_file(ends, tmp_path):
     ("changes", "message"),
     [
         ({"architecture": "qwen2"}, "architecture of a GGUF file: expected one of llama, got 'qwe"),
-        ({"scaling": "yarn"}, "llama.rope.scaling.type: expected one of none, got 'yarn'"),
+        (
+            {"fields": {"llama.rope.scale_linear": ("float32", 4.0)}},
+            r"llama.rope.scale_linear in a GGUF file: expected one of 0, 1, got 4.0; this is not",
+        ),
         ({"rope_freqs__weight": np.ones(8, np.float32)}, "only tensors of a llama .* rope_freqs"),
         ({"blk__0__attn_q__bias": np.ones(64, np.float32)}, "1 more: blk.0.attn_q.bias; this is"),
     ],
@@ -126,6 +129,62 @@ def test_gguf_files_that_are_refused(changes, message, tmp_path):
     path = tmp_path / "model.gguf"
     write_gguf(path, config, random_params(config), **changes)
     refused(path, message)
+
+
+METADATA = {
+    "general.architecture": "llama",
+    "general.name": "a model",
+    "general.file_type": 0,
+    "tokenizer.ggml.tokens": ["a"],
+    "llama.block_count": 2,
+    "llama.rope.scaling.type": "none",
+    "llama.rope.scaling.factor": 1.0,
+    "llama.rope.scaling.finetuned": False,
+    "llama.expert_count": 0,
+}
+
+
+def metadata(changes):
+    about = gguf_fields.Metadata({**METADATA, **changes}, "llama")
+    about.size("block_count")
+    return about
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("llama.rope.scale_linear", 4.0, "expected one of 0, 1, got 4.0; this is not implemented"),
+        ("llama.rope.scaling.factor", 4.0, "expected one of 0, 1, got 4.0"),
+        ("llama.rope.scaling.type", "yarn", 'expected one of none, got "yarn"'),
+        ("llama.rope.scaling.type", "linear", 'expected one of none, got "linear"'),
+        ("llama.attention.scale", 0.5, "expected one of 0, got 0.5"),
+        ("llama.attention.sliding_window", 9, "expected one of 0, got 9"),
+        ("llama.expert_count", 8, "expected one of 0, got 8"),
+        ("llama.logit_scale", 2.0, "expected only fields whose meaning is known, got 2.0"),
+        (
+            "llama.rope.dimension_sections",
+            [1, 2],
+            r"expected only fields whose meaning is known, got \[1, 2\]",
+        ),
+        ("general.type", "adapter", 'expected one of model, got "adapter"'),
+        ("adapter.lora.alpha", 16.0, "expected only fields whose meaning is known"),
+        ("split.count", 3, "expected one of 0, 1, got 3"),
+    ],
+)
+def test_fields_of_gguf_that_change_the_numbers(field, value, message):
+    with pytest.raises(ValueError, match=f"{field} in a GGUF file: {message}"):
+        metadata({field: value}).check_all_read()
+    metadata({}).check_all_read()
+
+
+def test_fields_of_gguf_that_are_wrong():
+    for value in ([4, 4], "4", 2.0, 0, None, -1):
+        with pytest.raises(ValueError, match=r"block_count.*: expected|expected a field"):
+            metadata({"llama.block_count": value})
+    for value in (float("nan"), float("inf"), -1.0, "1", [1.0], 1e300):
+        with pytest.raises(ValueError, match="eps in a GGUF file: expected a number of at least 0"):
+            metadata({"llama.eps": value}).number("eps")
+    assert metadata({"llama.eps": float(np.float32(1e-5))}).number("eps") == 1e-5
 
 
 def test_gguf_files_that_are_damaged(tmp_path):

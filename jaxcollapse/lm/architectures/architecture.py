@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from jaxcollapse.lm.architectures.hub_fields import Fields
@@ -45,6 +45,8 @@ class Architecture(NamedTuple):
       turned: whether the hub has the kernels of layers as ``[out, in]``.
       fixed: the fields of a ``config.json`` that change the numbers, each with the only value that
         is implemented.
+      harmless: other fields of a ``config.json`` that change nothing in this family, beside those
+        that change nothing in any; a field that is neither read nor harmless is refused.
       published: names of models at the hub, by those in ``configs``.
       gguf: how GGUF files hold the family; None where they are not read.
     """
@@ -58,5 +60,6 @@ class Architecture(NamedTuple):
     prefix: str = "model."
     turned: bool = True
     fixed: Mapping[str, bool] = {}
+    harmless: Collection[str] = ()
     published: Mapping[str, str] = {}
     gguf: Gguf | None = None

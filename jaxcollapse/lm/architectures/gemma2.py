@@ -39,19 +39,18 @@ def config(width: int, layers: int, heads: int, kv_heads: int, **others: Any) ->
 
 def to_config(fields: Fields) -> Config:
     """The decoder that a ``config.json`` describes."""
-    head_dim = fields.get("head_dim", 256)
-    scalar = fields.get("query_pre_attn_scalar", 256)
+    head_dim = fields.size("head_dim", 256)
+    scalar = fields.number("query_pre_attn_scalar", 256, above=0)
     return config(
         **llama.sizes(fields),
-        kv_heads=fields.get("num_key_value_heads"),
+        kv_heads=fields.size("num_key_value_heads"),
         head_dim=head_dim,
         mlp=fields.gated("hidden_activation", "gelu_pytorch_tanh"),
         query_scale=None if scalar == head_dim else scalar**-0.5,
-        # Null is a value here: no cap.
-        attention_softcap=fields.content.get("attn_logit_softcapping", 50.0),
-        final_softcap=fields.content.get("final_logit_softcapping", 30.0),
+        attention_softcap=fields.cap("attn_logit_softcapping", 50.0),
+        final_softcap=fields.cap("final_logit_softcapping", 30.0),
         window=_window(fields),
-        tied=fields.get("tie_word_embeddings", True),
+        tied=fields.flag("tie_word_embeddings", True),
     )
 
 
@@ -78,12 +77,16 @@ def _layer_types(layers: int, window: int | None) -> list[str]:
 
 
 def _window(fields: Fields) -> int | None:
-    window = fields.content.get("sliding_window", 4096)
+    null = fields.content.get("sliding_window", 4096) is None
+    window = None if null else fields.size("sliding_window", 4096)
     types = fields.content.get("layer_types")
     layers = fields.size("num_hidden_layers")
-    if types == _layer_types(layers, None):
+    if types is None:
+        return window
+    fits = isinstance(types, list) and len(types) == layers
+    if fits and types == _layer_types(layers, None):
         return None
-    if types not in (None, _layer_types(layers, window)):
+    if not fits or types != _layer_types(layers, window):
         expected = "sliding_attention and full_attention in turn, or full_attention alone"
         raise unknown_feature("layer_types", expected, types)
     return window
@@ -110,6 +113,7 @@ ARCHITECTURE = Architecture(
         "layers/mlp_post_norm/scale": "layers.{}.post_feedforward_layernorm.weight",
     },
     fixed={"attention_bias": False, "use_bidirectional_attention": False},
+    harmless=("hidden_act",),  # of the first files; hidden_activation is what counts
     published={
         "gemma2-2b": "google/gemma-2-2b",
         "gemma2-9b": "google/gemma-2-9b",

@@ -39,13 +39,13 @@ def to_config(fields: Fields) -> Config:
     fields.activation("activation_function", "gelu_new", TANH_GELU)
     return config(
         width,
-        fields.get("n_layer"),
+        fields.size("n_layer"),
         heads,
-        mlp_width=fields.get("n_inner", 4 * width),
-        vocab_size=fields.get("vocab_size"),
-        context=fields.get("n_positions"),
-        norm_eps=fields.get("layer_norm_epsilon", 1e-5),
-        tied=fields.get("tie_word_embeddings", True),
+        mlp_width=fields.size("n_inner", 4 * width),
+        vocab_size=fields.size("vocab_size"),
+        context=fields.size("n_positions"),
+        norm_eps=fields.number("layer_norm_epsilon", 1e-5),
+        tied=fields.flag("tie_word_embeddings", True),
     )
 
 

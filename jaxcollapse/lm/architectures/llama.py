@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxcollapse import checks
 from jaxcollapse.lm.architectures.architecture import STORIES, TINY, Architecture, Gguf
 from jaxcollapse.lm.architectures.hub_fields import Fields, gate_of
 from jaxcollapse.lm.decoder.config import Config
@@ -29,12 +30,12 @@ def sizes(fields: Fields) -> dict[str, Any]:
     """What is said as in Llama by those that came after it: fields of ``Config`` by name."""
     return {
         "width": fields.size("hidden_size"),
-        "layers": fields.get("num_hidden_layers"),
+        "layers": fields.size("num_hidden_layers"),
         "heads": fields.size("num_attention_heads"),
-        "mlp_width": fields.get("intermediate_size"),
-        "vocab_size": fields.get("vocab_size"),
-        "context": fields.get("max_position_embeddings"),
-        "norm_eps": fields.get("rms_norm_eps", 1e-6),
+        "mlp_width": fields.size("intermediate_size"),
+        "vocab_size": fields.size("vocab_size"),
+        "context": fields.size("max_position_embeddings"),
+        "norm_eps": fields.number("rms_norm_eps", 1e-6),
         "rope_base": fields.rope_base(),
     }
 
@@ -42,13 +43,17 @@ def sizes(fields: Fields) -> dict[str, Any]:
 def to_config(fields: Fields) -> Config:
     """The decoder that a ``config.json`` describes."""
     common = sizes(fields)
-    heads = common["heads"]
+    width, heads = common["width"], common["heads"]
+    if fields.content.get("head_dim") is None and width % heads:
+        raise checks.refusal(
+            "num_attention_heads", f"a divisor of the width {width}", heads, "mend it"
+        )
     return config(
         **common,
-        kv_heads=fields.get("num_key_value_heads", heads),
-        head_dim=fields.get("head_dim", common["width"] // heads),
+        kv_heads=fields.size("num_key_value_heads", heads),
+        head_dim=fields.size("head_dim", max(width // heads, 1)),
         mlp=fields.gated("hidden_act", "silu"),
-        tied=fields.get("tie_word_embeddings", False),
+        tied=fields.flag("tie_word_embeddings", False),
     )
 
 

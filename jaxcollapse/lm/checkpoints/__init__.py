@@ -20,9 +20,9 @@ from jaxcollapse.lm.architectures.hub_fields import CONFIG
 from jaxcollapse.lm.checkpoints.gguf import gguf_tokenizer, load_gguf
 from jaxcollapse.lm.checkpoints.hub_config import from_config, read_json, to_config, write_json
 from jaxcollapse.lm.checkpoints.hub_names import check_leaves, leaves_of
-from jaxcollapse.lm.checkpoints.hub_weights import read_safetensors, weight_files, write_weights
+from jaxcollapse.lm.checkpoints.hub_weights import read_weights, write_weights
 from jaxcollapse.lm.checkpoints.llama2c import load_llama2c
-from jaxcollapse.lm.checkpoints.tensors import Read, assembled, check_context, shortened
+from jaxcollapse.lm.checkpoints.tensors import assembled, check_context, shortened
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 
@@ -67,9 +67,7 @@ def load(
     config = dataclasses.replace(to_config(read_json(path, CONFIG)), dtype=dtype, param_dtype=dtype)
     check_context(config, context)
     with contextlib.ExitStack() as opened:
-        tensors: dict[str, Read] = {}
-        for file in weight_files(path):
-            tensors.update(read_safetensors(file, opened))
+        tensors = read_weights(path, opened)
         return shortened(config, assembled(config, tensors), context)
 
 

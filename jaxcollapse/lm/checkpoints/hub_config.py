@@ -24,10 +24,11 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise checks.refusal("model", f"a folder with {name}", str(folder), "check the folder")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # Editors and spreadsheets put a byte order mark before UTF-8.
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise checks.refusal(
             name, "a JSON object", f"{path} ({error})", "download or write it again"
         ) from None
@@ -42,11 +43,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def to_config(content: Mapping[str, Any]) -> Config:
     """The decoder that ``config.json`` describes; what it leaves out is as in transformers."""
     architecture = architectures.find(content.get("model_type"), f"model_type in {CONFIG}")
+    fields = Fields(content)
     for name, only in architecture.fixed.items():
-        got = content.get(name, only)
-        if bool(got) != only:
+        got = fields.content.get(name, only)
+        if not (got is None or isinstance(got, bool)) or bool(got) != only:
             raise unknown_feature(name, json.dumps(only), got)
-    return architecture.to_config(Fields(content))
+    config = architecture.to_config(fields)
+    fields.check_all_read(architecture.harmless)
+    return config
 
 
 def from_config(config: Config, bos: int | None, eos: int | None) -> dict[str, Any]:

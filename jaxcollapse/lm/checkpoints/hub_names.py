@@ -45,24 +45,31 @@ def full_name(config: Config, name: str) -> str:
 
 def pieces(config: Config) -> Iterator[tuple[str, Piece]]:
     """All tensors of a checkpoint, each with the path of the parameter it is a part of."""
+    for path in shapes_of(config):
+        for piece in pieces_of(config, path):
+            yield path, piece
+
+
+def pieces_of(config: Config, path: str) -> Iterator[Piece]:
+    """The tensors of a checkpoint that make one parameter, layer by layer."""
     architecture = architectures.find(config.family)
-    keys = config.kv_heads * config.head_dim
-    joined = {
-        "layers/qkv": {"q": config.heads * config.head_dim, "k": keys, "v": keys},
-        "layers/gate_up": {"gate": config.mlp_width, "up": config.mlp_width},
-    }
-    for path, shape in shapes_of(config).items():
-        name = HEAD if path == "head" else architecture.tensors[path]
-        # The output layer is [V, E] everywhere, as embeddings are.
-        turned = path == "head" or (path.endswith("kernel") and architecture.turned)
-        parts = joined[path.rpartition("/")[0]] if "%" in name else {"": shape[-1]}
-        stack = [(layer,) for layer in range(shape[0])] if path.startswith("layers/") else [()]
-        for layer in stack:
-            end = 0
-            for part, columns in parts.items():
-                end += columns
-                place = (*layer, ..., slice(end - columns, end))
-                yield path, Piece(name.format(*layer).replace("%", part), place, turned)
+    shape = shapes_of(config)[path]
+    name = HEAD if path == "head" else architecture.tensors[path]
+    # The output layer is [V, E] everywhere, as embeddings are.
+    turned = path == "head" or (path.endswith("kernel") and architecture.turned)
+    parts = {"": shape[-1]}
+    if "%" in name and path.startswith("layers/qkv/"):
+        keys = config.kv_heads * config.head_dim
+        parts = {"q": config.heads * config.head_dim, "k": keys, "v": keys}
+    elif "%" in name:
+        parts = {"gate": config.mlp_width, "up": config.mlp_width}
+    stacked = path.startswith("layers/")
+    for layer in ((i,) for i in range(shape[0])) if stacked else ((),):
+        end = 0
+        for part, columns in parts.items():
+            end += columns
+            place = (*layer, ..., slice(end - columns, end))
+            yield Piece(name.format(*layer).replace("%", part), place, turned)
 
 
 def leaves_of(params: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.lm.architectures import llama
-from jaxcollapse.lm.checkpoints.tensors import Read, assembled, check_context, hub_rows, shortened
+from jaxcollapse.lm.checkpoints.tensors import Stored, assembled, check_context, hub_rows, shortened
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 
@@ -88,7 +88,7 @@ def load_llama2c(
             f"size of {path}", f"{expected:,} bytes by its header", f"{size:,}", "download it again"
         )
     stored = np.memmap(path, "<f4", "r", offset=len(header))
-    tensors: dict[str, Read] = {}
+    tensors: dict[str, Stored] = {}
     start = 0
     for name, shape in shapes.items():
         array = stored[start : start + math.prod(shape)].reshape(shape)
@@ -98,5 +98,6 @@ def load_llama2c(
         turn_heads = {"q_proj": heads, "k_proj": kv_heads}.get(name.rpartition(".")[2])
         for layer in range(layers) if "{}" in name else (None,):
             rows = array if layer is None else array[layer]
-            tensors[f"{name.format(layer)}.weight"] = partial(hub_rows, rows, turn_heads)
+            read = partial(hub_rows, rows, turn_heads)
+            tensors[f"{name.format(layer)}.weight"] = Stored(rows.shape, read)
     return shortened(config, assembled(config, tensors), context)

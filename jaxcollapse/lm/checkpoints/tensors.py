@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,41 +12,79 @@ import numpy as np
 from jaxcollapse import checks
 from jaxcollapse.lm import architectures
 from jaxcollapse.lm.architectures.hub_fields import OTHER_MODEL
-from jaxcollapse.lm.checkpoints.hub_names import BUFFERS, HEAD, pieces, shapes_of
+from jaxcollapse.lm.checkpoints.hub_names import BUFFERS, HEAD, pieces, pieces_of, shapes_of
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 
-# Reads a tensor of a file.
-Read = Callable[[], np.ndarray]
+
+class Stored(NamedTuple):
+    """A tensor in a file.
+
+    Attributes:
+      shape: of its array.
+      read: reads it.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
 
 
-def assembled(config: Config, tensors: Mapping[str, Read]) -> Params:
+def add_tensor(tensors: dict[str, Stored], name: str, tensor: Stored, where: str) -> None:
+    """Adds a tensor of a file to others, none of which has its name.
+
+    Raises:
+      ValueError: one has, and nothing says which of them is the model's.
+    """
+    if name in tensors:
+        raise checks.refusal(
+            f"tensor {name}", "one of that name", f"another in {where}", "download them again"
+        )
+    tensors[name] = tensor
+
+
+def _by_bare_names(config: Config, tensors: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The tensors of a decoder by their names without a prefix, all there, each of its shape."""
+    prefix = architectures.find(config.family).prefix
+    found: dict[str, Stored] = {}
+    for name, tensor in tensors.items():
+        add_tensor(found, name.removeprefix(prefix), tensor, "the same model, with another prefix")
+    for path, shape in shapes_of(config).items():
+        stacked = path.startswith("layers/")
+        for piece in pieces_of(config, path):
+            if piece.name not in found:
+                raise checks.refusal(
+                    "weights", f"a tensor {piece.name}", "none of that name", "download them again"
+                )
+            *others, columns = shape[1:] if stacked else shape
+            part = piece.place[-1]
+            expected = (*others, len(range(columns)[part]))
+            expected = expected[::-1] if piece.turned else expected
+            got = found[piece.name].shape
+            if got != expected:
+                raise checks.refusal(
+                    f"tensor {piece.name}",
+                    f"shape {list(expected)} by the model's configuration",
+                    list(got),
+                    "use the configuration and the weights of one model",
+                )
+    return found
+
+
+def assembled(config: Config, tensors: Mapping[str, Stored]) -> Params:
     """Parameters from the tensors of a checkpoint, names with or without a prefix.
 
-    One tensor is read at a time.
+    One tensor is read at a time, and none before all are known to be there: a configuration that
+    asks for more than there is takes no memory.
     """
-    prefix = architectures.find(config.family).prefix
-    left = {name.removeprefix(prefix): read for name, read in tensors.items()}
+    left = _by_bare_names(config, tensors)
     dtype = jnp.dtype(config.param_dtype)
     arrays = {path: np.empty(shape, dtype) for path, shape in shapes_of(config).items()}
     for path, piece in pieces(config):
-        if piece.name not in left:
-            raise checks.refusal(
-                "weights", f"a tensor {piece.name}", "none of that name", "download them again"
-            )
-        array = left.pop(piece.name)()
+        array = left.pop(piece.name).read()
         place = arrays[path][piece.place]
-        expected = place.shape[::-1] if piece.turned else place.shape
-        if array.shape != expected:
-            raise checks.refusal(
-                f"tensor {piece.name}",
-                f"shape {list(expected)} by the model's configuration",
-                list(array.shape),
-                "use the configuration and the weights of one model",
-            )
         place[...] = array.T if piece.turned else array
     if config.tied and HEAD in left:
-        head = left.pop(HEAD)().astype(dtype)
+        head = left.pop(HEAD).read().astype(dtype)
         if not np.array_equal(head, arrays["embed/tokens"]):
             raise checks.refusal(
                 f"tensor {HEAD}",

@@ -80,12 +80,31 @@ class Config:
         checks.one_of("dtype", self.dtype, ("float32", "bfloat16"))
         checks.one_of("param_dtype", self.param_dtype, ("float32", "bfloat16"))
         checks.one_of("matmul_precision", self.matmul_precision, ("default", "high", "highest"))
+        for name in ("tied", "post_norms", "scale_embeddings", "remat"):
+            checks.one_of(name, getattr(self, name), (False, True))
+        self._check_numbers()
         if self.heads % self.kv_heads:
             raise checks.refusal(
                 "kv_heads", f"a divisor of the {self.heads} heads", self.kv_heads, "change one"
             )
         if self.rope_base is not None and self.head_dim % 2:
             raise checks.refusal("head_dim", "an even number", self.head_dim, "change it")
+
+    def _check_numbers(self) -> None:
+        """Refuses numbers that make none, or NaN, of what is computed."""
+        above = ("rope_base", "attention_softcap", "final_softcap", "query_scale")
+        for name in ("norm_eps", *above):
+            value = getattr(self, name)
+            if value is None and name != "norm_eps":
+                continue
+            a_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not a_number or not (value > 0 or (name == "norm_eps" and value == 0)):
+                least = "at least 0" if name == "norm_eps" else "above 0"
+                raise checks.refusal(name, f"a number {least}", repr(value), "change it")
+            if value == float("inf"):
+                raise checks.refusal(name, "a finite number", value, "change it")
+        if self.window is not None:
+            checks.whole_number("window", self.window)
 
     @property
     def precision(self) -> str:
