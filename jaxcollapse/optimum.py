@@ -22,8 +22,8 @@ from jaxcollapse.chain import make_chain
 from jaxcollapse.descent import Free, descended, interval, interval_of_grid, walked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.keys import keys_of
-from jaxcollapse.publishers import offered
-from jaxcollapse.registry import as_family
+from jaxcollapse.publishers import offers
+from jaxcollapse.registry import as_family, published
 from jaxcollapse.sweeps.plan import checked_seeds
 from jaxcollapse.task import Task
 from jaxcollapse.workflows import Workflow, as_workflow
@@ -131,7 +131,8 @@ def best(
       ValueError: what is varied cannot be, a value is missing, or the loss is no number.
     """
     count = checks.whole_number("generation", generation)
-    family, flow = offered(as_family(task), [vary, *(axes or {})]), as_workflow(workflow)
+    _check_varied(as_family(task), vary)
+    family, flow = published(task, [vary, *(axes or {})]), as_workflow(workflow)
     low, high = _bounds(vary, bounds)
     free = Free(low, high, count - 1 if schedule else None, budget)
     usual = {
@@ -239,6 +240,20 @@ class _Problem:
             remedy = "reduce it to one, in a function of the metrics"
             raise checks.refusal("loss", "a number", checks.described(found), remedy)
         return found
+
+
+def _check_varied(family: TaskFamily, vary: str) -> None:
+    """Refuses names of what has no slope, and says what has one."""
+    parameters = {**family.parameters, **offers(family)}.values()
+    known = [p.name for p in parameters if getattr(p.how, "traced", False) is True]
+    if vary not in (*known, *OF_WORKFLOWS):
+        raise checks.refusal(
+            "what is varied",
+            f"{', '.join(OF_WORKFLOWS)} of the workflow, or of the task what changes no shape, "
+            + (", ".join(known) or "which it has none of"),
+            repr(vary),
+            "of others, sweep over some values and compare",
+        )
 
 
 def _bounds(vary: str, bounds: tuple[float, float] | None) -> tuple[float, float]:

@@ -142,6 +142,17 @@ class Parameter:
         )
 
     @property
+    def names(self) -> tuple[Any, ...]:
+        """All that its values may hold, where they are several names."""
+        return tuple(
+            name
+            for kind in alternatives(self.kind)
+            for several in typing.get_args(kind)
+            if typing.get_origin(kind) is tuple and typing.get_origin(several) is typing.Literal
+            for name in typing.get_args(several)
+        )
+
+    @property
     def symbol(self) -> str:
         """What figures call it."""
         return (isinstance(self.how, Axis) and self.how.symbol) or self.name.replace("_", " ")
@@ -164,6 +175,9 @@ class Parameter:
         """
         if checks.is_traced(value) or value is self.default or value is None:
             return value
+        if self.names:
+            given = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+            return tuple(checks.one_of(self.name, name, self.names) for name in given)
         several = any(typing.get_origin(kind) for kind in alternatives(self.kind))
         if several and isinstance(value, Iterable) and not isinstance(value, str):
             return value  # of numbers or of one, such as seeds

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jaxcollapse import checks, plugins
+from jaxcollapse import checks, plugins, publishers
 from jaxcollapse.datasets.points import DATASETS, PointDataset
 from jaxcollapse.families import TaskFamily, family_of
 from jaxcollapse.spelling import kebab
@@ -45,6 +46,40 @@ def as_family(task: TaskFamily | Task | str) -> TaskFamily:
             "make one with jaxcollapse.points_task",
         )
     return task
+
+
+def families() -> Iterator[TaskFamily]:
+    """All that have names, but for those of an extra that is not installed."""
+    for name in TASKS.names():
+        try:
+            yield as_family(name)
+        except ImportError:
+            continue
+
+
+def published(task: TaskFamily | Task | str, names: Iterable[str]) -> TaskFamily:
+    """A task family with those publishers whose axes are among names, see ``publishers.offered``.
+
+    Raises:
+      ValueError: as for ``as_family``, or the task cannot have one of them.
+      ImportError: likewise.
+    """
+    family, names = as_family(task), list(names)
+    for axis in publishers.PUBLISHERS:
+        if axis in names and axis not in family.parameters and not publishers.serves(family, axis):
+            raise not_served(family, axis)
+    return publishers.offered(family, names)
+
+
+def not_served(family: TaskFamily, axis: str) -> ValueError:
+    """The refusal of a publisher that a task cannot have."""
+    served = [other.name for other in families() if publishers.serves(other, axis)]
+    return checks.refusal(
+        f"task with the publisher {axis}",
+        f"one that it serves, {', '.join(served)}",
+        family.name,
+        f"leave {axis} out; 'jaxcollapse describe {axis}' tells why",
+    )
 
 
 def is_own(family: TaskFamily) -> bool:

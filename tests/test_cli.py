@@ -144,6 +144,12 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ([*RUN, "--no-such-option"], "options: --no-such-option; see jaxcollapse run gaussian --"),
         (["run", "gaussian"], "--out"),
         ([*RUN, "--cov", "missing.npy"], "array file: expected a file that exists"),
+        ([*RUN, "--share", "0.1"], "after the workflow's name, as fresh-real:share=0.1"),
+        ([*RUN, "--best-of", "0"], "best_of: expected at least 1, got 0"),
+        (
+            [*RUN, "--best-of", "2", "--rewards", "dear"],
+            "rewards: expected one of real, model, rising, falling, got 'dear'",
+        ),
     ],
 )
 def test_refused(arguments, message, tmp_path, capsys):
@@ -335,3 +341,11 @@ def test_what_there_is(capsys):
     cli.main(["describe", "mmd"])
     assert "metric mmd of points" in capsys.readouterr().out
     assert "expected" in refused(capsys, "describe", "gausian")
+    cli.main(["describe", "keep-best"])
+    shown = capsys.readouterr().out
+    for told in ("C = ceil(N / q)", "error_rates, by default (0.0, 0.0)", "Feng et al. 2406.07515"):
+        assert told in shown
+    assert "serves gaussian, kde, linear-regression, categorical\n" in shown
+    # What a task cannot have is not offered, and a refusal names the tasks that can.
+    message = refused(capsys, "run", "kde", "--mass", "0.5", "--out", "a.nc")
+    assert "publisher mass: expected one that it serves, gaussian, categorical, got" in message

@@ -129,6 +129,10 @@ def test_a_budget_is_the_mean_of_a_schedule_whatever_the_logits_are(budget):
     ("given", "told"),
     [
         ({"vary": "nothing", "axes": {"place": 1.0}}, "what is varied: expected "),
+        (
+            {"vary": "models"},
+            "share, weight of the workflow, or of the task what changes no shape, ",
+        ),
         ({"bounds": None}, "bounds of place: expected two numbers, got none"),
         ({"bounds": (1, 0)}, "bounds: expected two finite numbers, the lower one first"),
         ({"axes": {"place": 1.0, "other": 2}}, "axes of near: expected"),

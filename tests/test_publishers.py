@@ -90,11 +90,9 @@ def means_of(name, workflow, seeds, generations, **options):
 
 
 TEMPERATURES = (0.5, 1.0, 1.25)
-CELLS = [
-    ("gaussian", "replace", {"pool": "statistics"}, 4),
-    ("kde", "replace", {}, 4),
-]
+CELLS = [("kde", "replace", {}, 4)]
 MORE = [
+    ("gaussian", "replace", {"pool": "statistics"}, 4),
     ("linear-regression", "accumulate", {"pool": "statistics"}, 4),
     ("gaussian", "fixed-real:keep=2", {"pool": "statistics"}, 5),
     ("gaussian", "fixed-real:weight=0.4", {"pool": "statistics"}, 5),

@@ -10,6 +10,7 @@ from scipy import stats
 
 import jaxcollapse as jc
 from jaxcollapse import publishers, theory
+from jaxcollapse.publishers import informed
 from jaxcollapse.publishers.selection import number_of_candidates
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import chains
@@ -257,7 +258,39 @@ def test_shares_are_an_axis_and_one_of_1_is_the_task():
         chains.plan("gaussian", "replace", {**axes, "keep_best": [0.5]}, score=first)
 
 
+def test_users_choices_are_an_axis_and_one_of_1_is_the_task():
+    task = jc.categorical.task(4, 6)
+    assert jc.curated(task, best_of=1) is task
+    axes = {"num_outcomes": [4], "num_samples": [6], "best_of": [1, 2, 4]}
+    plan = chains.plan("categorical", "replace", axes, rewards=("rising", "falling"))
+    assert len({plan.program(cell) for cell in plan.cells}) == 3
+    assert plan.options["rewards"] == ("rising", "falling")
+    with pytest.raises(ValueError, match=r"rewards: expected one of real, .*, got <function"):
+        chains.plan("categorical", "replace", axes, rewards=first)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("rising", 1), ("falling", -1)])
+def test_a_reward_by_name_is_that_of_the_first_coordinate(name, sign):
+    task = jc.categorical.task(4, 50)
+    own = jc.curated(task, lambda truth, model, rows: sign * rows.astype(float), best_of=3)
+    named = jc.curated(task, name, best_of=3)
+    model = informed.Informed(jnp.ones(4, np.int32), None)
+    rows = [one.sample(one.noise(jax.random.key(1)), model) for one in (own, named)]
+    np.testing.assert_array_equal(*rows)
+    assert sign * (rows[0].mean() - 1.5) > 0.3
+
+
 GAUSSIAN = jc.gaussian.task(1, 8)
+
+
+def tokens_task():
+    """Whose rows have no first coordinate."""
+    return jc.points_task(
+        lambda key: (None, jnp.zeros((2, 3), jnp.int32)),
+        lambda key, view: None,
+        lambda key, model: jnp.zeros((2, 3), jnp.int32),
+        lambda truth, model: {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,6 +325,14 @@ GAUSSIAN = jc.gaussian.task(1, 8)
         (lambda: jc.verified("gaussian", 0.5), "task of verified: expected a Task"),
         (lambda: jc.curated(GAUSSIAN, 3), "rewards: expected a function or some, got 3"),
         (lambda: jc.curated(GAUSSIAN, first, odds="a"), "odds: expected 1 chances that sum to 1"),
+        (
+            lambda: jc.curated(GAUSSIAN, "nice"),
+            "reward by name: expected real, model, rising, falling, got 'nice'",
+        ),
+        (
+            lambda: jc.curated(tokens_task(), "rising"),
+            r"for the rewards rising and falling: .* got one of int32\[2, 3\]",
+        ),
         (lambda: jc.curated(GAUSSIAN, []), "rewards: expected a function or some, got none"),
         (lambda: jc.curated(GAUSSIAN, first, odds=[0.5]), "odds: expected 1 chances that sum to 1"),
         (lambda: jc.curated(GAUSSIAN, first, best_of=0), "best_of: expected at least 1, got 0"),

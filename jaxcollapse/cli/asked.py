@@ -118,12 +118,16 @@ def _field(parameter: Parameter, mixture: bool, usual: Any) -> tuple[Any, Any] |
         told = f"{told} By default {usual}."
     # Names are the task's to refuse, in the words of everything else.
     named = "|".join(parameter.choices) if kind is str and parameter.choices else None
+    if parameter.names:
+        named = f"{{{'|'.join(parameter.names)}}} ..."
     shown = tyro.conf.arg(help=told, metavar=named)
     return Annotated[kind | None, shown], dataclasses.field(default=None)
 
 
 def _kind(parameter: Parameter, *values: Any) -> Any:
     """The type that a command reads a parameter's value as; None if it can read none."""
+    if parameter.names:
+        return tuple[str, ...]
     if parameter.kind is Any:
         return type(values[0]) if values else str if isinstance(parameter.how, Axis) else None
     known = [

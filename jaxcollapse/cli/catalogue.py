@@ -21,25 +21,26 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Metric
 from jaxcollapse.parameters import Axis, parameters_of
-from jaxcollapse.registry import TASKS, as_family
+from jaxcollapse.publishers import PUBLISHERS
+from jaxcollapse.registry import TASKS, as_family, families
 from jaxcollapse.workflows import NUMBERS, WORKFLOWS, Workflow, as_workflow
 
-KINDS = ("tasks", "workflows", "metrics", "datasets", "models")
+KINDS = ("tasks", "workflows", "publishers", "metrics", "datasets", "models")
 
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """Say which tasks, workflows, metrics, data sets and models there are."""
+    """Say which tasks, workflows, publishers, metrics, data sets and models there are."""
 
     what: tyro.conf.Positional[
-        tuple[Literal["tasks", "workflows", "metrics", "datasets", "models"], ...]
+        tuple[Literal["tasks", "workflows", "publishers", "metrics", "datasets", "models"], ...]
     ] = ()
     """The kinds to list; all by default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Describe:
-    """Say what is known of a task, workflow, metric, data set or model: options, units, laws."""
+    """Say what is known of a task, workflow, publisher, metric, data set or model."""
 
     name: tyro.conf.Positional[str]
     """Its name, as 'jaxcollapse list' tells it."""
@@ -77,17 +78,14 @@ def _workflows() -> Iterator[tuple[str, str]]:
         yield name, plugins.summary(about) + _origin(WORKFLOWS, name)
 
 
-def _families() -> Iterator[TaskFamily]:
-    for name in TASKS.names():
-        try:
-            yield as_family(name)
-        except ImportError:
-            continue  # of an extra that is not installed
+def _publishers() -> Iterator[tuple[str, str]]:
+    for axis, publisher in PUBLISHERS.items():
+        yield axis, plugins.summary(publisher)
 
 
 def _metrics() -> Iterator[tuple[str, str]]:
     found: dict[str, Any] = {}
-    for family in _families():
+    for family in families():
         for name, metric in family.labels.items():
             found.setdefault(name, metric)
     for name, of_points in POINT_METRICS.items():
@@ -119,6 +117,7 @@ def _models() -> Iterator[tuple[str, str]]:
 LISTED = {
     "tasks": _tasks,
     "workflows": _workflows,
+    "publishers": _publishers,
     "metrics": _metrics,
     "datasets": _datasets,
     "models": _models,
@@ -140,6 +139,8 @@ def describe(args: Describe) -> None:
         lines = _of_task(as_family(name))
     elif name.partition(":")[0].replace("_", "-") in WORKFLOWS:
         lines = _of_workflow(name)
+    elif name.replace("-", "_") in PUBLISHERS:
+        lines = _of_publisher(name.replace("-", "_"))
     else:
         lines = _of_others(name)
     print("\n".join(lines))
@@ -234,6 +235,32 @@ def _of_workflow(spelling: str) -> list[str]:
     return [*lines, "", f"written as {told}, for instance; fields follow colons"]
 
 
+def _of_publisher(axis: str) -> list[str]:
+    publisher = PUBLISHERS[axis]
+    known = parameters_of(publisher)
+    about = re.split(r"\n\n(?:\w+:\n|>>>)", plugins.plain(inspect.getdoc(publisher) or ""))[0]
+    lines = [f"{axis} ({known[axis].symbol}): {about}", "", "axis:"]
+    one = known[axis].is_traced(on_statistics=False)
+    programs = "one program serves all values" if one else "a program for each value"
+    lines += [f"  {axis}: {programs}", f"      {plugins.plain(known[axis].help)}"]
+    lines += ["", "options:"] * (len(known) > 1)
+    for name, parameter in known.items():
+        if name != axis:
+            default = "none" if parameter.by_default is None else parameter.by_default
+            lines += [f"  {name}, by default {default}", f"      {plugins.plain(parameter.help)}"]
+    found = list(families())
+    served = [family.name for family in found if publishers.serves(family, axis)]
+    own = [family.name for family in found if axis in family.parameters]
+    lines += ["", f"serves {', '.join(served)}"]
+    lines += [f"of {', '.join(own)} it is an option of their own"] if own else []
+    flag = axis.replace("_", "-")
+    return [
+        *lines,
+        f"written as --{flag} on the command line, as an axis of jc.sweep, or as "
+        f"jc.{publisher.__name__}(task, ...)",
+    ]
+
+
 def _required(name: str) -> list[str]:
     """The fields that a workflow's spelling has to give."""
     known = WORKFLOWS.find(name)
@@ -257,9 +284,9 @@ def _told_of_collapse(metric: Metric) -> list[str]:
 
 def _of_others(name: str) -> list[str]:
     lines = []
-    families = [family for family in _families() if name in family.labels]
+    found = [family for family in families() if name in family.labels]
     # What every chain has is the same for all of them.
-    for family in families[:1] if name == SHARE_OF_REAL_DATA else families:
+    for family in found[:1] if name == SHARE_OF_REAL_DATA else found:
         metric = family.labels[name]
         of = "every task" if name == SHARE_OF_REAL_DATA else family.name
         known = _known_closed_forms(family).get(name, [])
@@ -277,15 +304,15 @@ def _of_others(name: str) -> list[str]:
         lines += [f"  {line}".rstrip() for line in doc.partition("\n\nArgs:")[0].splitlines()]
     for kind in ("datasets", "models"):
         try:
-            found = dict(LISTED[kind]())
+            listed = dict(LISTED[kind]())
         except ImportError:
             continue
-        if name in found:
-            lines.append(f"{kind.removesuffix('s')} {name}: {found[name]}")
+        if name in listed:
+            lines.append(f"{kind.removesuffix('s')} {name}: {listed[name]}")
     if not lines:
         raise checks.refusal(
             "name to describe",
-            "that of a task, workflow, metric, data set or model",
+            "that of a task, workflow, publisher, metric, data set or model",
             repr(name),
             "see jaxcollapse list",
         )

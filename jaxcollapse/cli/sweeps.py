@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import machine, publishers
+from jaxcollapse import machine, publishers, registry
 from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output
 from jaxcollapse.sweeps import chains, mixtures
-from jaxcollapse.sweeps.plan import parse_seeds
+from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
 from jaxcollapse.sweeps.run import run_and_save
 
 GIB = 2**30
@@ -80,6 +80,7 @@ class Mix(Grid):
 
 def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``run`` for a task."""
+    _check_flags(family, arguments)
     kind = asked.options_class(family, Run, beside=publishers.offers(family))
     return asked.parsed(kind, command, arguments, **family.usual)
 
@@ -91,6 +92,14 @@ def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     facts = family.mixtures
     usual = {"real": facts.real, "synthetic": facts.synthetic, "seeds": facts.seeds}
     return asked.parsed(kind, command, arguments, **usual)
+
+
+def _check_flags(family: TaskFamily, arguments: list[str]) -> None:
+    """Refuses what a task has no options for, in words that say where it is had."""
+    words = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    names = [word.removeprefix("--").replace("-", "_") for word in words]
+    check_no_fields(names, family)
+    registry.published(family, names)
 
 
 def run(args: Any) -> None:

@@ -4,7 +4,7 @@ They know no task by name, and no workflow. They can be put into one another: te
 tails, which are of a model's law, first.
 """
 
-from jaxcollapse.publishers.axes import PUBLISHERS, check_options, offered, offers
+from jaxcollapse.publishers.axes import PUBLISHERS, check_options, offered, offers, serves
 from jaxcollapse.publishers.ensembles import ensemble
 from jaxcollapse.publishers.selection import curated, resampled, verified
 from jaxcollapse.publishers.tempering import tempered, truncated
@@ -17,6 +17,7 @@ __all__ = [
     "offered",
     "offers",
     "resampled",
+    "serves",
     "tempered",
     "truncated",
     "verified",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxcollapse import checks
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import Metric
-from jaxcollapse.parameters import Parameter, also, parameters_of, takes_any
+from jaxcollapse.parameters import Axis, Parameter, also, parameters_of, takes_any
 from jaxcollapse.publishers import ensembles
 from jaxcollapse.publishers.ensembles import ensemble
-from jaxcollapse.publishers.selection import verified
+from jaxcollapse.publishers.selection import curated, verified
 from jaxcollapse.publishers.tempering import tempered, truncated
 from jaxcollapse.task import Task
 
@@ -20,16 +22,55 @@ PUBLISHERS: dict[str, Callable[..., Task]] = {
     "temperature": tempered,
     "mass": truncated,
     "keep_best": verified,
+    "best_of": curated,
     "models": ensemble,
 }
 # Of those that look at rows.
-OF_POINTS = ("mass", "keep_best", "models")
+OF_POINTS = ("mass", "keep_best", "best_of", "models")
+_SOME = {"temperature": 0.5, "mass": 0.5, "keep_best": 0.5, "best_of": 2, "models": 2}
 
 
 def offers(family: TaskFamily) -> dict[str, Parameter]:
-    """The parameters of all publishers that a task may have, but for those it has already."""
-    found = {k: v for name in PUBLISHERS for k, v in parameters_of(PUBLISHERS[name]).items()}
+    """The parameters of all publishers that a task can have, but for those it has already."""
+    found: dict[str, Parameter] = {}
+    for axis, publisher in PUBLISHERS.items():
+        if serves(family, axis):
+            found |= parameters_of(publisher)
     return {name: p for name, p in found.items() if name not in family.parameters}
+
+
+@functools.cache
+def _serves(task: Callable[..., Any], axis: str) -> bool:
+    known = parameters_of(task)
+    grids = {name: p.how.grid for name, p in known.items() if isinstance(p.how, Axis)}
+    if not all(grids.values()):
+        return True  # which nothing but a point tells
+    point = {
+        name: grid[0] if isinstance(grid[0], str) else grid[-1] for name, grid in grids.items()
+    }
+    publisher = PUBLISHERS[axis]
+    # Some serve under one of a task's options alone, some by one of the publisher's.
+    for options in _ways({name: p for name, p in known.items() if name not in point}):
+        for way in _ways(parameters_of(publisher)):
+            with contextlib.suppress(ValueError):
+                publisher(task(**point, **options), **{**way, axis: _SOME[axis]})
+                return True
+    return False
+
+
+def _ways(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+    """No options, and each name that one of them may have."""
+    return [{}, *({p.name: name} for p in parameters.values() for name in (*p.choices, *p.names))]
+
+
+def serves(family: TaskFamily, axis: str) -> bool:
+    """Whether a task can have a publisher, at the first name and the largest number of its axes.
+
+    Args:
+      family: the task; of one whose axes have no values of their own it is not known, and True.
+      axis: of ``PUBLISHERS``.
+    """
+    return axis not in family.parameters and _serves(family.task, axis)
 
 
 def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
@@ -87,7 +128,7 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
         return ensembles.labelled(metrics) if "models" in axes else metrics
 
     def cost(**point):
-        several = point.get("models", 1) / point.get("keep_best", 1)
+        several = point.get("models", 1) * point.get("best_of", 1) / point.get("keep_best", 1)
         return family.relative_cost(**own(point)) * several
 
     def resolved(point, options):

@@ -41,7 +41,8 @@ def ensemble(
     fitted to its part; parts differ by one row at most. With a matrix A each is fitted to all rows,
     of which those that model i published (of real batches every k-th row, from the i-th on) weigh
     ``A[j, i]`` together for model j: the rows of whom it learns most from count one each. Of N
-    published rows, row i is made by model ``i mod k``. One model is the task itself.
+    published rows, row i is made by model ``i mod k``. One model is the task itself. After Vu
+    et al. 2505.21677, Hodel & West 2512.15011 and Wang et al. 2506.15690.
 
     Metrics are means over the models, beside each of which ``..._between_models`` is their standard
     deviation; measures of one's own see the models stacked, with a first axis of k. Each model

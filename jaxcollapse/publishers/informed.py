@@ -170,14 +170,14 @@ def batches_of(task: Task, count: Callable[[], int]) -> dict[str, Callable[..., 
 
 def rows_of(task: Task) -> Callable[[], int]:
     """How many rows a batch has, found when it is asked for first; nothing is run."""
+    return functools.cache(lambda: shapes_of_rows(task)[0].shape[0])
+
+
+def shapes_of_rows(task: Task) -> list[Any]:
+    """Shapes and types of the arrays of a batch, in real coordinates; nothing is run."""
     own = coordinates_of(task)
 
-    @functools.cache
-    def found() -> int:
-        def rows(key):
-            return own.rows(*task.init(task.noise(key)))
+    def rows(key):
+        return own.rows(*task.init(task.noise(key)))
 
-        leaves = jax.tree.leaves(jax.eval_shape(rows, jax.eval_shape(jax.random.key, 0)))
-        return leaves[0].shape[0]
-
-    return found
+    return jax.tree.leaves(jax.eval_shape(rows, jax.eval_shape(jax.random.key, 0)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -20,11 +21,18 @@ from jaxcollapse.publishers.informed import (
     of_rows_that_move,
     on_points,
     rows_of,
+    shapes_of_rows,
 )
 from jaxcollapse.task import Task, with_fields
 
-SCORES = ("real", "model")
 Score = Literal["real", "model"] | Any
+Rewards = tuple[Literal["real", "model", "rising", "falling"], ...] | Any
+_NONE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+# Rewards of rows, whatever the task.
+OF_ROWS: dict[str, Callable[..., Any]] = {
+    "rising": lambda truth, model, rows: _first_coordinate(rows),
+    "falling": lambda truth, model, rows: -_first_coordinate(rows),
+}
 
 
 def verified(
@@ -93,25 +101,28 @@ def verified(
 def curated(
     task: Task,
     /,
-    rewards: Any,
-    best_of: int = 2,
-    odds: Sequence[float] | None = None,
+    rewards: Annotated[Rewards, Option()] = "real",
+    best_of: Annotated[int, Axis(symbol="K", least=1)] = 2,
+    odds: Annotated[tuple[float, ...] | None, Option(by_default="equal ones")] = None,
 ) -> Task:
     """The task whose models publish what users choose among K samples, by one of several rewards.
 
     Each published row is one of K candidates of its own, chosen with chances proportional to
     ``e^r(x)``, as Bradley and Terry have it for two and Luce for more; a user of reward ``r_j`` is
-    met with chance ``odds[j]``, for each row anew (Ferbach et al. 2407.09499). As K grows, what is
-    published tends to ``p(x) sum_j odds_j e^r_j(x) / E_p e^r_j``.
+    met with chance ``odds[j]``, for each row anew (Ferbach et al. 2407.09499; of several rewards
+    Falahati et al. 2605.07724). As K grows, what is published tends to
+    ``p(x) sum_j odds_j e^r_j(x) / E_p e^r_j``. At K = 1 it is the task itself.
 
     >>> curated(task, [lambda truth, model, rows: rows[:, 0]], best_of=4)
 
     Args:
       task: one that may keep points.
-      rewards: ``reward(truth, model, rows)``, one number a row, in real coordinates; or the name of
-        a score, see ``verified``; or several of them.
-      best_of: K, at least 1; at 1 all is published that is made.
-      odds: of the rewards, which sum to 1; equal by default.
+      rewards: What users like is one reward or several: "real" and "model" are the log-densities of
+        the real law and of the model itself, where the task can say them, "rising" the first
+        coordinate of a row (an outcome's number), "falling" that times -1. One's own in Python are
+        functions reward(truth, model, rows) of one number a row, in real coordinates.
+      best_of: K, the number of samples of which users choose each published one, is at least 1.
+      odds: The chances that a user has each of the rewards sum to 1.
 
     Raises:
       ValueError: K is no such number, there are no rewards, odds are others, or as for
@@ -125,8 +136,12 @@ def curated(
         got = "none" if isinstance(rewards, Iterable) else repr(rewards)
         raise checks.refusal("rewards", "a function or some", got, "give one")
     chances = _odds(odds, len(several))
+    if best_of == 1:
+        return task
     inner = informed(of_any_rows(on_points(task, "curated")))
-    scored = [_scored(inner, reward, "reward") for reward in several]
+    if any(isinstance(reward, str) and reward in OF_ROWS for reward in several):
+        _check_coordinates(task)
+    scored = [_scored(inner, reward, "reward", OF_ROWS) for reward in several]
     size = rows_of(task)
     own = coordinates_of(inner)
 
@@ -201,16 +216,19 @@ def _candidates(inner: Task, noise: Any, params: Any, count: int) -> _Candidates
     return _Candidates(jax.vmap(lambda one: inner.sample(one, params.model))(noise), count)
 
 
-def _scored(inner: Task, score: Any, what: str) -> Callable[[_Candidates, Any], jax.Array]:
+def _scored(
+    inner: Task, score: Any, what: str, of_rows: Mapping[str, Callable[..., Any]] = _NONE
+) -> Callable[[_Candidates, Any], jax.Array]:
     """``scored(candidates, params)`` ``[C]``; what is no number is the lowest."""
     own = coordinates_of(inner)
+    score = of_rows.get(score, score) if isinstance(score, str) else score
 
     def flat(tree, count):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], tree)
 
     if isinstance(score, str):
         if score not in inner.scores:
-            known = ", ".join(inner.scores) or "none by name"
+            known = ", ".join([*inner.scores, *of_rows]) or "none by name"
             raise checks.refusal(
                 f"{what} by name", known, repr(score), "give a function (truth, model, rows)"
             )
@@ -241,6 +259,25 @@ def _scored(inner: Task, score: Any, what: str) -> Callable[[_Candidates, Any], 
         return jnp.where(jnp.isnan(made), -jnp.inf, made)
 
     return scored
+
+
+def _first_coordinate(rows: Any) -> jax.Array:
+    """The first number of each row, ``[C]``."""
+    first = jax.tree.leaves(rows)[0]
+    return first.reshape(first.shape[0], -1)[:, 0].astype(draws.float_dtype())
+
+
+def _check_coordinates(task: Task) -> None:
+    """Refuses rewards of the first coordinate where rows have none."""
+    first = shapes_of_rows(task)[0]
+    whole = not jnp.issubdtype(first.dtype, jnp.floating)
+    if first.ndim > (1 if whole else 2):
+        raise checks.refusal(
+            f"task for the rewards {' and '.join(OF_ROWS)}",
+            "one whose rows are points or numbers of outcomes",
+            f"one of {checks.described(first)}",
+            "give a function of rows",
+        )
 
 
 def _highest(scores: jax.Array, count: int) -> jax.Array:

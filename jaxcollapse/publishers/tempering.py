@@ -20,7 +20,8 @@ def tempered(task: Task, /, temperature: Annotated[float, Axis(symbol="T", trace
     kernel has T times its variance; of categorical distributions outcomes have the probabilities
     ``p^(1/T)``, normalised; of regressions the noise of the labels has T times its variance. Both
     kinds of pool serve as before. At T = 1 it is the task itself; at a traced one that is 1 it is
-    so to the rounding of sums.
+    so to the rounding of sums. Of outcomes any other ends in few of them or in the uniform law
+    (Marchi et al. 2404.02325); of the rest derived here, see ``theory.tempered_gaussian_variance``.
 
     Args:
       task: one that says how its models are tempered, see ``Task.tempered``.
@@ -73,7 +74,7 @@ def truncated(task: Task, /, mass: Annotated[float, Axis(symbol="p", traced=True
     distance: in D dimensions that multiplies the published covariance by ``F_{D+2}(q) / p`` with
     ``F_D(q) = p`` and F the law of a chi-square; points are drawn, not statistics. Of categorical
     distributions the fewest outcomes that hold p. At p = 1 it is the task itself, on points where
-    these are cut.
+    these are cut. Derived here, see ``theory.truncated_gaussian_factor``.
 
     Args:
       task: one that says how its tails are cut, see ``Task.central``.

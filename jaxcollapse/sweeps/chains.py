@@ -254,7 +254,8 @@ def plan(
     Raises:
       ValueError: as for ``sweep``.
     """
-    family = publishers.offered(as_family(task), axes or ())
+    plans.check_no_fields([*(axes or ()), *options], as_family(task))
+    family = registry.published(task, axes or ())
     publishers.check_options(family, options)
     options = plans.checked_options(family, preset, options)
     if _look_at_rows(measures):

@@ -19,12 +19,23 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.keys import whole_seeds
 from jaxcollapse.machine import free_memory
 from jaxcollapse.metrics import Metric
+from jaxcollapse.parameters import takes_any
 from jaxcollapse.workflows import Workflow
 
 # The memory that a grid takes unless told, of what is free: others use the machine too.
 SHARE_OF_FREE_MEMORY = 1 / 8
 # Numbers of an option that are written out in a file's attributes, which hold 64 KiB.
 LARGEST_ARRAY = 1000
+
+# How fields of workflows are written.
+EXAMPLES = {
+    "keep": "window:keep=3",
+    "real": "fixed-real",
+    "draw": "accumulate-subsample:draw=50",
+    "share": "fresh-real:share=0.1",
+    "weight": "fresh-real:weight=0.6",
+    "sizes": "accumulate:sizes=10,20,40",
+}
 
 
 class Cell(NamedTuple):
@@ -230,6 +241,22 @@ def axis_values(name: str, values: Iterable[Any]) -> list[Any]:
     if any(isinstance(value, str) for value in plain):
         checks.distinct(name, map(str, plain))
     return checks.distinct(name, plain)
+
+
+def check_no_fields(names: Iterable[str], family: TaskFamily) -> None:
+    """Raises ``ValueError`` for names of a workflow's fields that are no parameters of a task."""
+    for name in names:
+        if (
+            name in Workflow().fields
+            and name not in family.parameters
+            and not takes_any(family.task)
+        ):
+            raise checks.refusal(
+                f"{name}, which is a workflow's",
+                "in the spelling of one",
+                "an axis or an option of the task",
+                f"write it after the workflow's name, as {EXAMPLES[name]}",
+            )
 
 
 def checked_options(family: TaskFamily, preset: str, *given: Mapping[str, Any]) -> dict[str, Any]:
