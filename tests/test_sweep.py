@@ -111,7 +111,7 @@ def test_memory_limit_makes_chunks():
             seeds=100,
             memory_limit=limit,
         )
-        most = plan.memory_limit / plan.seed_bytes(plan.cells[0])
+        most = plan.memory.limit / plan.seed_bytes(plan.cells[0])
         return programs.chunk_size(plan.seeds.size, most, devices=1)
 
     # One chain keeps 100 generations of 100 points in 10 dimensions: 0.4 MB.

@@ -267,7 +267,7 @@ def plan(
         options=options,
         preset=preset,
         metrics=[],
-        memory_limit=plans.bytes_a_device(memory_limit),
+        memory=plans.memory_of(memory_limit),
         workflows=as_workflows(workflows),
         generations=checks.whole_number("generations", generations),
         measures=measures,

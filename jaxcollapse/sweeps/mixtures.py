@@ -209,7 +209,7 @@ def plan(
         options=given,
         preset=preset,
         metrics=known,
-        memory_limit=plans.bytes_a_device(memory_limit),
+        memory=plans.memory_of(memory_limit),
     )
     plans.check_named(family, made.axes, given)
     _check_counts(made)

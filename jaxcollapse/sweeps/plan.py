@@ -55,6 +55,18 @@ class Cell(NamedTuple):
         return " ".join([*name, *(f"{k}={v}" for k, v in self.point.items())]) or "the task"
 
 
+class Memory(NamedTuple):
+    """What the seeds of one call may take on one device, in bytes.
+
+    Attributes:
+      limit: that they should not pass, so that there are several calls where they would.
+      most: that they must not pass: the limit that was asked for, or else all that is free.
+    """
+
+    limit: float
+    most: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan(abc.ABC):
     """A grid of chains or of mixtures; see ``chains.ChainPlan`` and ``mixtures.MixturePlan``.
@@ -66,7 +78,7 @@ class Plan(abc.ABC):
       options: of the task, the same for every cell.
       preset: where the options that were not given came from.
       metrics: names of the metrics to compute.
-      memory_limit: bytes that the seeds of one call may take on one device.
+      memory: what the seeds of one call may take on one device.
     """
 
     family: TaskFamily
@@ -75,7 +87,7 @@ class Plan(abc.ABC):
     options: dict[str, Any]
     preset: str
     metrics: list[str]
-    memory_limit: float
+    memory: Memory
 
     # What a kind of plan says ------------------------------------------------------------------
 
@@ -303,13 +315,14 @@ def parse_seeds(text: str) -> range:
     return seeds
 
 
-def bytes_a_device(limit: float | None) -> float:
+def memory_of(limit: float | None) -> Memory:
     """What running chains may take on one device, of ``limit`` bytes or of what is free."""
     if limit is not None and not 0 < limit < float("inf"):
         raise checks.refusal(
             "memory limit", "more than 0, finite", limit, "change it or leave it out"
         )
-    return (limit or SHARE_OF_FREE_MEMORY * free_memory()) / jax.device_count()
+    most = (free_memory() if limit is None else limit) / jax.device_count()
+    return Memory(SHARE_OF_FREE_MEMORY * most if limit is None else most, most)
 
 
 def number_of(number: int, noun: str) -> str:

@@ -82,7 +82,8 @@ class Program:
     def __call__(self, seeds: np.ndarray, traced: Any) -> Arrays:
         """Arrays ``[S, ...]`` of up to ``chunk`` seeds; the last one fills a chunk up."""
         padded = np.pad(seeds, (0, self.chunk - seeds.size), mode="edge")
-        found = self.compiled(*self.place(padded, traced))
+        # Waited for first: NumPy ends the process with what had no memory on a CPU.
+        found = jax.block_until_ready(self.compiled(*self.place(padded, traced)))
         return {name: np.asarray(value)[: seeds.size] for name, value in found.items()}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcollapse import checks, machine, registry
-from jaxcollapse.sweeps import kept, programs, results
+from jaxcollapse.sweeps import kept, memory, programs, results
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.plan import Cell, Plan
-from jaxcollapse.sweeps.programs import Program
+from jaxcollapse.sweeps.programs import Arrays, Program
 from jaxcollapse.sweeps.progress import Progress, Report, reported
 
 if TYPE_CHECKING:
@@ -91,14 +92,16 @@ class _Lowering:
 
     def program(self, cell: Cell) -> Program:
         """The program of a cell, not yet compiled."""
-        name = self.plan.program(cell)
+        plan = self.plan
+        name = plan.program(cell)
         with self._lock:
             if name not in self._lowered:
                 with jax.enable_x64(self._x64):
-                    self._lowered[name] = self._lower(cell)
+                    chunk = self._chunk(cell, plan.seed_bytes(cell))
+                    self._lowered[name] = self._lower(cell, chunk)
             return self._lowered[name]
 
-    def _lower(self, cell: Cell) -> Program:
+    def _lower(self, cell: Cell, chunk: int) -> Program:
         plan = self.plan
         function = plan.function(cell)
 
@@ -108,13 +111,14 @@ class _Lowering:
                 checks.one_of("metric", name, metrics)
             return {name: metrics[name] for name in plan.metrics}
 
-        chunk = self.chunk or self._chunk(cell, plan.seed_bytes(cell))
         sequential = jax.default_backend() in plan.family.sequential_on
         return programs.lowered_over_seeds(chosen, plan.seeds, plan.traced(cell), chunk, sequential)
 
     def _chunk(self, cell: Cell, seed_bytes: float) -> int:
         plan = self.plan
-        most = min(plan.memory_limit / seed_bytes, plan.most_seeds(cell))
+        if self.chunk is not None:
+            return self.chunk
+        most = min(plan.memory.limit / seed_bytes, plan.most_seeds(cell))
         return programs.chunk_size(plan.seeds.size, most, jax.device_count())
 
     def digest(self, cell: Cell) -> str:
@@ -124,23 +128,46 @@ class _Lowering:
         return f"{self.program(cell).digest} {structure} {given}"
 
     def compiled(self, cell: Cell) -> Program:
-        """The program of a cell, compiled."""
+        """The program of a cell, compiled; refused if not even a seed a device has memory."""
         brief = self._runs_briefly(cell)
-        if self.kept is None:
-            return self.program(cell).compile(brief)
-        start = time.perf_counter()
         with jax.enable_x64(self._x64):
-            found = self.kept.load(cell, brief)
-            if found is not None and found.chunk == self._chunk(cell, found.seed_bytes):
-                seconds = time.perf_counter() - start
-                return Program(None, programs.placement(), found.chunk, "", seconds, found.compiled)
-            program = self.program(cell).compile(brief)
-            if program.from_cache:
-                return program
-            seed_bytes = self.plan.seed_bytes(cell)
-            facts = program.chunk, seed_bytes, program.decomposes
-            self.kept.save(cell, brief, kept.Kept(program.compiled, *facts))
+            program = self._kept(cell, brief)
+            if program is None:
+                program, seed_bytes = self._fitting(cell, brief)
+                if self.kept is not None and not program.from_cache:
+                    facts = program.chunk, seed_bytes, program.decomposes
+                    self.kept.save(cell, brief, kept.Kept(program.compiled, *facts))
+        memory.check_fits(self.plan, cell, program)
         return program
+
+    def _kept(self, cell: Cell, brief: bool) -> Program | None:
+        start = time.perf_counter()
+        found = None if self.kept is None else self.kept.load(cell, brief)
+        if found is None or found.chunk != self._chunk(cell, found.seed_bytes):
+            return None
+        seconds = time.perf_counter() - start
+        return Program(None, programs.placement(), found.chunk, "", seconds, found.compiled)
+
+    def _fitting(self, cell: Cell, brief: bool) -> tuple[Program, float]:
+        """The program of a cell with as many seeds a call as fit, and bytes that a seed takes.
+
+        They are estimated, compiled, and if XLA's analysis finds more, compiled again.
+        """
+        program, seed_bytes = self.program(cell).compile(brief), self.plan.seed_bytes(cell)
+        while (measured := memory.of_a_seed(program)) > seed_bytes:
+            seed_bytes = measured
+            chunk = self._chunk(cell, seed_bytes)
+            if chunk >= program.chunk:
+                break
+            program = self._lower(cell, chunk).compile(brief)
+        return program, seed_bytes
+
+    def halved(self, cell: Cell, program: Program) -> Program:
+        """The program of a cell with half the seeds a call, where a device had no memory left."""
+        devices = len(machine.devices())
+        chunk = -(-program.chunk // (2 * devices)) * devices
+        with jax.enable_x64(self._x64):
+            return self._lower(cell, chunk).compile(self._runs_briefly(cell))
 
     def _runs_briefly(self, cell: Cell) -> bool:
         """Whether all cells of a program run for less than thorough compiling takes."""
@@ -168,8 +195,29 @@ def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> x
                 compiling[name] = pool.submit(lowering.compiled, cell)
             return compiling[name]
 
+        def run_in_chunks(cell: Cell) -> Iterator[tuple[Arrays, float]]:
+            """Metrics and seconds of seeds at a time; of fewer where there is no memory left."""
+            program, traced, first = compile_for(cell).result(), plan.traced(cell), 0
+            while first < plan.seeds.size:
+                seeds = plan.seeds[first : first + program.chunk]
+                start = time.perf_counter()
+                try:
+                    part = program(seeds, traced)
+                except jax.errors.JaxRuntimeError as error:
+                    if not memory.is_exhausted(error) or program.chunk <= len(machine.devices()):
+                        raise
+                    compiling[plan.program(cell)] = pool.submit(lowering.halved, cell, program)
+                    program = compile_for(cell).result()
+                    print(f"no memory left: {program.chunk} seeds a call", file=sys.stderr)
+                    continue
+                yield part, time.perf_counter() - start
+                first += seeds.size
+
         for index in missing:
             compile_for(cells[index])
+        for cell in (cells[index] for index in missing):
+            if plan.seed_bytes(cell) > plan.memory.limit:
+                compile_for(cell).result()  # which refuses what cannot fit, before others run
         checks.require("xarray", "sweep")  # which takes as long as a program, while they compile
         try:
             for index, cell in enumerate(cells):
@@ -180,14 +228,11 @@ def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> x
                         done += work[index] * plan.seeds.size
                         report(Progress(str(cell), done, total))
                     continue
-                program, traced = compile_for(cell).result(), plan.traced(cell)
                 parts, seconds = [], 0.0
-                for first in range(0, plan.seeds.size, program.chunk):
-                    seeds = plan.seeds[first : first + program.chunk]
-                    start = time.perf_counter()
-                    parts.append(program(seeds, traced))
-                    seconds += time.perf_counter() - start
-                    done += work[index] * seeds.size
+                for part, took in run_in_chunks(cell):
+                    parts.append(part)
+                    seconds += took
+                    done += work[index] * len(next(iter(part.values())))
                     report(Progress(str(cell), done, total))
                 joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
                 joined[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
