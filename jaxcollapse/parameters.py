@@ -31,7 +31,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -85,7 +85,8 @@ class Option:
       least: the smallest value, of a number.
       above: a number that its value is above.
       below: a number that its value is below.
-      file: whether it is an array, which a command reads from a file.
+      file: whether it is an array, which a command reads from a file; where it may be a
+        ``"vector"`` a single row or column of a file is one.
       names: the axis whose only value is the file's name, where there is a file.
       hidden: whether commands do not have it.
       by_default: what stands in for it where it is not given, in words, if other parameters decide.
@@ -94,7 +95,7 @@ class Option:
     least: float | None = None
     above: float | None = None
     below: float | None = None
-    file: bool = False
+    file: bool | Literal["vector"] = False
     names: str | None = None
     hidden: bool = False
     by_default: str | None = None

@@ -9,8 +9,10 @@ import pytest
 from conftest import standard_errors
 
 from jaxcollapse.lm.arrays import text_data
+from jaxcollapse.lm.plans import left_out
 from jaxcollapse.lm.text import conversations, corpora, instructions, tokenizers
 from jaxcollapse.lm.text.conversations import Conversation, formatted, load, parsed, tokenise
+from jaxcollapse.lm.text.texts import load_corpus
 
 BYTES = tokenizers.byte_tokenizer()
 # Characters of one to four bytes, on both sides of where the response begins.
@@ -131,8 +133,8 @@ def test_longer_documents_are_dropped_or_cut(numbers):
     train, test = decoded(corpus.train), decoded(corpus.test)
     assert set(train) | set(test) == {f"user: {i:02d}\nassistant: yes" for i in range(50)}
     assert not set(train) & set(test)
-    assert len(train) == 100 - sum(2 for _ in set(test))
-    assert corpus.copies == 80 - len(train) > 0
+    assert len(train) == 100 - sum(2 for _ in set(test)) == 80
+    assert (corpus.copies, corpus.shared) == (0, 100)
     assert set(corpus.train.prompts.tolist()) == set(corpus.test.prompts.tolist()) == {1 + 20}
     assert corpus.test_nll is None
     assert numbers(60, test_documents=20).dropped == 0
@@ -144,6 +146,49 @@ def test_longer_documents_are_dropped_or_cut(numbers):
     data = text_data(corpus, 25)
     assert not data.has_reference
     assert data.available == corpus.train.count
+    assert "cut" not in " ".join(data.describe())
+    # "long long long long long" and the longer one lose what is behind their 25th token.
+    told = text_data(cut, 25).describe()
+    assert told["documents_cut"] == 2
+    lost = len("g long long long long</s>") - 3 + len("ger longer longer longer longer</s>") - 3
+    assert cut.cut == (2, 102, lost, 102 * 25 + lost)
+    assert told["share_of_tokens_cut"] == pytest.approx(lost / (102 * 25 + lost), abs=1e-6)
+
+
+@pytest.mark.parametrize("fields", [("prompt", "response"), ("prompt", "chosen")])
+def test_no_prompt_is_on_both_sides(tmp_path, fields):
+    """Two responses a prompt, as preferences have them, as conversations and as text."""
+    rows = [dict(zip(fields, (f"q{i // 2}", f"a{i}"), strict=True)) for i in range(40)]
+    path = written(tmp_path / "pairs.jsonl", rows)
+    tuned = load(path, BYTES, 40, test_fraction=0.2, cache=tmp_path)
+    trained = load_corpus(path, "bytes", test_fraction=0.2, cache=tmp_path)
+    joined = "<|endoftext|>".join(decoded(tuned.train) + decoded(tuned.test))
+    (tmp_path / "pairs.txt").write_text(joined)
+    as_text = load_corpus(tmp_path / "pairs.txt", "bytes", test_fraction=0.2, cache=tmp_path)
+    for corpus in (tuned, trained, as_text):
+        assert (corpus.train.count, corpus.test.count, corpus.copies) == (32, 8, 0)
+        assert corpus.shared == 40
+        train, test = ({parsed(t).prompt for t in decoded(p)} for p in (corpus.train, corpus.test))
+        assert (len(train), len(test)) == (16, 4)
+        assert not train & test
+    # Of the one prompt at the border the rest is left out.
+    odd = load(path, BYTES, 40, test_documents=3, cache=tmp_path)
+    assert (odd.train.count, odd.test.count, odd.copies) == (36, 3, 1)
+    assert (
+        "split by prompt, which 40 documents share with others; documents left out: 1 with the"
+        in (left_out(odd, 40))
+    )
+
+
+def test_the_order_of_what_has_no_prompt_in_common_stays():
+    order = corpora.random_order(9, 0)
+    np.testing.assert_array_equal(corpora.side_by_side([None] * 9, order), order)
+    np.testing.assert_array_equal(corpora.side_by_side(list("abcdefghi"), order), order)
+    paired = corpora.side_by_side(["a", None, "a", "b", None, "b", None, "a", "c"], order)
+    assert sorted(paired) == list(range(9))
+    assert list(paired).index(0) + list(paired).index(2) + list(paired).index(7) == (
+        3 * sorted(list(paired).index(i) for i in (0, 2, 7))[1]
+    )
 
 
 def test_sizes_are_those_asked_for(numbers):

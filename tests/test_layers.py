@@ -11,7 +11,7 @@ PACKAGE = ROOT / "jaxcollapse"
 FLOORS = [
     {"checks", "products"},
     {"draws", "machine", "metrics", "plugins", "schedules"},
-    {"files", "descent", "parameters", "theory", "datasets", "analysis", "point_metrics"},
+    {"files", "inputs", "descent", "parameters", "theory", "datasets", "analysis", "point_metrics"},
     {"spelling", "workflow_checks"},
     {"workflows", "keys", "subsamples"},
     {"ring", "rows"},

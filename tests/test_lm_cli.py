@@ -123,9 +123,15 @@ def test_evaluate_is_what_the_chain_measured(run, weights, tmp_path, capsys):
         assert float(nll) == pytest.approx(last, abs=2e-4)
         assert float(perplexity) == pytest.approx(np.exp(last), rel=1e-3)
         assert int(count) == len(corpus.test.tokens) - corpus.test.count
-    lm("evaluate", "--weights", weights, "--data", tmp_path / "a.txt", "--max-documents", 3)
-    count = int(capsys.readouterr().out.split()[-2])
-    assert count == int((corpus.test.lengths[:3] - 2).sum())
+    few = ["--data", tmp_path / "a.txt", "--max-documents", 3]
+    lm("evaluate", "--weights", weights, *few)
+    shown = capsys.readouterr()
+    assert int(shown.out.split()[-2]) == int((corpus.test.lengths[:3] - 2).sum())
+    assert shown.err == ""
+    lm("evaluate", "--weights", weights, *few, "--context", 9)
+    shown = capsys.readouterr()
+    assert int(shown.out.split()[-2]) == 3 * 8
+    assert "documents cut: 3 of 3, with" in shown.err
 
 
 def test_compiled_driver(run, tmp_path):

@@ -32,8 +32,19 @@ def test_pretraining_on_a_text(text):
     assert plan.generations == 5
     assert [workflow.name for workflow in plan.workflows] == ["replace", "window:keep=2"]
     (line,) = told
-    assert line == plans.left_out(corpus)
-    assert f"{corpus.copies} the same as one to test on" in line
+    assert line == plans.left_out(corpus, 512)
+    assert f"{corpus.copies} with the text or the prompt of one to test on" in line
+
+
+def test_what_is_cut_is_told_before_the_run_and_in_the_result(text):
+    told = []
+    given = {"tokenizer": "bytes", "context": 8, "tell": told.append}
+    plan, corpus = plans.pretraining(["replace"], "micro", data=text, **given)
+    count = corpus.train.count + corpus.test.count
+    assert f"documents cut: {count} of {count}, with 49.0% of all tokens" in told[-1]
+    data = plan.configuration["options"]["data"]
+    assert data["documents_cut"] == count
+    assert 0.48 < data["share_of_tokens_cut"] < 0.5
 
 
 def test_pretraining_on_the_embedded_stories():

@@ -5,21 +5,20 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
 from jaxcollapse import checks, plugins
 from jaxcollapse.families import TaskFamily
+from jaxcollapse.inputs import numbers
 from jaxcollapse.parameters import Axis, Option, Parameter, alternatives, parameters_of
 
 PLAIN = (int, float, str, bool)
-FILE = "On the command line it is a .npy file, or a .csv file of numbers without a header line."
+FILE = "On the command line it is a .npy or .npz file, or a .csv of numbers without a header line."
 
 
 def options_class(
@@ -175,26 +174,9 @@ def options_of(asked: Any, function: Callable[..., Any] | None = None) -> dict[s
             continue
         if isinstance(value, bool) and value == type(asked).__dataclass_fields__[name].default:
             continue
-        found[name] = _array(value) if isinstance(value, Path) else value
+        vector = getattr(parameter.how, "file", False) == "vector"
+        found[name] = numbers(value, vector=vector) if isinstance(value, Path) else value
     return found
-
-
-def _array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise checks.refusal("array file", "a file that exists", str(path), "check the path")
-    try:
-        if path.suffix == ".npy":
-            return np.load(path).astype(np.float64)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a file without a number
-            return np.loadtxt(path, delimiter=",", ndmin=1)
-    except (ValueError, OSError, EOFError, UserWarning) as error:
-        raise checks.refusal(
-            "array file",
-            ".npy, or .csv of numbers alone, without a header line",
-            f"{path} ({error})",
-            "save it again",
-        ) from None
 
 
 def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) -> Any:

@@ -134,16 +134,15 @@ def evaluate(args: Any) -> None:
     checks.whole_number("skip_documents", args.skip_documents, minimum=0)
     if args.max_documents is not None:
         checks.whole_number("max_documents", args.max_documents)
-    if args.data.suffix == ".jsonl":
-        found = texts.read_json_lines(args.data)
-    else:
-        found = texts.read_text(args.data, **asked.options_of(args))
+    found = texts.read(args.data, **asked.options_of(args))
     found = found[args.skip_documents :][: args.max_documents]
     if not found:
         raise checks.refusal(
             "documents", "at least one", f"none after {args.skip_documents}", "skip fewer"
         )
-    nll, count = model.mean_nll(found, args.context, args.with_end, args.batch_size)
+    nll, count, beyond = model.mean_nll(found, args.context, args.with_end, args.batch_size)
+    if beyond.documents:
+        _tell(str(beyond))
     print(f"{nll:.4f} nats per token, perplexity {math.exp(nll):.3f}, {count} tokens")
 
 

@@ -14,6 +14,7 @@ from jaxcollapse.lm.decoder import packing
 from jaxcollapse.lm.decoder.packing import Rows
 from jaxcollapse.lm.host_rows import HostRows
 from jaxcollapse.lm.text import texts
+from jaxcollapse.lm.text.documents import Beyond, Documents
 
 SHORTEST_CONTEXT = 5  # holds a run of 4 tokens, which repetition looks at
 
@@ -31,6 +32,7 @@ SHORTEST_CONTEXT = 5  # holds a run of 4 tokens, which repetition looks at
         "bos",
         "eos",
         "has_reference",
+        "beyond",
     ],
 )
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,7 @@ class TextData:
       bos: begins a document.
       eos: ends it.
       has_reference: whether the law is known.
+      beyond: what of the documents, those to test on too, is beyond the context.
     """
 
     tokens: Any
@@ -66,6 +69,7 @@ class TextData:
     bos: int
     eos: int
     has_reference: bool
+    beyond: Beyond
 
     @property
     def available(self) -> int:
@@ -75,7 +79,11 @@ class TextData:
     def describe(self) -> dict[str, Any]:
         """What it is, for a result's configuration."""
         names = ("name", "digest", "context", "loss_on")
-        return {name: getattr(self, name) for name in names}
+        told = {name: getattr(self, name) for name in names}
+        cut = self.beyond
+        if cut.documents:
+            told |= {"documents_cut": cut.documents, "share_of_tokens_cut": round(cut.share, 6)}
+        return told
 
 
 def text_data(corpus: texts.Corpus, context: int, loss_on: str = "all") -> TextData:
@@ -123,6 +131,9 @@ def text_data(corpus: texts.Corpus, context: int, loss_on: str = "all") -> TextD
         bos=corpus.tokenizer.bos,
         eos=corpus.tokenizer.eos,
         has_reference=known,
+        beyond=corpus.cut
+        if corpus.cut.documents
+        else Documents.concatenate([corpus.train, corpus.test]).beyond(context),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks
+from jaxcollapse.inputs import ending
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # What a model is loaded from: its configuration, weights and tokenizer, no other formats.
@@ -58,7 +59,7 @@ def dataset_name(data: str | Path) -> str:
       ValueError: it looks like a file, or is no name.
     """
     path, name = Path(data), str(data)
-    looks_like_a_file = path.suffix in (".txt", ".jsonl") or path.exists()
+    looks_like_a_file = ending(path) in (".txt", ".jsonl", ".ndjson", ".json") or path.exists()
     if isinstance(data, Path) or looks_like_a_file or not NAME.fullmatch(name):
         raise checks.refusal(
             "data", "a file that exists, or a data set's name at the hub", name, "check the path"

@@ -102,11 +102,10 @@ def pretraining(
     reading, of_task = _divided(options, texts.load_corpus)
     embedded = reading.get("data") is None
     corpus = texts.load_corpus(**reading)
-    if not embedded:
-        _tell_left_out(tell, corpus)
     if context is None:
         context = EMBEDDED_CONTEXT if embedded else CONTEXT
     data = text_data(corpus, context)
+    _tell(tell, "" if embedded else left_out(corpus, context), str(data.beyond))
     documents = _num_documents(num_samples, data.available, embedded)
     axes: dict[str, list[Any]] = {"model": models, "num_samples": [documents]}
     plan = chains.plan(
@@ -158,8 +157,8 @@ def base_and_data(
         usual = EMBEDDED_CONTEXT if source is None else CONTEXT
         context = min(usual, context_of(path))
     corpus = conversations.load(source, tokenizer, context, **reading)
-    _tell_left_out(tell, corpus, context)
     data = text_data(corpus, context, loss_on)
+    _tell(tell, left_out(corpus, context), str(data.beyond))
     # Weights are read last, as they may be large.
     return corpus, {"data": data, "base": load_base(path, model, name, stored_as)}
 
@@ -281,27 +280,28 @@ def fine_tuned_mixtures(
 # What was left out --------------------------------------------------------------------------
 
 
-def _tell_left_out(tell: Tell, corpus: Corpus, context: int | None = None) -> None:
-    line = left_out(corpus, context)
-    if line:
+def _tell(tell: Tell, *lines: str) -> None:
+    for line in filter(None, lines):
         tell(line)
 
 
-def left_out(corpus: Corpus, context: int | None = None) -> str:
-    """Which documents of one's own are not used, and why, as a sentence; "" if all are.
+def left_out(corpus: Corpus, context: int) -> str:
+    """Which documents are not used, and why, and how they were split; "" if nothing is to be said.
 
     Args:
       corpus: of all documents.
       context: tokens, beyond which documents were dropped.
     """
-    reasons = []
+    said, reasons = [], []
+    if corpus.shared:
+        said.append(f"split by prompt, which {corpus.shared} documents share with others")
     if corpus.dropped:
         reasons.append(f"{corpus.dropped} longer than {context} tokens")
     if corpus.copies:
-        reasons.append(f"{corpus.copies} the same as one to test on")
-    if not reasons:
+        reasons.append(f"{corpus.copies} with the text or the prompt of one to test on")
+    if reasons:
+        said.append(f"documents left out: {', '.join(reasons)}")
+    if not said:
         return ""
-    return (
-        f"documents left out: {', '.join(reasons)}; left are {corpus.train.count} to train "
-        f"and {corpus.test.count} to test on"
-    )
+    left = f"left are {corpus.train.count} to train and {corpus.test.count} to test on"
+    return "; ".join([*said, left])

@@ -13,7 +13,7 @@ from jaxcollapse.lm.decoder import packing, sampling, training
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
 from jaxcollapse.lm.host.run_folder import check_weights_kept
-from jaxcollapse.lm.text.documents import Documents
+from jaxcollapse.lm.text.documents import Beyond, Documents
 from jaxcollapse.lm.text.tokenizers import Tokenizer, load_tokenizer
 
 USUAL_TOKENS, LONGEST = 200, 2048  # written, and scored, unless one says otherwise
@@ -70,8 +70,8 @@ class Pretrained(NamedTuple):
         context: int | None = None,
         with_end: bool = False,
         batch_size: int = 8,
-    ) -> tuple[float, int]:
-        """Nats per token of texts, each from its beginning, and the number of tokens.
+    ) -> tuple[float, int, Beyond]:
+        """Nats per token of texts, each from its beginning, how many tokens, and what was cut off.
 
         Args:
           texts: one or more.
@@ -96,7 +96,7 @@ class Pretrained(NamedTuple):
         rows = jax.tree.map(lambda x: x[: int(used)], rows)
         measure = jax.jit(training.evaluate, static_argnums=(0, 3))
         nll = measure(self.config, self.params, rows, batch_size)
-        return float(nll), int((lengths - 1).sum())
+        return float(nll), int((lengths - 1).sum()), documents.beyond(context)
 
 
 def load(path: Path) -> Pretrained:

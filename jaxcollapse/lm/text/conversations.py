@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxcollapse import checks
+from jaxcollapse import checks, inputs
 from jaxcollapse.lm import hub
 from jaxcollapse.lm.text import corpora, instructions, reading, tokenizers
 from jaxcollapse.lm.text.corpora import Corpus
@@ -65,6 +65,12 @@ def parsed(text: str, strip: str = "prefix") -> Conversation | None:
     return Conversation(prompt, response) if prompt.strip() and response.strip() else None
 
 
+def prompt_of(text: str) -> str | None:
+    """The prompt of the text of a conversation, or None of any other text."""
+    before, found, _ = text.partition(f"\n{ASSISTANT}")
+    return before.removeprefix(USER).strip() if found and text.startswith(USER) else None
+
+
 def tokenise(conversations: Iterable[Conversation], tokenizer: tokenizers.Tokenizer) -> Documents:
     """Conversations as documents: ``bos``, the text and ``eos``, and where each response begins.
 
@@ -98,10 +104,10 @@ def load(
     """Prompts and responses as a corpus, from the cache if it has been made before.
 
     Blanks around prompts and responses are taken off; a row in which one is empty is left out.
-    What is too long is left out next, then rows are put in a random order and some are held out to
-    test on; what occurs among these is removed from the others. Documents of the embedded law are
-    independent draws, of which some are equal; they are not removed, so that those to train on
-    follow the law too.
+    What is too long is left out next, then rows are put in a random order, those of one prompt side
+    by side, and some are held out to test on; what has a prompt of theirs is removed from the
+    others. Documents of the embedded law are independent draws, of which some are equal; they are
+    not removed, so that those to train on follow the law too.
 
     Args:
       data: The conversations are a file of JSON lines (.jsonl) with prompt and response, or prompt
@@ -195,7 +201,7 @@ def _source(data: str | Path | None) -> _Source:
 
 
 def _complete(rows: Iterable[reading.Row], where: str) -> list[Conversation]:
-    stripped = (Conversation(prompt.strip(), response.strip()) for prompt, response in rows)
+    stripped = (Conversation(*(inputs.plain(text).strip() for text in row)) for row in rows)
     kept = [row for row in stripped if row.prompt and row.response]
     if not kept:
         raise checks.refusal(
@@ -229,6 +235,7 @@ def tokenised(
         max_documents = None
     else:
         rows = [*source.rows, *(source.test_rows or [])]
+    prompts = [row.prompt for row in rows]
     documents = tokenise(rows, tokenizer)
     fits = documents.lengths <= context
     usable = fits if longer == "drop" else np.ones_like(fits)
@@ -243,6 +250,8 @@ def tokenised(
     # Numbers of documents: those to test on, then the others, each in random order.
     if source.test_rows is None:
         order = _some(usable, seed, max_documents, "max_documents", source.name)
+        if source.rows is not None:
+            order = corpora.side_by_side(prompts, order)
         num_test = (
             corpora.held_out_size(test_fraction, len(order), embedded=source.rows is None)
             if test_documents is None
@@ -256,14 +265,17 @@ def tokenised(
         test = _some(usable & own, seed, test_documents, "test_documents", source.name)
         train = _some(usable & ~own, seed, max_documents, "max_documents", source.name)
     with_copies = len(train)
+    shared = 0
     if source.rows is not None:
-        train = corpora.without(rows, train, test)
+        shared = corpora.sharing(prompts, np.concatenate([train, test]))
+        train = corpora.without(prompts, train, test)
     corpora.check_split(
         train,
         test,
         f"{int(usable.sum())} in {source.name}",
         "bring more, raise the context or test on fewer",
     )
+    cut = documents.take([*train, *test]).beyond(context)
     if longer == "cut":
         documents = documents.cut(context)
     law = None
@@ -277,6 +289,8 @@ def tokenised(
         law,
         dropped=int((~usable).sum()),
         copies=with_copies - len(train),
+        shared=shared,
+        cut=cut,
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +17,9 @@ from jaxcollapse import checks, machine
 from jaxcollapse.files import whole_file
 from jaxcollapse.lm.text import tokenizers
 from jaxcollapse.lm.text.context_free import Grammar
-from jaxcollapse.lm.text.documents import Documents
+from jaxcollapse.lm.text.documents import Beyond, Documents
 
-FORMAT = "jaxcollapse corpus 3"
+FORMAT = "jaxcollapse corpus 4"
 EMBEDDED, EMBEDDED_TEST = 21_000, 1_000  # documents of an embedded law, and those to test on
 
 
@@ -36,7 +37,9 @@ class Corpus(NamedTuple):
       entropy_rate: its expectation: the entropy of a document over the expected number of its
         predicted tokens, nats per token; None where it is not known.
       dropped: how many documents were left out because they are too long.
-      copies: how many were left out because they are among ``test`` too.
+      copies: how many were left out because they, or their prompts, are among ``test`` too.
+      shared: how many documents have a prompt that others have too, so that they are on one side.
+      cut: what was cut off documents when they were read.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Corpus(NamedTuple):
     entropy_rate: float | None
     dropped: int = 0
     copies: int = 0
+    shared: int = 0
+    cut: Beyond = Beyond()
 
 
 def corpus(
@@ -58,6 +63,8 @@ def corpus(
     law: tuple[Grammar, np.ndarray] | None = None,
     dropped: int = 0,
     copies: int = 0,
+    shared: int = 0,
+    cut: Beyond = Beyond(),  # noqa: B008  # which does not change
 ) -> Corpus:
     """A corpus and what its law says of it.
 
@@ -69,7 +76,9 @@ def corpus(
       law: the grammar whose texts they are, whole, and the logarithms of the probabilities of
         those of ``test``, nats ``[M]``; None if it is not known.
       dropped: how many documents were left out because they are too long.
-      copies: how many were left out because they are among ``test`` too.
+      copies: how many were left out because they, or their prompts, are among ``test`` too.
+      shared: how many documents have a prompt that others have too.
+      cut: what was cut off documents when they were read.
     """
     test_nll = entropy_rate = None
     if law is not None:
@@ -78,7 +87,8 @@ def corpus(
         if rules.is_piecewise(tokenizer):
             entropy_rate = rules.entropy() / (rules.expected_tokens(tokenizer) + 1)
     digest = _digest(train, test, tokenizer)
-    return Corpus(name, train, test, tokenizer, digest, test_nll, entropy_rate, dropped, copies)
+    counts = dropped, copies, shared, cut
+    return Corpus(name, train, test, tokenizer, digest, test_nll, entropy_rate, *counts)
 
 
 def _digest(train: Documents, test: Documents, tokenizer: tokenizers.Tokenizer) -> str:
@@ -107,8 +117,38 @@ def held_out_size(test_fraction: float, count: int, embedded: bool) -> int:
     return min(size, EMBEDDED_TEST) if embedded else size
 
 
+def side_by_side(prompts: Sequence[str | None], order: np.ndarray) -> np.ndarray:
+    """An order in which documents of one prompt follow the first of them; other places stay.
+
+    Held out are the first of an order; so of no prompt are some responses on one side and some on
+    the other, but for one prompt at the border, whose rest ``without`` leaves out.
+
+    Args:
+      prompts: of every document; None of one that has none.
+      order: numbers of documents, in random order.
+    """
+    first: dict[str, int] = {}
+    for place, number in enumerate(order):
+        if (prompt := prompts[number]) is not None:
+            first.setdefault(prompt, place)
+    places = [first.get(prompts[number] or "", place) for place, number in enumerate(order)]
+    return order[np.argsort(places, kind="stable")]
+
+
+def sharing(prompts: Sequence[str | None], order: np.ndarray) -> int:
+    """How many documents of some numbers have a prompt that others of them have too."""
+    counts = Counter(prompts[number] for number in order if prompts[number] is not None)
+    return sum(count for count in counts.values() if count > 1)
+
+
 def without(documents: Sequence[Hashable], train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Of the documents of the numbers ``train``, those that are equal to none of ``test``."""
+    """Of the documents of the numbers ``train``, those that are equal to none of ``test``.
+
+    Args:
+      documents: what of each must not be on both sides: its prompt, or itself.
+      train: numbers of documents.
+      test: others.
+    """
     among_test = {documents[i] for i in test}
     kept = [i for i in train if documents[i] not in among_test]
     return np.asarray(kept, np.int64)
@@ -123,7 +163,8 @@ def check_split(train: Sized, test: Sized, name: str, remedy: str) -> None:
     if not len(train) or not len(test):
         raise checks.refusal(
             "data",
-            "two different documents or more, some to train and some to test on",
+            "two different documents or more, of prompts or texts of their own, some to train and "
+            "some to test on",
             name,
             remedy,
         )
@@ -167,6 +208,8 @@ def write(path: Path, corpus: Corpus, trained: bool) -> None:
         "entropy_rate": corpus.entropy_rate,
         "dropped": corpus.dropped,
         "copies": corpus.copies,
+        "shared": corpus.shared,
+        "cut": corpus.cut,
         "tokenizer": [tokenizer.name, tokenizer.to_json(), tokenizer.bos, tokenizer.eos]
         if trained
         else None,
@@ -208,6 +251,8 @@ def read(path: Path, tokenizer: tokenizers.Tokenizer | None) -> Corpus | None:
             facts["entropy_rate"],
             facts["dropped"],
             facts["copies"],
+            facts["shared"],
+            Beyond(*facts["cut"]),
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None

@@ -12,6 +12,37 @@ from jaxcollapse import checks
 from jaxcollapse.lm.text import tokenizers
 
 
+class Beyond(NamedTuple):
+    """What of documents is beyond a context, and not used.
+
+    Attributes:
+      documents: how many are longer.
+      of: of so many.
+      tokens: how many of theirs are beyond it.
+      of_tokens: of so many, of all of them.
+    """
+
+    documents: int = 0
+    of: int = 0
+    tokens: int = 0
+    of_tokens: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share of all tokens that is beyond it."""
+        return self.tokens / max(self.of_tokens, 1)
+
+    def __str__(self) -> str:
+        """As a sentence; "" where nothing is beyond it."""
+        if not self.documents:
+            return ""
+        digits = 1 if 0.01 < self.share < 0.99 else 3
+        return (
+            f"documents cut: {self.documents} of {self.of}, with {self.share:.{digits}%} of all "
+            "tokens, which are not used; a larger context takes more of them"
+        )
+
+
 class Documents(NamedTuple):
     """Documents of different lengths, one after another.
 
@@ -85,6 +116,11 @@ class Documents(NamedTuple):
         # Where each token comes from: its place in the result, moved as its document was.
         source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Documents(self.tokens[source], offsets, prompts)
+
+    def beyond(self, context: int) -> Beyond:
+        """What ``cut`` leaves out."""
+        rest = np.maximum(self.lengths - context, 0)
+        return Beyond(int((rest > 0).sum()), self.count, int(rest.sum()), len(self.tokens))
 
     def padded(self, context: int) -> tuple[np.ndarray, np.ndarray]:
         """Documents as rows ``[N, context]`` int32, and the tokens that count in each ``[N]``.

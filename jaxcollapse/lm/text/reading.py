@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks
+from jaxcollapse.inputs import MARK, decoded, ending, existing, json_of, plain
 
 Row = tuple[str, ...]
+JSON_LINES = (".jsonl", ".ndjson")
+# Endings of what is neither text nor JSON lines: read as text, its commas and brackets would be.
+OTHERS = (".json", ".csv", ".tsv", ".parquet", ".arrow", ".npy", ".npz", ".gz", ".zip", ".zst")
 
 
 def content(path: Path | str) -> bytes:
@@ -18,27 +21,41 @@ def content(path: Path | str) -> bytes:
     Raises:
       ValueError: there is no such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise checks.refusal("data", "a file that exists", str(path), "check the path")
-    return path.read_bytes()
+    return existing(path).read_bytes()
 
 
-def decoded(content: bytes, where: str) -> str:
-    """The text of bytes of UTF-8, without a byte order mark.
+def is_json_lines(path: Path | str, content: bytes, choices: Sequence[Row]) -> bool:
+    """Whether a file is of JSON lines, or of text.
+
+    Args:
+      path: its name.
+      content: its bytes.
+      choices: names of fields that lines of JSON may have.
 
     Raises:
-      ValueError: they are no UTF-8; the error names the first that is not.
+      ValueError: its name is one of neither, or is that of text although JSON lines are in it.
     """
+    name = Path(path).name
+    if ending(path) in JSON_LINES:
+        return True
+    if ending(path) in OTHERS:
+        raise checks.refusal(
+            "data", "a text file, or JSON lines (.jsonl)", name, "write it as one of these"
+        )
+    first = content.removeprefix(MARK.encode()).lstrip().partition(b"\n")[0]
+    line = plain(first.decode("utf-8", "replace")).partition("\n")[0]
     try:
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
+        names = first_choice(choices, json_of(line)) if line.startswith("{") else None
+    except ValueError:
+        return False
+    if names is not None:
         raise checks.refusal(
             "data",
-            "UTF-8",
-            f"another byte at offset {error.start} of {where}",
-            "convert the file to UTF-8",
-        ) from None
+            "text",
+            f"JSON lines with {_named([names])} in {name}",
+            "let its name end in .jsonl",
+        )
+    return False
 
 
 def not_empty(texts: Iterable[str], where: str) -> list[str]:
@@ -47,7 +64,7 @@ def not_empty(texts: Iterable[str], where: str) -> list[str]:
     Raises:
       ValueError: none is left.
     """
-    stripped = (text.strip() for text in texts)
+    stripped = (plain(text).strip() for text in texts)
     kept = [text for text in stripped if text]
     if not kept:
         raise checks.refusal(
@@ -72,7 +89,7 @@ def json_rows(content: bytes, where: str, choices: Sequence[Row]) -> list[Row]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = json_of(line)
         except ValueError as error:
             raise _bad_line(where, number, "a JSON object", f"what is none ({error})") from None
         if not isinstance(entry, dict):

@@ -9,10 +9,10 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from jaxcollapse import checks, machine
+from jaxcollapse import checks, inputs, machine
 from jaxcollapse.lm import hub
 from jaxcollapse.lm.text import corpora, reading, stories, tokenizers
-from jaxcollapse.lm.text.conversations import FIELDS, Conversation, formatted
+from jaxcollapse.lm.text.conversations import FIELDS, Conversation, formatted, prompt_of
 from jaxcollapse.lm.text.corpora import Corpus
 from jaxcollapse.lm.text.documents import Documents, tokenise
 from jaxcollapse.parameters import Option, declared
@@ -22,6 +22,7 @@ __all__ = [
     "Corpus",
     "Documents",
     "load_corpus",
+    "read",
     "read_hub",
     "read_json_lines",
     "read_text",
@@ -30,6 +31,7 @@ __all__ = [
 
 STORIES_VOCABULARY, VOCABULARY = 512, 8000  # tokens of bpe, unless one says otherwise
 SEPARATOR = "<|endoftext|>"  # between the documents of a text file
+CHOICES = [("text",), *FIELDS]  # of lines of JSON
 
 
 # Lists of texts --------------------------------------------------------------------------------
@@ -42,6 +44,18 @@ def read_text(path: Path | str, separator: str = SEPARATOR) -> list[str]:
       ValueError: there is no such file, it is no UTF-8, or no document is in it.
     """
     return _separated(reading.content(path), str(path), separator)
+
+
+def read(path: Path | str, separator: str = SEPARATOR) -> list[str]:
+    """The documents of a text file, or of JSON lines where its name ends in ``.jsonl``.
+
+    Raises:
+      ValueError: as of ``read_text`` and ``read_json_lines``, or the name is one of neither.
+    """
+    content = reading.content(path)
+    if reading.is_json_lines(path, content, CHOICES):
+        return _json_lines(content, str(path), None)
+    return _separated(content, str(path), separator)
 
 
 def read_json_lines(path: Path | str, fields: tuple[str, ...] | None = None) -> list[str]:
@@ -78,11 +92,12 @@ def read_hub(name: str, split: str = "train", field: str = "text") -> list[str]:
 def _separated(content: bytes, where: str, separator: str) -> list[str]:
     if not separator:
         raise checks.refusal("separator", "one character or more", "none", f"try '{SEPARATOR}'")
-    return reading.not_empty(reading.decoded(content, where).split(separator), where)
+    texts = inputs.decoded(content, where).split(inputs.plain(separator))
+    return reading.not_empty(texts, where)
 
 
 def _json_lines(content: bytes, where: str, fields: tuple[str, ...] | None) -> list[str]:
-    rows = reading.json_rows(content, where, [fields] if fields else [("text",), *FIELDS])
+    rows = reading.json_rows(content, where, [fields] if fields else CHOICES)
     texts = (row[0] if len(row) == 1 else formatted(Conversation(*row)) for row in rows)
     return reading.not_empty(texts, where)
 
@@ -103,13 +118,13 @@ def load_corpus(
 ) -> Corpus:
     """A corpus in tokens, from the cache if it has been made before.
 
-    Documents are put in a random order and split; what occurs in the test set is removed from the
-    training set.
+    Documents are put in a random order and split, those of one prompt to one side; what occurs in
+    the test set, or has a prompt that does, is removed from the training set.
 
     Args:
-      data: The text is a file of JSON lines (.jsonl), a text file, or the name of a data set at the
-        Hugging Face hub; by default it is 21,000 stories of the embedded grammar, whose entropy is
-        known, 1,000 of them to test on.
+      data: The text is a file of JSON lines (.jsonl), a text file of another name, or the name of a
+        data set at the Hugging Face hub; by default it is 21,000 stories of the embedded grammar,
+        whose entropy is known, 1,000 of them to test on.
       tokenizer: The tokens are pairs of bytes, trained on the text (bpe); single bytes (bytes); or
         those of a tokenizer that exists, by its folder or its name at the hub.
       vocab_size: The number of tokens of bpe; by default 512 for the stories, 8000 for a text.
@@ -179,7 +194,7 @@ def _source(data: str | Path | None, separator: str) -> _Source:
     if path.is_file():
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        if path.suffix == ".jsonl":
+        if reading.is_json_lines(path, content, CHOICES):
             return _Source(path.name, ["json lines", path.name, digest], content)
         return _Source(path.name, ["text", path.name, digest, separator], content, separator)
     name = hub.dataset_name(data)
@@ -203,10 +218,13 @@ def tokenised(
         texts, log_probs = stories.stories(max_documents or corpora.EMBEDDED, seed)
     else:
         texts = source.texts()
+    prompts = [prompt_of(text) for text in texts]
     order = corpora.random_order(len(texts), seed)[:max_documents]
+    order = corpora.side_by_side(prompts, order)
     num_test = corpora.held_out_size(test_fraction, len(order), embedded=source.content is None)
     held_out = order[:num_test]
-    rest = corpora.without(texts, order[num_test:], held_out)
+    known = [prompt or text for prompt, text in zip(prompts, texts, strict=True)]
+    rest = corpora.without(known, order[num_test:], held_out)
     corpora.check_split(
         rest,
         held_out,
@@ -224,4 +242,5 @@ def tokenised(
         ready,
         None if log_probs is None else (stories.story_grammar(), log_probs[held_out]),
         copies=len(order) - num_test - len(rest),
+        shared=corpora.sharing(prompts, order),
     )

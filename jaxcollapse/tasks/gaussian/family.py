@@ -76,8 +76,8 @@ def task(
         int, Axis(10, 32, 100, 316, 1000, symbol="N", least=1, batch=True, traced="statistics")
     ],
     ddof: Annotated[float, Option(least=0)] = 0,
-    mean: Annotated[Any, Option(file=True)] = None,
-    cov: Annotated[Any, Option(file=True)] = None,
+    mean: Annotated[Any, Option(file="vector")] = None,
+    cov: Annotated[Any, Option(file="vector")] = None,
     pool: Literal["auto", "points", "statistics"] = "auto",
 ) -> Task:
     """Multivariate Gaussians: mean and covariance fitted, sampled, and fitted again.
