@@ -49,9 +49,11 @@ class Optimum(NamedTuple):
       at_bound: whether the loss still falls towards a bound of the values.
       grid: ``[P]``, the values of the grid; of a schedule, constant ones.
       grid_loss: ``[P]``, the mean loss there, over the same seeds.
-      gain: by how much the loss lies below the least one of the grid, seed by seed.
+      gain: by how much the loss lies below that of the grid's best value, seed by seed, over as
+        many fresh seeds: those that found the optimum flatter it.
       gain_error: the standard error of that.
       steps: of the optimiser.
+      bounds: of the values.
     """
 
     name: str
@@ -66,6 +68,23 @@ class Optimum(NamedTuple):
     gain: float
     gain_error: float
     steps: int
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+
+    @property
+    def at_end(self) -> str:
+        """What it means that the optimum is at a bound, in words; "" where it is not."""
+        if not self.at_bound:
+            return ""
+        if self.value.ndim:
+            return "some generations are at a bound"
+        end = int(np.argmin(np.abs(np.asarray(self.bounds) - self.value)))
+        bound = self.bounds[end]
+        if self.name in OF_WORKFLOWS and bound == end:
+            return f"only {('synthetic', 'real')[end]} data is best: {self.name} {bound:g}"
+        further = ("lower", "higher")[end]
+        return (
+            f"the loss still falls towards the bound {bound:g}: give a {further} one, if there is"
+        )
 
     @property
     def agrees(self) -> bool:
@@ -76,7 +95,7 @@ class Optimum(NamedTuple):
         best = int(np.argmin(self.grid_loss))
         beside = np.concatenate([[-np.inf], self.grid, [np.inf]])[[best, best + 2]]
         near = self.value.ndim > 0 or beside[0] <= self.value <= beside[1]
-        return bool(near) and self.gain >= -2 * self.gain_error - 1e-6 * abs(self.loss)
+        return bool(near) and self.gain >= -3 * self.gain_error - 1e-6 * abs(self.loss)
 
 
 def best(
@@ -273,18 +292,20 @@ def _bounds(vary: str, bounds: tuple[float, float] | None) -> tuple[float, float
 
 def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
     at_once = min(SEEDS_AT_ONCE, seeds.size)
-    padded = np.resize(seeds, -(-seeds.size // at_once) * at_once).reshape(-1, at_once)
+
+    def in_rows(seeds):
+        return np.resize(seeds, -(-seeds.size // at_once) * at_once).reshape(-1, at_once)
 
     @jax.jit
-    def over_seeds(logits):
+    def over_seeds(logits, rows):
         """Losses ``[S]`` and slopes ``[S, P]``, of some seeds at a time, so that they fit."""
         one = jax.value_and_grad(problem)
-        found = jax.lax.map(lambda some: jax.vmap(lambda k: one(logits, k))(keys_of(some)), padded)
+        found = jax.lax.map(lambda some: jax.vmap(lambda k: one(logits, k))(keys_of(some)), rows)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: seeds.size], found)
 
-    def of_seeds(logits: Any) -> tuple[np.ndarray, np.ndarray]:
+    def of_seeds(logits: Any, some: np.ndarray = seeds) -> tuple[np.ndarray, np.ndarray]:
         with jax.default_device(machine.devices()[0]):
-            loss, slopes = over_seeds(np.asarray(logits, draws.float_dtype()))
+            loss, slopes = over_seeds(np.asarray(logits, draws.float_dtype()), in_rows(some))
         return np.asarray(loss, np.float64), np.asarray(slopes, np.float64)
 
     if problem.free.budget is not None:  # which one constant alone meets
@@ -300,7 +321,8 @@ def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
     down = walked if problem.vary == "share" else descended
     logits, steps = down(of_seeds, begin, grid_loss[start])
     at_optimum = of_seeds(logits)[0]
-    gains = constants[start] - at_optimum
+    fresh = _fresh(seeds)
+    gains = of_seeds(begin, fresh)[0] - of_seeds(logits, fresh)[0]
     error = 1 / np.sqrt(seeds.size)
     if problem.vary == "share":
         value, low, high, at_bound = interval_of_grid(problem.free, logits, grid, constants)
@@ -319,4 +341,11 @@ def _least(problem: _Problem, seeds: np.ndarray, grid: np.ndarray) -> Optimum:
         gain=float(gains.mean()),
         gain_error=float(gains.std() * error),
         steps=steps,
+        bounds=(problem.free.low, problem.free.high),
     )
+
+
+def _fresh(seeds: np.ndarray) -> np.ndarray:
+    """As many other seeds: those after the largest, round to 0 after the last there is."""
+    after = np.arange(1, 2 * seeds.size + 1, dtype=np.uint32) + seeds.max()
+    return after[~np.isin(after, seeds)][: seeds.size]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcollapse as jc
+from jaxcollapse import optimum
 from jaxcollapse.cli import main
 from jaxcollapse.descent import Free
 
@@ -64,6 +65,11 @@ def test_an_optimum_at_a_bound_has_no_interval():
     assert found.at_bound
     assert found.value == pytest.approx(2.5, abs=0.01)
     assert np.isnan(found.low)
+    assert (
+        found.at_end == "the loss still falls towards the bound 2.5: give a lower one, if there is"
+    )
+    only = found._replace(name="share", value=np.float64(0.998), bounds=(0.0, 1.0))
+    assert only.at_end == "only real data is best: share 1"
     assert found.agrees  # beyond the last value of the grid, beside which there is none
 
 
@@ -74,6 +80,23 @@ def test_a_loss_may_be_a_function():
     assert found.value == pytest.approx(drawn(40).mean(), abs=2e-3)
     with pytest.raises(ValueError, match="loss: expected a number"):
         jc.best(NEAR, "replace", "place", lambda m: m["distance"], 3, seeds=4, bounds=(-2, 3))
+
+
+def test_a_gain_is_that_of_fresh_seeds():
+    """Which the seeds that found the optimum overrate."""
+    found = jc.best(NEAR, "replace", "place", "distance", 1, seeds=40, bounds=(-2, 3), grid=3)
+    best = found.grid[np.argmin(found.grid_loss)]
+    at = drawn(80)[40:]
+    gains = (at - best) ** 2 - (at - float(found.value)) ** 2
+    assert found.gain == pytest.approx(gains.mean(), abs=2e-3)
+    assert found.gain_error == pytest.approx(gains.std() / np.sqrt(40), rel=2e-2)
+
+
+@pytest.mark.parametrize("seeds", [[7], [2**32 - 1, 0], [5, 6, 9]])
+def test_fresh_seeds_are_others(seeds):
+    fresh = optimum._fresh(np.asarray(seeds, np.uint32))
+    assert fresh.size == len(seeds) == np.unique(fresh).size
+    assert not set(fresh.tolist()) & set(seeds)
 
 
 @pytest.mark.parametrize(

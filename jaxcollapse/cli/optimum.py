@@ -93,13 +93,14 @@ def _show(found: optimum.Optimum, loss: str, generation: int) -> None:
     rows = zip(*map(np.atleast_1d, (found.value, found.low, found.high)), strict=True)
     for place, (value, low, high) in enumerate(rows):
         at = f", generation {place + 2}" if found.value.ndim else ""
-        none = "at a bound" if found.at_bound else "no interval"
+        none = found.at_end or "no interval"
         interval = none if np.isnan(low) else f"95% interval {low:.5f} to {high:.5f}"
         print(f"{found.name}{at}: {value:.5f}, {interval}")
     of = "constants" if found.value.ndim else "the grid"
     print(
         f"best of {of}: {found.grid[best_of_grid]:.5f} with {found.grid_loss[best_of_grid]:.6g}, "
-        f"above the optimum by {found.gain:.2g} +- {found.gain_error:.2g}"
+        f"above the optimum by {found.gain:.2g} +- {found.gain_error:.2g} "
+        "over as many fresh seeds"
     )
     if not found.agrees:
         print("the grid holds a better value, or lies elsewhere: give narrower bounds")
