@@ -19,7 +19,7 @@ import time
 import common
 import numpy as np
 
-from jaxcollapse import checks, machine, theory
+from jaxcollapse import checks, locks, machine, theory
 from jaxcollapse.show import figures as plotting
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.cells import CellStore
@@ -56,6 +56,12 @@ def run(plan, path, overwrite):
     """The result of a plan: of chains like any others, or of some that go on to their end."""
     if plan.axes["num_samples"][0] < LARGE:
         return run_and_save(plan, path, overwrite)
+    with locks.writing(path):
+        return run_to_absorption(plan, path, overwrite)
+
+
+def run_to_absorption(plan, path, overwrite):
+    """The result of a plan whose chains are followed until one outcome is left."""
     machine.enable_compilation_cache()
     store = CellStore(path.with_name(f"{path.name}.partial"), plan)
     values = []

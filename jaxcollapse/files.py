@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxcollapse import checks
 
 UNFINISHED = ".unfinished"  # in the name of a file that is being written
+SEAL_OF_JSON = "sha256"
 SUMS = "SHA256SUMS"  # as the tool sha256sum writes it
 _SEAL = b"\nsha256 "
 _SEAL_BYTES = len(_SEAL) + 64 + 1
@@ -157,6 +161,33 @@ def _tell_damaged(path: Path) -> None:
     print(f"{path}: not as it was written, torn or changed; it is made again", file=sys.stderr)
 
 
+def write_sealed_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Writes a dictionary as JSON with a checksum of its own, which ``read_sealed_json`` reads."""
+    with whole_file(path) as temporary:
+        temporary.write_text(
+            json.dumps({**facts, SEAL_OF_JSON: _digest_of(facts)}, indent=1) + "\n"
+        )
+
+
+def read_sealed_json(path: Path) -> dict[str, Any] | None:
+    """What ``write_sealed_json`` was given; None if it was not, or is not as it was written."""
+    try:
+        facts = json.loads(path.read_text())
+        if facts.pop(SEAL_OF_JSON) == _digest_of(facts):
+            return facts
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        pass
+    _tell_damaged(path)
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _digest_of(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def write_sums(folder: Path, beside: Iterable[str] = ()) -> None:
     """Writes the checksums of all files of a folder, which are flushed, and of those below it.
 
@@ -194,14 +225,16 @@ def has_sound_files(folder: Path) -> bool:
     return True
 
 
-def forget_unfinished(folder: Path, name: str = "*") -> None:
+def forget_unfinished(folder: Path, name: str | None = None) -> None:
     """Removes what processes that were killed had not finished to write.
 
     Args:
-      folder: that nobody else writes to now.
-      name: of the file, if others write others there.
+      folder: that nobody else writes to now, nor below it.
+      name: of the only file there that nobody else writes.
     """
-    for path in folder.glob(f".{name}.*{UNFINISHED}*"):
+    start = "*" if name is None else glob.escape(name)
+    pattern = f".{start}.{'?' * 8}{UNFINISHED}*"
+    for path in folder.rglob(pattern) if name is None else folder.glob(pattern):
         path.unlink(missing_ok=True)
 
 

@@ -12,7 +12,7 @@ FLOORS = [
     {"checks", "products"},
     {"draws", "machine", "metrics", "plugins", "schedules"},
     {"files", "inputs", "descent", "parameters", "theory", "datasets", "analysis", "point_metrics"},
-    {"spelling", "workflow_checks"},
+    {"locks", "spelling", "workflow_checks"},
     {"workflows", "keys", "subsamples"},
     {"ring", "rows"},
     {"pools"},

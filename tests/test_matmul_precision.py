@@ -16,6 +16,7 @@ from test_cli import refused
 from test_lm_cli import lm
 
 import jaxcollapse as jc
+from jaxcollapse import machine
 from jaxcollapse.lm import architectures, fine_tuning, host, language_model, plans
 from jaxcollapse.lm.decoder import decoder, lora, sampling, training
 from jaxcollapse.lm.decoder.packing import Rows
@@ -203,7 +204,7 @@ def test_command(tmp_path, capsys):
     (details,) = json.loads(dataset.attrs["details"])
     assert details["config"]["matmul_precision"] == "highest"
     kept = json.loads((tmp_path / "run" / "micro-8" / "setup.json").read_text())
-    assert kept == details
+    assert kept == {**details, "settings": machine.settings()}
     capsys.readouterr()
     for other in ([], ["--matmul-precision", "high"]):
         message = refused(capsys, "lm", *given, "--overwrite", *other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks, machine
@@ -19,9 +20,16 @@ from jaxcollapse.sweeps.run import run_and_save
 
 def pretrain(args: Any) -> None:
     """``jaxcollapse lm pretrain``."""
-    from jaxcollapse.lm import host, plans
+    from jaxcollapse.lm import host
 
     _check_run(args)
+    with host.writing(args.out):
+        _pretrain(args)
+
+
+def _pretrain(args: Any) -> None:
+    from jaxcollapse.lm import host, plans
+
     seeds = parse_seeds(args.seeds)
     host.use_devices(None, len(args.model) * len(args.workflow) * len(seeds))
     plan, corpus = plans.pretraining(
@@ -36,16 +44,22 @@ def pretrain(args: Any) -> None:
     if args.driver == "host":
         _run_on_host(args, plan, corpus, None)
         return
-    args.out.mkdir(parents=True, exist_ok=True)
     dataset = run_and_save(plan, args.out / "results.nc", args.overwrite, progress=True)
     _show(args, dataset)
 
 
 def finetune(args: Any) -> None:
     """``jaxcollapse lm finetune``."""
-    from jaxcollapse.lm import host, plans
+    from jaxcollapse.lm import host
 
     _check_run(args)
+    with host.writing(args.out):
+        _finetune(args)
+
+
+def _finetune(args: Any) -> None:
+    from jaxcollapse.lm import host, plans
+
     seeds = parse_seeds(args.seeds)
     mesh = host.use_devices(args.mesh, len(args.workflow) * len(seeds))
     plan, corpus = plans.fine_tuning(
@@ -87,14 +101,21 @@ def _show(args: Any, dataset: Any, samples: Any = ()) -> None:
 
 def mix(args: Any) -> None:
     """``jaxcollapse lm mix``."""
-    from jaxcollapse.lm import host, plans
-    from jaxcollapse.show import mixture_files
+    from jaxcollapse.lm import host
 
     checks.require("matplotlib", "plot").use("Agg")
     out = args.out / "mixing.nc"
     if args.out.is_dir():
         check_output(out, (".nc",), args.overwrite)
     host.check_synthetic(args.synthetic_data)
+    with host.writing(args.out):
+        _mix(args, out)
+
+
+def _mix(args: Any, out: Path) -> None:
+    from jaxcollapse.lm import host, plans
+    from jaxcollapse.show import mixture_files
+
     seeds = parse_seeds(args.seeds)
     mesh = host.use_devices(args.mesh, len(seeds))
     plan, corpus = plans.fine_tuned_mixtures(

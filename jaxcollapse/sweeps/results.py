@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxcollapse import checks, machine
+from jaxcollapse import checks, locks, machine
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.registry import is_own
 from jaxcollapse.sweeps.plan import Plan
@@ -108,14 +108,19 @@ def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> 
     """Writes a result as NetCDF-4, whole or not at all.
 
     Raises:
-      ValueError: see ``check_output``.
+      ValueError: see ``check_output``; or another process writes it.
       ImportError: the extra ``sweep`` is not installed.
     """
     path = Path(path)
     check_output(path, (".nc",), overwrite)
     checks.require("h5netcdf", "sweep")
-    with whole_file(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+    with locks.writing(path):
+        check_output(path, (".nc",), overwrite)  # which another may have written meanwhile
+        # With checksums, so that a number that a disk has changed is not read as another.
+        numbers = [k for k, a in dataset.variables.items() if a.size > 1 and a.dtype.kind in "iuf"]
+        checked = {name: {"fletcher32": True} for name in numbers}
+        with whole_file(path) as temporary:
+            dataset.to_netcdf(temporary, engine="h5netcdf", encoding=checked)
 
 
 def load(path: Path | str) -> xarray.Dataset:

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, machine, registry
+from jaxcollapse import checks, locks, machine, registry
+from jaxcollapse.files import check_output
 from jaxcollapse.sweeps import kept, memory, programs, results
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.plan import Cell, Plan
@@ -62,8 +63,19 @@ def run_and_save(
 
     Finished cells are kept in ``out`` with ``.partial`` added, from which the same plan goes on if
     it is interrupted; the folder goes once the result is written.
+
+    Raises:
+      ValueError: another process writes to ``out``, or it exists and ``overwrite`` is False.
     """
     checks.installed("xarray", "sweep")
+    with locks.writing(out):
+        check_output(out, (".nc",), overwrite)
+        return _run_and_save(plan, out, overwrite, progress)
+
+
+def _run_and_save(
+    plan: Plan, out: Path, overwrite: bool, progress: bool | Report | None
+) -> xarray.Dataset:
     keeper = kept.Programs(machine.cache_folder("programs"), plan)
     if not keeper.keeps:  # two caches of the same programs would only take longer
         machine.enable_compilation_cache()

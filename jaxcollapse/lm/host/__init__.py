@@ -9,7 +9,13 @@ from jaxcollapse.lm.host.estimates import Estimate, estimate, estimate_mixtures,
 from jaxcollapse.lm.host.mixtures import Mixtures
 from jaxcollapse.lm.host.programs import Programs, programs_of
 from jaxcollapse.lm.host.progress import Progress
-from jaxcollapse.lm.host.run_folder import chain_folder, claim_folder, point_folder, samples
+from jaxcollapse.lm.host.run_folder import (
+    chain_folder,
+    claim_folder,
+    point_folder,
+    samples,
+    writing,
+)
 from jaxcollapse.lm.host.runner import check_synthetic, run, run_mixtures
 
 __all__ = [
@@ -29,4 +35,5 @@ __all__ = [
     "run_mixtures",
     "samples",
     "use_devices",
+    "writing",
 ]

@@ -1,6 +1,7 @@
 """What is kept of a chain, in a folder of its own.
 
-generation-03/    finished: metrics.json, documents.npz, samples.jsonl, rejected.jsonl, the weights
+generation-03/    finished: metrics.json, documents.npz, samples.jsonl, rejected.jsonl, the weights,
+                  and SHA256SUMS of all but the weights
 training/         a state of the generation in training, written by orbax
 sampling/         documents of the generation that samples
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks
-from jaxcollapse.files import whole_file
+from jaxcollapse import checks, files
 from jaxcollapse.lm import checkpoints
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
@@ -26,7 +27,9 @@ from jaxcollapse.lm.decoder.training import State
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.tokenizers import Tokenizer
 
+DOCUMENTS = "documents.npz"
 KEEP_WEIGHTS = ("last", "all", "none")
+WEIGHTS = ("config.json", "*.safetensors*")  # which need not stay
 SECONDS = "seconds"  # that a generation took, of its metrics
 Model = tuple[Config, Params]
 
@@ -41,24 +44,28 @@ class StateFolder:
     def save_state(self, name: str, state: State) -> None:
         """Keeps a model's state in training, and then forgets the one before."""
         orbax = checks.require("orbax.checkpoint", "lm")
-        self.path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.path)
         before = list(self.path.glob(f"{name}-*"))
         path = self.path / f"{name}-step-{int(state.step):07d}"
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
-        # Orbax gives a checkpoint its name once it is whole.
-        orbax.PyTreeCheckpointer().save(path.absolute(), {"leaves": leaves}, force=True)
+        with files.written_to(path):
+            # Orbax gives a checkpoint its name once it has written all of it.
+            orbax.PyTreeCheckpointer().save(path.absolute(), {"leaves": leaves}, force=True)
+        files.write_sums(path)
         for old in before:
             if old != path:
                 shutil.rmtree(old, ignore_errors=True)
 
     def load_state(self, name: str, like: State) -> State | None:
-        """A model's state in training, if it has one.
+        """A model's last state in training that is as it was written, if it has one.
 
         Args:
           name: of the model.
           like: shapes, types and places of its arrays.
         """
         found = sorted(self.path.glob(f"{name}-step-???????"))
+        while found and not files.has_sound_files(found[-1]):
+            shutil.rmtree(found.pop(), ignore_errors=True)
         if not found:
             return None
         orbax = checks.require("orbax.checkpoint", "lm")
@@ -87,15 +94,15 @@ class SampleFolder:
 
     def save(self, name: str, first: int, samples: Mapping[str, Any]) -> None:
         """Keeps samples of a model, numbered from ``first``."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        path = self._file(name, first)
-        with whole_file(path) as temporary, temporary.open("wb") as file:
+        files.make_folder(self.path)
+        whole = files.whole_file(self._file(name, first), sealed=True)
+        with whole as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **samples)
 
     def load(self, name: str, first: int) -> dict[str, np.ndarray] | None:
-        """What ``save`` was given; None if it was not."""
+        """What ``save`` was given; None if it was not, or is not as it was written."""
         path = self._file(name, first)
-        if not path.exists():
+        if not files.is_sound(path):
             return None
         with np.load(path) as arrays:
             return dict(arrays)
@@ -122,7 +129,7 @@ class ChainFolder:
           keep_weights: of which finished generations: ``last``, ``all`` or ``none``.
         """
         checks.one_of("keep_weights", keep_weights, KEEP_WEIGHTS)
-        path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path)
         self.path, self.keep_weights = path, keep_weights
         self.states = StateFolder(path / "training")
         self.samples = SampleFolder(path / "sampling")
@@ -137,16 +144,23 @@ class ChainFolder:
         return self.path / self.name(number)
 
     def finished(self, number: int) -> dict[str, float] | None:
-        """Metrics of a generation; None if it is not finished."""
+        """Metrics of a generation; None if it is not finished.
+
+        One of which a file is not as it was written is named, and is not finished either.
+        """
         path = self.generation(number)
         if not path.is_dir():
+            return None
+        if (path / files.SUMS).exists() and not files.has_sound_files(path):
+            shutil.rmtree(self._damaged(number), ignore_errors=True)
+            path.rename(self._damaged(number))
             return None
         self._forget(number)
         return json.loads((path / "metrics.json").read_text())
 
     def documents(self, number: int) -> Documents:
         """What a finished generation published."""
-        with np.load(self.generation(number) / "documents.npz") as arrays:
+        with np.load(self.generation(number) / DOCUMENTS) as arrays:
             return Documents(arrays["tokens"], arrays["offsets"], arrays.get("prompts"))
 
     def finish(
@@ -171,9 +185,26 @@ class ChainFolder:
         final = self.generation(number)
         partial = final.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
+        with files.written_to(partial):
+            self._write(partial, metrics, documents, tokenizer, model, rejected)
+            files.write_sums(partial, beside=WEIGHTS)
+            self._forget_what_followed_others(number)
+            partial.rename(final)
+            files.flush(final.parent)
+        self._forget(number)
+
+    @staticmethod
+    def _write(
+        partial: Path,
+        metrics: Mapping[str, float],
+        documents: Documents,
+        tokenizer: Tokenizer,
+        model: Model | None,
+        rejected: Sequence[str],
+    ) -> None:
         partial.mkdir()
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        with (partial / "documents.npz").open("wb") as file:
+        with (partial / DOCUMENTS).open("wb") as file:
             arrays = {k: v for k, v in documents._asdict().items() if v is not None}
             np.savez(file, allow_pickle=False, **arrays)
         _write_lines(partial / "samples.jsonl", _texts(documents, tokenizer))
@@ -184,14 +215,32 @@ class ChainFolder:
             host = jax.device_get(params)
             checkpoints.save(partial, config, host, bos=tokenizer.bos, eos=tokenizer.eos)
             tokenizer.save(partial)
-        partial.rename(final)
-        self._forget(number)
+
+    def _damaged(self, number: int) -> Path:
+        """Where a generation is that was not as it was written, until it is made again."""
+        return self.generation(number).with_suffix(".damaged")
+
+    def _forget_what_followed_others(self, number: int) -> None:
+        """Forgets later generations if a damaged one has other documents when it is made again.
+
+        They are the same bit for bit on a CPU; on GPUs operations may add up in another order.
+        """
+        before, now = self._damaged(number), self.generation(number).with_suffix(".partial")
+        if not before.is_dir():
+            return
+        sums = [(folder / files.SUMS).read_text(errors="replace") for folder in (before, now)]
+        told = [[line for line in text.splitlines() if DOCUMENTS in line] for text in sums]
+        for later in sorted(self.path.glob("generation-??")) if told[0] != told[1] else ():
+            if later.name > self.name(number):
+                print(f"{later}: of other documents than there are now; again", file=sys.stderr)
+                shutil.rmtree(later)
+        shutil.rmtree(before)
 
     def _forget(self, number: int) -> None:
         """Removes what a finished generation makes needless; safe to do again."""
         if self.keep_weights == "last":
             before = self.generation(number - 1)
-            for path in (*before.glob("config.json"), *before.glob("*.safetensors*")):
+            for path in (path for pattern in WEIGHTS for path in before.glob(pattern)):
                 path.unlink()
         self.states.forget(self.name(number))
         self.samples.forget(self.name(number))

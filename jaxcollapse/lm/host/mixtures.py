@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcollapse.files import whole_file
+from jaxcollapse import files
 from jaxcollapse.keys import generation_keys, seed_key
 from jaxcollapse.lm.fine_tuning import ACCEPTANCE_RATE
 from jaxcollapse.lm.host import publisher
@@ -140,7 +139,7 @@ class Mixtures:
         """Metrics of all mixtures of one seed, which share its order of documents."""
         keys = generation_keys(seed_key(seed), 2)
         folder = self.folder / f"seed-{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         states = StateFolder(folder / "training")
         trainer = Trainer(self.programs, states, self.stop, self.checkpoint_steps)
         # The first ones of a seed's order, so that larger mixtures hold the smaller ones.
@@ -152,19 +151,19 @@ class Mixtures:
         for real_count, synthetic_count in itertools.product(self.plan.real, self.plan.synthetic):
             name = f"real-{real_count}-synthetic-{synthetic_count}"
             path = folder / f"{name}.json"
+            metrics = files.read_sealed_json(path)
             documents = Documents.concatenate(
                 [real.take(range(real_count)), synthetic.take(range(synthetic_count))]
             )
-            if path.exists():
+            if metrics is not None:
                 trained = self.programs.setup.recipe.epochs * predicted(documents)
                 self._say(f"seed {seed} {name}", "done", trained=trained)
             else:
                 metrics = self._mixture(trainer, name, keys[2, 1], documents, seed)
                 metrics[SHARE_OF_REAL_DATA] = real_count / documents.count
-                with whole_file(path) as temporary:
-                    temporary.write_text(json.dumps(metrics, indent=1) + "\n")
+                files.write_sealed_json(path, metrics)
                 states.forget(name)
-            found.append(json.loads(path.read_text()))
+            found.append(metrics)
         return found
 
     def _mixture(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import checks
-from jaxcollapse.files import whole_file
+from jaxcollapse import checks, files, locks
 from jaxcollapse.lm.host.folders import ChainFolder
+from jaxcollapse.machine import settings
 from jaxcollapse.sweeps.chains import ChainPlan
 from jaxcollapse.sweeps.plan import Cell
 
@@ -42,6 +43,24 @@ def samples(folder: Path, plan: ChainPlan) -> list[tuple[str, Path]]:
     ]
 
 
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A block in which no other process writes to the folder of a run, which is made if needed.
+
+    Raises:
+      ValueError: another one does.
+      UnwrittenError: it cannot be written to.
+    """
+    files.make_folder(folder)
+    try:
+        with locks.writing(folder / "run"):
+            files.forget_unfinished(folder)
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # something is in it, as it should be
+            folder.rmdir()
+
+
 def claim_folder(folder: Path, programs: Mapping[tuple, Any]) -> None:
     """Records in a folder what its chains are made with.
 
@@ -54,22 +73,32 @@ def claim_folder(folder: Path, programs: Mapping[tuple, Any]) -> None:
     """
     for point, program in programs.items():
         path = folder / point_folder(point) / "setup.json"
-        setup = json.loads(json.dumps(program.setup.describe()))
+        setup = json.loads(json.dumps({**program.setup.describe(), "settings": settings()}))
         if path.exists():
             _check_same(path, setup)
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
+        files.make_folder(path.parent)
+        with files.whole_file(path) as temporary:
             temporary.write_text(json.dumps(setup, indent=1) + "\n")
 
 
 def _check_same(path: Path, setup: dict[str, Any]) -> None:
-    before = json.loads(path.read_text())
+    try:
+        before = dict(json.loads(path.read_text()))
+    except ValueError:
+        raise checks.refusal(
+            "output folder",
+            f"a {path.name} that says what its chains are made with",
+            f"{path}, torn or changed",
+            "remove it if they are made with the options given now, or choose another folder",
+        ) from None
     different = sorted(
         f"{part} {name}"
-        for part in ("config", "recipe", "sampling", "data", "protocol", "base")
+        for part in ("config", "recipe", "sampling", "data", "protocol", "base", "settings")
         for name in setup[part]
-        if before.get(part, {}).get(name) != setup[part][name]
+        # Folders of before settings were told are of those that are usual.
+        if (part != "settings" or part in before)
+        and before.get(part, {}).get(name) != setup[part][name]
     )
     if different:
         raise checks.refusal(

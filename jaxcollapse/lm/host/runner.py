@@ -27,7 +27,7 @@ from jaxcollapse.lm.host.folders import SECONDS, ChainFolder
 from jaxcollapse.lm.host.mixtures import Mixtures
 from jaxcollapse.lm.host.programs import Programs, check_workflow, programs_of
 from jaxcollapse.lm.host.progress import Report, reported
-from jaxcollapse.lm.host.run_folder import chain_folder, claim_folder, point_folder
+from jaxcollapse.lm.host.run_folder import chain_folder, claim_folder, point_folder, writing
 from jaxcollapse.lm.text import conversations
 from jaxcollapse.lm.text.documents import Documents
 from jaxcollapse.lm.text.texts import Corpus
@@ -69,13 +69,26 @@ def run(
 
     Raises:
       ValueError: an option is none of those, a workflow chooses among rows, or the folder has
-        chains of another configuration.
+        chains of another configuration, or another process writes to it.
     """
     folder = Path(folder)
     for workflow in plan.workflows:
         check_workflow(workflow)
-    compiled = programs_of(plan, mesh) if programs is None else programs
-    claim_folder(folder, compiled)
+    with writing(folder):
+        compiled = programs_of(plan, mesh) if programs is None else programs
+        claim_folder(folder, compiled)
+        return _run(plan, corpus, folder, progress, compiled, checkpoint_steps, keep_weights)
+
+
+def _run(
+    plan: ChainPlan,
+    corpus: Corpus,
+    folder: Path,
+    progress: bool | Report | None,
+    compiled: Mapping[tuple, Programs],
+    checkpoint_steps: int,
+    keep_weights: str,
+) -> xarray.Dataset:
     stop = threading.Event()
     count = len(plan.cells) * plan.seeds.size
     chains = f"{number_of(count, 'chain')}, {chains_at_a_time(compiled, count)} at a time"
@@ -153,10 +166,24 @@ def run_mixtures(
 
     Raises:
       ValueError: an option is out of its range, the file holds too few conversations, or the folder
-        has mixtures of another configuration.
+        has mixtures of another configuration, or another process writes to it.
     """
-    folder = Path(folder)
     check_synthetic(synthetic_data)
+    with writing(Path(folder)):
+        return _run_mixtures(
+            plan, corpus, Path(folder), progress, mesh, checkpoint_steps, synthetic_data
+        )
+
+
+def _run_mixtures(
+    plan: MixturePlan,
+    corpus: Corpus,
+    folder: Path,
+    progress: bool | Report | None,
+    mesh: Mesh | None,
+    checkpoint_steps: int,
+    synthetic_data: str | None,
+) -> xarray.Dataset:
     programs = programs_of(plan, mesh)
     read = None
     kind, source = f"synthetic-{max(plan.synthetic)}", {}
