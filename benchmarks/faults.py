@@ -1,0 +1,413 @@
+"""Faults on purpose: processes killed, disks full, files torn, two writers; nothing lost or wrong.
+
+    python benchmarks/faults.py            (a few minutes)
+    python benchmarks/faults.py --quick    (one minute)
+
+Sweeps, mixtures and chains of language models are killed (SIGKILL) at random moments, run into full
+disks, find their files torn or changed, or meet another process that writes the same. Then the
+same command is given again until it ends, and its numbers are compared bit for bit with those of a
+run that nothing happened to; nothing else may be left beside the result. Writes ``faults.json``
+into ``--out``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from jaxcollapse import machine
+from jaxcollapse.cli import main as cli
+from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.lm import architectures
+from jaxcollapse.show import figures, mixture_files  # noqa: F401
+from jaxcollapse.sweeps import results
+
+GRID = "--dim 1 2 --num-samples 5 9 --seeds 40 --generations 40 --pool points"
+SWEEP = f"run gaussian --workflow replace accumulate {GRID}"
+MIXTURE = "mix gaussian --dim 1 2 3 --real 8 16 --synthetic 0 8 16 --seeds 40"
+CHAINS = (
+    "lm pretrain --model micro --num-samples 8 --seeds 1 --workflow replace accumulate --texts 0 "
+    "--generations 3 --steps 6 --checkpoint-steps 2 --tokenizer bytes --context 12 --data"
+)
+MOST_TRIES = 40  # of giving one command again
+LONGEST = 120.0  # seconds of a process
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What runs.
+
+    Attributes:
+      command: without ``--out``.
+      out: name of what it writes.
+      result: name of the file of its numbers, in a folder that holds ``out``.
+      work: where files are kept meanwhile, likewise, as a pattern.
+    """
+
+    command: list[str]
+    out: str
+    result: str
+    work: str
+
+
+@dataclasses.dataclass
+class Counts:
+    """What happened to one kind under one fault.
+
+    Attributes:
+      faults: that were made.
+      told: of them, which the process told in one line (a killed one tells nothing).
+      runs: commands given, all together.
+      results: compared with that of a run that nothing happened to.
+      wrong: numbers that differed.
+      lost: results that did not come.
+      left: files that were left beside them.
+      untold: ends with a traceback, or without a line that names the file.
+    """
+
+    faults: int = 0
+    told: int = 0
+    runs: int = 0
+    results: int = 0
+    wrong: int = 0
+    lost: int = 0
+    left: int = 0
+    untold: int = 0
+
+
+# Processes ----------------------------------------------------------------------------------
+
+
+def begun(command: list[str], log: Path, largest_file: int | None = None) -> int:
+    """A command in a process of its own, which has imported everything already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX has not begun to compute here
+        process = os.fork()
+    if process:
+        return process
+    code = 70
+    try:
+        handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        if largest_file is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))
+        cli.main(command)
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def ended(process: int) -> int:
+    """The code that a process ends with; minus the signal that ended it."""
+    until = time.monotonic() + LONGEST
+    while time.monotonic() < until:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return 71
+
+
+def run(kind: Kind, folder: Path, largest_file: int | None = None) -> tuple[int, str]:
+    """Gives the command of a kind: the code that it ends with, and what it says."""
+    log = folder.with_name(f"{folder.name}.log")
+    code = ended(begun([*kind.command, "--out", str(folder / kind.out)], log, largest_file))
+    return code, log.read_text()
+
+
+def killed(kind: Kind, folder: Path, seconds: float) -> int:
+    """Kills a command after so many seconds: minus SIGKILL, or the code that it ended with."""
+    log = folder.with_name(f"{folder.name}.log")
+    process = begun([*kind.command, "--out", str(folder / kind.out)], log)
+    time.sleep(seconds)
+    os.kill(process, signal.SIGKILL)
+    return ended(process)
+
+
+# What is expected ---------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Campaign:
+    """Everything that is tried.
+
+    Attributes:
+      folder: for all runs.
+      kinds: by name.
+      rng: of moments, files and bytes.
+      expected: numbers of runs that nothing happened to, by kind.
+      seconds: that such a run takes.
+      names: of the files that it leaves.
+    """
+
+    folder: Path
+    kinds: dict[str, Kind]
+    rng: np.random.Generator
+    expected: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    names: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+
+    def undisturbed(self) -> None:
+        """Runs every kind twice, the second time with what was compiled."""
+        for name, kind in self.kinds.items():
+            for number in range(2):
+                folder = self.fresh(f"{name}-undisturbed-{number}")
+                start = time.monotonic()
+                code, told = run(kind, folder)
+                if code:
+                    raise RuntimeError(f"{name} ended with {code}: {told}")
+                self.seconds[name] = time.monotonic() - start
+            self.expected[name] = results.load(folder / kind.result)
+            self.names[name] = _names(folder)
+
+    def fresh(self, name: str) -> Path:
+        """An empty folder."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    def finish(self, name: str, folder: Path, counts: Counts) -> None:
+        """Gives the command until it ends, if its result is not there, and compares that."""
+        kind = self.kinds[name]
+        if not (folder / kind.result).exists():
+            counts.runs += 1
+            code, told = run(kind, folder)
+            if code:
+                counts.lost += 1
+                print(f"{name} in {folder} ended with {code}: {told}", file=sys.stderr)
+                return
+        counts.results += 1
+        found, expected = results.load(folder / kind.result), self.expected[name]
+        for metric in expected.data_vars:
+            if metric != results.RUN_SECONDS:
+                same = np.array_equal(found[metric], expected[metric], equal_nan=True)
+                counts.wrong += not same
+        # Killed between its result and its figure, a command leaves what it has, no more.
+        left = _names(folder) - self.names[name]
+        if left:
+            print(f"{name} left {sorted(left)}", file=sys.stderr)
+        counts.left += len(left)
+        shutil.rmtree(folder)
+
+    def kills(self, name: str, wanted: int) -> Counts:
+        """Kills a command at random moments, up to five times before it may end."""
+        kind, counts = self.kinds[name], Counts()
+        while counts.faults < wanted:
+            folder = self.fresh(f"{name}-killed")
+            for _ in range(int(self.rng.integers(1, 6))):
+                if (folder / kind.result).exists():
+                    break
+                counts.runs += 1
+                moment = self.rng.uniform(0.0, self.seconds[name])
+                counts.faults += killed(kind, folder, moment) == -signal.SIGKILL
+            self.finish(name, folder, counts)
+        return counts
+
+    def full_disks(self, name: str, wanted: int) -> Counts:
+        """Runs on a disk that is too small, which then grows."""
+        kind, counts, tries = self.kinds[name], Counts(), 0
+        while counts.faults < wanted and tries < MOST_TRIES:
+            tries += 1
+            folder, share = self.fresh(f"{name}-full"), self.rng.uniform(0.02, 1.0)
+            sizes = [path.stat().st_size for path in _files(self.whole(name))]
+            counts.runs += 1
+            if os.geteuid() == 0:  # who may make a file system
+                with small_disk(folder, int(share * sum(sizes))):
+                    code, told = run(kind, folder)
+                    kept = self.fresh(f"{name}-grown")
+                    shutil.copytree(folder, kept, dirs_exist_ok=True)
+            else:
+                code, told = run(kind, folder, int(share * max(sizes)))
+                kept = folder
+            if code:
+                counts.faults += 1
+                line = [x for x in told.splitlines() if x.startswith("jaxcollapse: ")]
+                one = len(line) == 1 and str(folder) in line[0] and "; " in line[0]
+                counts.told += one
+                counts.untold += not one or "Traceback" in told
+                if counts.untold:
+                    print(f"{name}: {told}", file=sys.stderr)
+            self.finish(name, kept, counts)
+        return counts
+
+    def whole(self, name: str) -> Path:
+        """The folder of a run that nothing happened to."""
+        return self.folder / f"{name}-undisturbed-1"
+
+    def torn(self, name: str, wanted: int) -> Counts:
+        """Tears or changes a file that is kept while a command runs, which is killed before."""
+        kind, counts, tries = self.kinds[name], Counts(), 0
+        while counts.faults < wanted and tries < MOST_TRIES:
+            tries += 1
+            folder = self.fresh(f"{name}-torn")
+            counts.runs += 2
+            killed(kind, folder, self.rng.uniform(0.3, 1.0) * self.seconds[name])
+            found = [path for path in folder.glob(kind.work) if path.is_file()]
+            if (folder / kind.result).exists() or not found:
+                continue
+            path = found[self.rng.integers(len(found))]
+            self._damage(path)
+            counts.faults += 1
+            code, told = run(kind, folder)
+            counts.lost += code != 0
+            # A file of a generation is named, or its folder's checksums, or that nothing needs it.
+            named = f"{path}: not as it was written" in told or path.name == "SHA256SUMS"
+            counts.told += named
+            self.finish(name, folder, counts)
+        return counts
+
+    def _damage(self, path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        if self.rng.random() < 0.5 or not content:
+            path.write_bytes(content[: self.rng.integers(max(1, len(content)))])
+            return
+        content[self.rng.integers(len(content))] ^= 1 << int(self.rng.integers(8))
+        path.write_bytes(content)
+
+    def pairs(self, name: str, wanted: int) -> Counts:
+        """Two processes with one command, the second up to half a run later."""
+        kind, counts = self.kinds[name], Counts()
+        for _ in range(wanted):
+            folder = self.fresh(f"{name}-pair")
+            command = [*kind.command, "--out", str(folder / kind.out)]
+            logs = [self.folder / f"{name}-pair-{number}.log" for number in range(2)]
+            first = begun(command, logs[0])
+            time.sleep(self.rng.choice([0.0, self.rng.uniform(0.0, 0.5) * self.seconds[name]]))
+            codes = [ended(p) for p in (first, begun(command, logs[1]))]
+            counts.faults += 1
+            counts.runs += 2
+            told = [log.read_text() for log in logs]
+            losers = [text for text, code in zip(told, codes, strict=True) if code]
+            one = sorted(codes) == [0, 2] and "one that nobody else writes" in losers[0]
+            counts.told += one
+            counts.untold += not one
+            if not one:
+                print(f"{name}: {codes}: {told}", file=sys.stderr)
+            self.finish(name, folder, counts)
+        return counts
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# Disks --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[None]:
+    """A file system of its own in memory, of so many bytes, where a folder is."""
+    options = ["-t", "tmpfs", "-o", f"size={max(size, 4096)}", "tmpfs"]
+    subprocess.run(["mount", *options, str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+# The whole ----------------------------------------------------------------------------------
+
+MICRO = architectures.llama.config(8, 1, 2, 16, vocab_size=16, context=12)
+
+
+def kinds(folder: Path) -> dict[str, Kind]:
+    """What runs, by name; texts of language models are written into a folder."""
+    architectures.add_config("micro", MICRO)
+    text = folder / "numbers.txt"
+    text.write_text("<|endoftext|>".join(f"{number}." for number in range(60)))
+    chains = [*shlex.split(CHAINS), str(text)]
+    return {
+        "sweep": Kind(shlex.split(SWEEP), "a.nc", "a.nc", "a.nc.partial/*"),
+        "mixtures": Kind(shlex.split(MIXTURE), "a.nc", "a.nc", "a.nc.partial/*"),
+        "chains of language models": Kind(chains, "run", "run/results.nc", "run/*/*/*/**/*"),
+    }
+
+
+def main(out: Path = Path(), quick: bool = False, seed: int = 0, overwrite: bool = False) -> None:
+    """Makes faults, compares what comes of them, and writes the table.
+
+    Args:
+      out: the folder of faults.json.
+      quick: a tenth of the faults.
+      seed: of moments, files and bytes.
+      overwrite: replace an existing file.
+    """
+    path = out / "faults.json"
+    check_output(path, (".json",), overwrite)
+    wanted = {"kills": (60, 30, 20), "full_disks": (8, 6, 6), "torn": (8, 6, 6), "pairs": (8, 6, 6)}
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        folder = Path(name)
+        # Compiled programs are kept between processes, as users' are.
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        campaign = Campaign(folder, kinds(folder), np.random.default_rng(seed))
+        campaign.undisturbed()
+        rows = []
+        for fault, numbers in wanted.items():
+            for kind, number in zip(campaign.kinds, numbers, strict=True):
+                make: Callable[[str, int], Counts] = getattr(campaign, fault)
+                counts = make(kind, max(1, number // 10) if quick else number)
+                rows.append({"fault": fault, "kind": kind, **dataclasses.asdict(counts)})
+                print(json.dumps(rows[-1]), flush=True)
+    facts = {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **machine.describe(),
+        "settings": machine.settings(),
+        "seed": seed,
+        "seconds": round(time.monotonic() - start, 1),
+        "columns": Counts.__doc__,
+        "rows": rows,
+    }
+    print(table(rows))
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    bad = sum(row[name] for row in rows for name in ("wrong", "lost", "left", "untold"))
+    raise SystemExit(1 if bad else 0)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of counts as text."""
+    heads = list(rows[0])
+    cells = [heads, *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
