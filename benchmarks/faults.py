@@ -18,6 +18,7 @@ import datetime
 import json
 import os
 import resource
+import runpy
 import shlex
 import shutil
 import signal
@@ -35,7 +36,6 @@ import numpy as np
 import tyro
 
 from jaxcollapse import machine
-from jaxcollapse.cli import main as cli
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.lm import architectures
 from jaxcollapse.show import figures, mixture_files  # noqa: F401
@@ -113,7 +113,8 @@ def begun(command: list[str], log: Path, largest_file: int | None = None) -> int
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))
-        cli.main(command)
+        sys.argv = ["jaxcollapse", *command]
+        runpy.run_module("jaxcollapse", run_name="__main__")  # as python -m does
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1

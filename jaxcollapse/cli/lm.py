@@ -44,7 +44,7 @@ def _pretrain(args: Any) -> None:
     if args.driver == "host":
         _run_on_host(args, plan, corpus, None)
         return
-    dataset = run_and_save(plan, args.out / "results.nc", args.overwrite, progress=True)
+    dataset = run_and_save(plan, args.out / "results.nc", args.overwrite, progress=args.progress)
     _show(args, dataset)
 
 
@@ -86,7 +86,7 @@ def _run_on_host(args: Any, plan: Any, corpus: Any, mesh: Any) -> None:
 
     machine.enable_compilation_cache()
     more = asked.options_of(args, host.run)
-    dataset = host.run(plan, corpus, args.out, progress=True, mesh=mesh, **more)
+    dataset = host.run(plan, corpus, args.out, progress=args.progress, mesh=mesh, **more)
     results.save(dataset, args.out / "results.nc", args.overwrite)
     _show(args, dataset, host.samples(args.out, plan))
 
@@ -128,7 +128,7 @@ def _mix(args: Any, out: Path) -> None:
     )
     machine.enable_compilation_cache()
     more = asked.options_of(args, host.run_mixtures)
-    dataset = host.run_mixtures(plan, corpus, args.out, progress=True, mesh=mesh, **more)
+    dataset = host.run_mixtures(plan, corpus, args.out, progress=args.progress, mesh=mesh, **more)
     results.save(dataset, out, args.overwrite)
     mixture_files.show_and_draw(dataset, out)
     print(*mixture_files.outputs(out), sep="\n")

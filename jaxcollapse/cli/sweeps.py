@@ -13,6 +13,7 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output
 from jaxcollapse.sweeps import chains, mixtures
 from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
+from jaxcollapse.sweeps.progress import RunLog
 from jaxcollapse.sweeps.run import run_and_save
 
 GIB = 2**30
@@ -30,6 +31,14 @@ class Grid:
     published experiments (authors)."""
     overwrite: bool = False
     """Replace existing results."""
+    log: Path | None = None
+    """A file to which lines of JSON are added: when the run began, how far it is every half minute
+    and the seconds left, and how it ended."""
+
+    @property
+    def progress(self) -> bool | RunLog:
+        """What is shown of how far it is, and written."""
+        return True if self.log is None else RunLog(self.log)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,7 +128,7 @@ def run(args: Any) -> None:
         _bytes(args.memory_limit),
         **asked.options_of(args),
     )
-    dataset = run_and_save(checked, args.out, args.overwrite, progress=True)
+    dataset = run_and_save(checked, args.out, args.overwrite, progress=args.progress)
     bad = int((dataset["first_nonfinite_generation"] > 0).sum())
     if bad:
         print(f"{bad} chains turned non-finite: see first_nonfinite_generation", file=sys.stderr)
@@ -151,7 +160,7 @@ def mix(args: Any) -> None:
         memory_limit=_bytes(args.memory_limit),
         **asked.options_of(args),
     )
-    dataset = run_and_save(checked, args.out, args.overwrite, progress=True)
+    dataset = run_and_save(checked, args.out, args.overwrite, progress=args.progress)
     mixture_files.show_and_draw(dataset, args.out)
     print(*beside, sep="\n")
 

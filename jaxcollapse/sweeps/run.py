@@ -25,7 +25,7 @@ from jaxcollapse.sweeps import kept, memory, programs, results
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.plan import Cell, Plan
 from jaxcollapse.sweeps.programs import Arrays, Program
-from jaxcollapse.sweeps.progress import Progress, Report, reported
+from jaxcollapse.sweeps.progress import Progress, Report, RunLog, reported
 
 if TYPE_CHECKING:
     import xarray
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def run(
     plan: Plan,
     folder: Path | str | None = None,
-    progress: bool | Report | None = None,
+    progress: bool | Report | RunLog | None = None,
     chunk: int | None = None,
 ) -> xarray.Dataset:
     """Runs a plan; see ``sweep`` and ``mix`` for the result.
@@ -57,7 +57,7 @@ def run_and_save(
     plan: Plan,
     out: Path,
     overwrite: bool = False,
-    progress: bool | Report | None = None,
+    progress: bool | Report | RunLog | None = None,
 ) -> xarray.Dataset:
     """Runs a plan and writes its result to ``out``.
 
@@ -74,7 +74,7 @@ def run_and_save(
 
 
 def _run_and_save(
-    plan: Plan, out: Path, overwrite: bool, progress: bool | Report | None
+    plan: Plan, out: Path, overwrite: bool, progress: bool | Report | RunLog | None
 ) -> xarray.Dataset:
     keeper = kept.Programs(machine.cache_folder("programs"), plan)
     if not keeper.keeps:  # two caches of the same programs would only take longer

@@ -12,7 +12,7 @@ import jax
 
 from jaxcollapse.lm.host.estimates import Estimate
 from jaxcollapse.machine import free_memory
-from jaxcollapse.sweeps.progress import bar, is_bar
+from jaxcollapse.sweeps.progress import RunLog, bar, is_bar
 
 MIB = 2**20
 
@@ -52,7 +52,7 @@ Report = Callable[[Progress], None]
 
 @contextlib.contextmanager
 def reported(
-    progress: bool | Report | None,
+    progress: bool | Report | RunLog | None,
     chains: str,
     memory: Callable[[], float],
     estimate: Callable[[], Estimate],
@@ -75,7 +75,7 @@ def reported(
         _say(memory_line(chains, memory(), free))
         expected = estimate()
         _say(time_line(expected))
-        with _bar(expected) as report:
+        with _bar(expected, progress if isinstance(progress, RunLog) else None) as report:
             yield report
     else:
         yield lambda told: None
@@ -114,11 +114,11 @@ def _duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _bar(expected: Estimate) -> Iterator[Report]:
+def _bar(expected: Estimate, log: RunLog | None) -> Iterator[Report]:
     """A bar with the time left, loss and tokens per second."""
     lock = threading.Lock()
     total, done = expected.chain_seconds, 0.0
-    with bar(total) as update:
+    with bar(total, log) as update:
 
         def report(progress: Progress) -> None:
             nonlocal done

@@ -37,6 +37,7 @@ from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.chains import ChainPlan
 from jaxcollapse.sweeps.mixtures import MixturePlan
 from jaxcollapse.sweeps.plan import Cell, number_of
+from jaxcollapse.sweeps.progress import RunLog
 
 if TYPE_CHECKING:
     import xarray
@@ -47,7 +48,7 @@ def run(
     plan: ChainPlan,
     corpus: Corpus,
     folder: Path | str,
-    progress: bool | Report | None = None,
+    progress: bool | Report | RunLog | None = None,
     programs: Mapping[tuple, Programs] | None = None,
     mesh: Mesh | None = None,
     checkpoint_steps: Annotated[int, Option(least=1)] = 500,
@@ -84,7 +85,7 @@ def _run(
     plan: ChainPlan,
     corpus: Corpus,
     folder: Path,
-    progress: bool | Report | None,
+    progress: bool | Report | RunLog | None,
     compiled: Mapping[tuple, Programs],
     checkpoint_steps: int,
     keep_weights: str,
@@ -147,7 +148,7 @@ def run_mixtures(
     plan: MixturePlan,
     corpus: Corpus,
     folder: Path | str,
-    progress: bool | Report | None = None,
+    progress: bool | Report | RunLog | None = None,
     mesh: Mesh | None = None,
     checkpoint_steps: Annotated[int, Option(least=1)] = 500,
     synthetic_data: str | None = None,
@@ -179,7 +180,7 @@ def _run_mixtures(
     plan: MixturePlan,
     corpus: Corpus,
     folder: Path,
-    progress: bool | Report | None,
+    progress: bool | Report | RunLog | None,
     mesh: Mesh | None,
     checkpoint_steps: int,
     synthetic_data: str | None,
