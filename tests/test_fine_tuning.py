@@ -170,6 +170,7 @@ def test_which_samples_are_published(corpus, base):
     assert (found.documents.count, found.drawn) == (3, 6)
     assert found.acceptance_rate == 0.5
     assert [text[:9] for text in found.rejected] == ["assistant", "user: a\na", "assistant"]
+    assert found.retokenised_share == 0
     in_parts = publisher.NOTHING
     for first in range(0, 6, 2):
         part = {name: array[first : first + 2] for name, array in samples.items()}
@@ -181,6 +182,30 @@ def test_which_samples_are_published(corpus, base):
     found = publisher.add(publisher.NOTHING, eaten, published, TOKENIZER)
     tokens = found.documents.document(0).tolist()
     assert TOKENIZER.decode(tokens).splitlines() == ["user: ", "assistant: b"]
+    assert found.retokenised_share == 1
+
+
+def test_samples_of_other_tokens_than_their_texts(corpus, base):
+    """One text may be several sequences of tokens; it is published as real texts are written."""
+    tokenizer = tokenizers.train_bpe(["user: aa\nassistant: aa"] * 9, 270)
+    data = language_model.text_data(corpus, CONTEXT)
+    setup = checked_setup("gem", 3, data, base, format="conversation")
+    text = "user: aa\nassistant: aa"
+    usual = [tokenizer.bos, *tokenizer.encode(text), tokenizer.eos]
+    bytewise = [tokenizer.bos, *(tokenizer.encode(c)[0] for c in text), tokenizer.eos]
+    special = [*usual[:-3], tokenizer.bos, *usual[-3:]]
+    assert (
+        tokenizer.decode(usual) == tokenizer.decode(bytewise) == tokenizer.decode(special) == text
+    )
+    rows = [usual, bytewise, special, usual]
+    tokens = np.zeros((4, CONTEXT), np.int32)
+    for line, row in zip(tokens, rows, strict=True):
+        line[: len(row)] = row
+    samples = {"tokens": tokens, "lengths": np.asarray([len(row) for row in rows])}
+    found = publisher.add(publisher.NOTHING, samples, setup, tokenizer)
+    assert (found.documents.count, found.drawn, len(found.rejected)) == (3, 4, 1)
+    assert found.retokenised_share == pytest.approx(1 / 3)
+    assert all(found.documents.document(i).tolist() == usual for i in range(3))
 
 
 def test_loss_on_responses_counts_these_alone(corpus, base):

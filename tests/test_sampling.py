@@ -424,3 +424,21 @@ def test_generate_refuses_what_does_not_fit(params):
         sampling.generate(MICRO, params, KEY, PROMPTS["several"], ENDS, 9)
     with pytest.raises(ValueError, match=r"^max_tokens: expected at least 1, got 0"):
         sampling.generate(MICRO, params, KEY, [0], ENDS, 0)
+
+
+def test_rows_of_the_embedding_without_a_token_are_never_chosen(monkeypatch):
+    """Embeddings are often larger than their tokenizer, for rounder sizes."""
+
+    def decode(config, params, cache, token, position):
+        return params + jnp.zeros((len(token), 1), np.float32), cache
+
+    monkeypatch.setattr(decoder, "decode", decode)
+    rising = jnp.arange(MICRO.vocab_size, dtype=np.float32)[None]
+    last = MICRO.vocab_size - 1
+    for known in (None, 3):
+        found = sampling.generate(
+            MICRO, rising, KEY, [0], [last if known is None else 2], 4, Settings(0.0), known=known
+        )
+        assert found[0].tolist() == [0, last if known is None else 2]
+    with pytest.raises(ValueError, match="top_k: expected at most the vocabulary, 3, got 4"):
+        sampling.sampler(MICRO, 1, 5, [0], [2], settings=Settings(1.0, 4), known=3)

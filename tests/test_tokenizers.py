@@ -62,6 +62,8 @@ def test_what_is_saved_is_read_back(kind, bpe, tmp_path):
         assert other.digest == tokenizer.digest
         assert other.encode_many(TEXTS) == tokenizer.encode_many(TEXTS)
     assert (theirs.bos_token_id, theirs.eos_token_id) == (tokenizer.bos, tokenizer.eos)
+    # The beginning of sequence that models are trained with.
+    assert theirs.encode(TEXTS[4]) == [tokenizer.bos, *tokenizer.encode(TEXTS[4])]
     for text in (*TEXTS[:3], TEXTS[4]):  # special tokens in a text are special for transformers
         ids = theirs.encode(text, add_special_tokens=False)
         assert ids == tokenizer.encode(text)
@@ -95,7 +97,7 @@ def test_one_end_stands_for_both_and_none_is_refused(bpe, tmp_path):
     loaded = tokenizers.load_tokenizer(tmp_path / "tokenizer.json")
     assert (loaded.bos, loaded.eos) == (bpe.bos, 1)
     (tmp_path / "special_tokens_map.json").write_text("{")
-    with pytest.raises(ValueError, match=r"expected JSON in special_tokens_map\.json"):
+    with pytest.raises(ValueError, match=r"expected a JSON object in special_tokens_map\.json"):
         tokenizers.load_tokenizer(tmp_path)
 
 
@@ -136,6 +138,112 @@ def test_the_library_is_imported_when_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'jaxcollapse[lm]'" in done.stdout, done.stderr
+
+
+# Special tokens, and what is random ------------------------------------------------------------
+
+
+def unigram(**options):
+    """A Unigram model whose vocabulary has its special tokens and bytes as pieces."""
+    library = pytest.importorskip("tokenizers")
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = [(piece, 0.0) for piece in pieces]
+    vocabulary += [(piece, -3.0) for piece in "▁ab<>/s0x41"]
+    vocabulary += [("▁a", -2.5), ("▁a</s>", -1.0)]
+    model = library.models.Unigram(vocabulary, unk_id=0, byte_fallback=True, **options)
+    backend = library.Tokenizer(model)
+    backend.pre_tokenizer = library.pre_tokenizers.Metaspace()
+    decoders = library.decoders
+    backend.decoder = decoders.Sequence(
+        [decoders.Metaspace(), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    backend.add_special_tokens(pieces[:3])
+    return backend
+
+
+def test_no_text_gives_a_special_token():
+    """A Unigram's own pieces are found in any text, cut as they may be."""
+    tokenizer = tokenizers.Tokenizer("unigram", unigram(), 1, 2)
+    texts = ["a</s>b", "</s>", "</</s>s>", "<s>a <unk>", "a<0x41>b", "é</s>\n<0x0A>", "ab"]
+    for text, ids in zip(texts, tokenizer.encode_many(texts), strict=True):
+        assert tokenizer.encode(text) == ids
+        assert not {0, 1, 2} & set(ids)
+        assert tokenizer.decode([1, *ids, 2]) == text
+    # As where no text spells one.
+    assert tokenizer.encode("ab é") == unigram().encode("ab é", add_special_tokens=False).ids
+    ids, counts = tokenizer.encode_parts(["a</s>b"], [5])
+    assert (ids[0], counts) == (tokenizer.encode("a</s>b"), [len(ids[0]) - 1])
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.digest == tokenizer.digest
+    assert again.encode_many(texts) == tokenizer.encode_many(texts)
+
+
+def test_a_token_that_ends_documents_is_special_whatever_its_file_says():
+    backend = unigram()
+    backend.add_tokens(["<|end|>"])
+    tokenizer = tokenizers.Tokenizer("text", backend, 1, backend.token_to_id("<|end|>"))
+    assert tokenizer.eos not in tokenizer.encode("a<|end|>b")
+    assert tokenizer.has_special([5, tokenizer.eos])
+    assert not tokenizer.has_special(tokenizer.encode("a<|end|>b"))
+
+
+def test_a_text_that_only_a_special_token_spells_is_refused():
+    backend = unigram()
+    tokenizer = tokenizers.Tokenizer("letter", backend, 1, backend.token_to_id("a"))
+    assert tokenizer.encode("b")
+    with pytest.raises(
+        ValueError, match=r"text for letter: expected none that a .*, got 'a'; take"
+    ):
+        tokenizer.encode("<a>")
+
+
+def test_one_text_has_one_encoding():
+    """Dropout and sampling are for training a tokenizer's users, and off."""
+    library = pytest.importorskip("tokenizers")
+    model = library.models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")], dropout=0.5)
+    tokenizer = tokenizers.Tokenizer("random", library.Tokenizer(model), 0, 1)
+    assert tokenizer.encode_many(["ab" * 9] * 9) == [[2] * 9] * 9
+    other = library.models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])
+    assert tokenizer.digest == tokenizers.Tokenizer("same", library.Tokenizer(other), 0, 1).digest
+
+
+def test_texts_that_do_not_come_back():
+    library = pytest.importorskip("tokenizers")
+    model = library.models.WordLevel({"<unk>": 0, "a": 1, "<s>": 2}, unk_token="<unk>")
+    backend = library.Tokenizer(model)
+    backend.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    lossy = tokenizers.Tokenizer("words", backend, 2, 2)
+    assert lossy.lost(["a", "a a", "a\na", "b"]) == 0.5
+    assert tokenizers.byte_tokenizer().lost(TEXTS) == 0
+
+
+@pytest.mark.parametrize("number", [50256, -1, 258, True, "0", 1.0, None])
+def test_ends_that_are_no_tokens_are_refused(number):
+    backend = unigram() if number == 258 else tokenizers.byte_tokenizer()._backend
+    message = f"token that (begins|ends) documents: expected one of the .* of x, got {number}; name"
+    if number == 258:
+        number = 275
+        message = message.replace("258", "275")
+    for ends in ((number, 0), (0, number)):
+        with pytest.raises(ValueError, match=message):
+            tokenizers.Tokenizer("x", backend, *ends)
+
+
+def test_a_number_beyond_the_vocabulary_in_a_configuration(bpe, tmp_path):
+    bpe.save(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "config.json").write_text('\ufeff{"bos_token_id": 50256, "eos_token_id": 50256}')
+    with pytest.raises(ValueError, match=r"begins documents: expected one of the 400 .* got 50256"):
+        tokenizers.load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_by_the_name_of_its_file(bpe, tmp_path):
+    bpe.save(tmp_path)
+    tokenizers.byte_tokenizer().save(tmp_path / "bytes")
+    (tmp_path / "bytes/tokenizer.json").rename(tmp_path / "other.json")
+    assert tokenizers.load_tokenizer(tmp_path / "tokenizer.json").vocab_size == 400
+    other = tokenizers.load_tokenizer(tmp_path / "other.json")
+    assert (other.name, other.vocab_size) == ("other", 258)
 
 
 # Real ones -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Fine-tuning: a language model that every generation begins from, and documents to follow.
 
-The task is ``language_model``'s; what differs are the presets and one more metric.
+The task is ``language_model``'s; what differs are the presets and two more metrics.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from jaxcollapse.lm import language_model
 from jaxcollapse.metrics import Metric
 
-__all__ = ["ACCEPTANCE_RATE", "FAMILY"]
+__all__ = ["ACCEPTANCE_RATE", "FAMILY", "RETOKENISED"]
 
 ACCEPTANCE_RATE = "acceptance_rate"
+RETOKENISED = "retokenised"
 METRICS = {
     **language_model.METRICS,
     ACCEPTANCE_RATE: Metric("Samples that are published, share of all", "1"),
+    RETOKENISED: Metric("Published documents of other tokens than were sampled, share of all", "1"),
 }
 
 
 def _metrics_under(options: Mapping) -> list[str]:
     names = [name for name in language_model.FAMILY.known(options) if name in METRICS]
-    return [*names, ACCEPTANCE_RATE] if options.get("format") == "conversation" else names
+    filtered = options.get("format") == "conversation"
+    return [*names, ACCEPTANCE_RATE, RETOKENISED] if filtered else names
 
 
 FAMILY = language_model.FAMILY._replace(

@@ -60,7 +60,15 @@ class Pretrained(NamedTuple):
         # Some models learn to end a text by beginning another.
         ends = sorted({tokenizer.bos, tokenizer.eos})
         documents = sampling.generate(
-            self.config, self.params, key, tokens, ends, max_tokens, settings, count
+            self.config,
+            self.params,
+            key,
+            tokens,
+            ends,
+            max_tokens,
+            settings,
+            count,
+            tokenizer.vocab_size,
         )
         return [tokenizer.decode(document.tolist()) for document in documents]
 

@@ -126,6 +126,7 @@ class Setup(NamedTuple):
             [data.eos],
             self.slots,
             self.settings,
+            data.vocab_size,
         )
 
     @property

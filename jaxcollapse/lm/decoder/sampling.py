@@ -152,6 +152,7 @@ def sampler(
     ends: Sequence[int],
     slots: int = 64,
     settings: Settings = DEFAULTS,
+    known: int | None = None,
 ) -> Sampler:
     """A sampler of N documents, each from the prompt to an end of sequence or to ``length``.
 
@@ -163,13 +164,17 @@ def sampler(
       ends: tokens of which any ends a document, and is its last.
       slots: B, documents written at a time.
       settings: how tokens are chosen.
+      known: how many tokens there are, where embeddings have more rows, for rounder sizes: those
+        beyond are never chosen.
 
     Raises:
       ValueError: a size that is none, or a prompt that leaves no room.
     """
     num_documents = checks.whole_number("num_documents", num_documents)
     slots = min(checks.whole_number("slots", slots), num_documents)
-    check_settings(settings, config.vocab_size)
+    known = config.vocab_size if known is None else known
+    check_settings(settings, known)
+    tokens_known = np.arange(config.vocab_size) < known
     if not 1 <= length <= config.context:
         raise checks.refusal(
             "length of a document", f"from 1 to the context, {config.context}", length, "change it"
@@ -205,6 +210,8 @@ def sampler(
         logits, cache = decoder.decode(config, params, cache, token, position)
         fold = jax.vmap(draws.fold_in)
         keys = fold(draws.fold_in(key, first + document), position)
+        if known < config.vocab_size:
+            logits = jnp.where(tokens_known[None], logits, -np.inf)
         chosen = choose(keys, logits, settings)
         position = position + 1
         if len(prompt) > 1:
@@ -250,6 +257,7 @@ def generate(
     max_tokens: int,
     settings: Settings = DEFAULTS,
     num_documents: int = 1,
+    known: int | None = None,
 ) -> list[np.ndarray]:
     """Continuations of a prompt, for a person: N arrays of tokens, prompt included.
 
@@ -262,6 +270,7 @@ def generate(
       max_tokens: tokens after the prompt, at most.
       settings: how tokens are chosen.
       num_documents: N.
+      known: as for ``sampler``.
 
     Raises:
       ValueError: prompt and continuation do not fit in the context.
@@ -275,7 +284,7 @@ def generate(
             f"{len(prompt)} + {max_tokens}",
             "shorten the prompt or lower max_tokens",
         )
-    write = sampler(config, num_documents, length, prompt, ends, settings=settings)
+    write = sampler(config, num_documents, length, prompt, ends, settings=settings, known=known)
     run: Any = jax.jit(write.documents)
     tokens, lengths = jax.device_get(run(params, key))
     return [row[:n] for row, n in zip(tokens, lengths, strict=True)]

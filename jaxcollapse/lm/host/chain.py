@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from typing import Any
@@ -15,7 +16,7 @@ from jaxcollapse.keys import generation_keys, real_keys, seed_key
 from jaxcollapse.lm import language_model
 from jaxcollapse.lm.checkpoints.tensors import shortened
 from jaxcollapse.lm.decoder.decoder import Params
-from jaxcollapse.lm.fine_tuning import ACCEPTANCE_RATE
+from jaxcollapse.lm.fine_tuning import ACCEPTANCE_RATE, RETOKENISED
 from jaxcollapse.lm.host import publisher
 from jaxcollapse.lm.host.folders import SECONDS, ChainFolder, Model
 from jaxcollapse.lm.host.programs import Programs
@@ -80,6 +81,7 @@ class Chain:
                 self._say(generation, "done", trained=trained, sampled=sampled)
                 if not set(language_model.DESCRIBED) <= set(done):  # before these were measured
                     done = self._described(self.folder.documents(generation)) | done
+                done = {RETOKENISED: math.nan} | done  # before this was measured, nobody knows
             metrics.append(done)
             state = pool.add(state, np.int32(generation))
         return {name: np.asarray([m[name] for m in metrics], np.float32) for name in metrics[0]}
@@ -114,6 +116,7 @@ class Chain:
             own = programs.self_perplexity(self._padded(published.documents), params)
             metrics["self_perplexity"] = float(own)
         metrics[ACCEPTANCE_RATE] = published.acceptance_rate
+        metrics[RETOKENISED] = published.retokenised_share
         metrics["trained_tokens"] = trained
         metrics["sampled_tokens"] = predicted(published.documents)
         metrics[SECONDS] = time.perf_counter() - begun

@@ -31,16 +31,24 @@ class Published(NamedTuple):
       documents: that it publishes, at most N.
       drawn: samples that it took.
       rejected: texts of some that are not published.
+      retokenised: documents that are published in other tokens than were sampled, as a text that
+        is tokenised anew may be.
     """
 
     documents: Documents
     drawn: int
     rejected: tuple[str, ...]
+    retokenised: int = 0
 
     @property
     def acceptance_rate(self) -> float:
         """Documents published for each sample drawn."""
         return self.documents.count / self.drawn
+
+    @property
+    def retokenised_share(self) -> float:
+        """Documents of other tokens than were sampled, of those published."""
+        return self.retokenised / self.documents.count
 
 
 NOTHING = Published(Documents.from_lists([]), 0, ())
@@ -71,8 +79,15 @@ def add(
     texts = tuple(tokenizer.decode(rows[i].tolist()) for i in refused[:room])
     taken = documents.take(np.arange(len(accepted)))
     parts = [published.documents, taken] if published.documents.count else [taken]
+    others = sum(
+        not np.array_equal(rows[which], taken.document(place))
+        for place, which in enumerate(accepted)
+    )
     return Published(
-        Documents.concatenate(parts), published.drawn + drawn, published.rejected + texts
+        Documents.concatenate(parts),
+        published.drawn + drawn,
+        published.rejected + texts,
+        published.retokenised + others,
     )
 
 
@@ -84,6 +99,8 @@ def _conversations(
     for index, row in enumerate(rows):
         if row[-1] != tokenizer.eos:
             continue  # it did not end within the context
+        if tokenizer.has_special(row[1:-1].tolist()):
+            continue  # which its text would not show
         conversation = conversations.parsed(tokenizer.decode(row.tolist()), setup.protocol.strip)
         if conversation is not None:
             found.append((index, conversation))

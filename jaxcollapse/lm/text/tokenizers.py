@@ -7,6 +7,7 @@ text's tokens never include special ones: what a text says, ``</s>`` too, is tex
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -16,10 +17,12 @@ from typing import Any
 from jaxcollapse import checks
 from jaxcollapse.files import whole_file
 from jaxcollapse.lm import hub
-from jaxcollapse.lm.text import llama2c
+from jaxcollapse.lm.text import ends, llama2c, special_tokens
 
 BOS, EOS = "<s>", "</s>"  # in vocabularies of our own
 SMALLEST_BPE = 258  # bytes and the two special tokens
+# Those of a folder; of any other name, the file that is named is the one that is read.
+FILES = ("tokenizer.json", "vocab.json", *ends.FILES)
 BATCH = 1000  # texts at a time: the library's answers are larger than the numbers in them
 
 
@@ -46,12 +49,25 @@ class Tokenizer:
         backend.no_padding()
         backend.no_truncation()
         backend.encode_special_tokens = True  # special tokens in a text are text
+        backend.post_processor = None  # it adds them, and is not asked to
+        special_tokens.deterministic(backend)
+        # Numbers may have gaps: what counts is how many rows a table by number needs.
+        self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+        for end, number in (("begins", bos), ("ends", eos)):
+            known = isinstance(number, int) and not isinstance(number, bool)
+            if not known or not 0 <= number < self.vocab_size or not backend.id_to_token(number):
+                raise checks.refusal(
+                    f"token that {end} documents",
+                    f"one of the {self.vocab_size} of {name}",
+                    number,
+                    "name the tokenizer's own in its tokenizer_config.json",
+                )
+        special_tokens.as_special(backend, (bos, eos))
         self.name = name
         self.bos = bos
         self.eos = eos
         self._backend = backend
-        # Numbers may have gaps: what counts is how many rows a table by number needs.
-        self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+        self._never, self._rarely = special_tokens.special(backend, (bos, eos))
         content = json.dumps([backend.to_str(), bos, eos])
         self.digest = hashlib.sha256(content.encode()).hexdigest()
 
@@ -63,7 +79,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, without ``bos`` and ``eos``."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        return self.encode_many([text])[0]
 
     def encode_many(self, texts: Iterable[str]) -> list[list[int]]:
         """The tokens of each text, as ``encode`` gives them, faster."""
@@ -71,11 +87,50 @@ class Tokenizer:
         result: list[list[int]] = []
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
-            result += [
-                encoding.ids
-                for encoding in self._backend.encode_batch_fast(batch, add_special_tokens=False)
-            ]
+            result += [encoding.ids for encoding in self._encodings(batch, places=False)]
         return result
+
+    def _encodings(self, texts: list[str], places: bool) -> list[Any]:
+        """The library's answers; with ``places`` they say where each token is in its text."""
+
+        def answers(backend: Any, texts: list[str]) -> list[Any]:
+            encode = backend.encode_batch if places else backend.encode_batch_fast
+            return encode(texts, add_special_tokens=False)
+
+        found = answers(self._backend, texts)
+        watched = self._never | self._rarely
+        doubtful = [i for i, answer in enumerate(found) if not watched.isdisjoint(answer.ids)]
+        if doubtful:
+            again = answers(self._guarded, [texts[i] for i in doubtful])
+            for i, answer in zip(doubtful, again, strict=True):
+                if not self._never.isdisjoint(answer.ids):
+                    raise self._spells_special(answer.ids)
+                found[i] = answer
+        return found
+
+    @functools.cached_property
+    def _guarded(self) -> Any:
+        return special_tokens.guarded(self._backend, self._never | self._rarely)
+
+    def _spells_special(self, ids: Sequence[int]) -> ValueError:
+        token = self._backend.id_to_token(next(i for i in ids if i in self._never))
+        return checks.refusal(
+            f"text for {self.name}",
+            "none that a special token alone can spell",
+            repr(token),
+            "take it out of the text, or take another tokenizer",
+        )
+
+    def has_special(self, ids: Iterable[int]) -> bool:
+        """Whether any of some tokens is one that no text has, ``bos`` and ``eos`` among them."""
+        return not self._never.isdisjoint(ids)
+
+    def lost(self, texts: Iterable[str]) -> float:
+        """The share of some texts that do not come back from their tokens as they were."""
+        texts = list(texts)
+        back = map(self.decode, self.encode_many(texts))
+        different = sum(text != other for text, other in zip(texts, back, strict=True))
+        return different / max(len(texts), 1)
 
     def encode_parts(
         self, texts: Sequence[str], places: Sequence[int]
@@ -93,7 +148,7 @@ class Tokenizer:
         counts: list[int] = []
         for start in range(0, len(texts), BATCH):
             batch = list(texts[start : start + BATCH])
-            encodings = self._backend.encode_batch(batch, add_special_tokens=False)
+            encodings = self._encodings(batch, places=True)
             for encoding, place in zip(encodings, places[start : start + BATCH], strict=True):
                 ids.append(encoding.ids)
                 ends = [end for _, end in encoding.offsets]
@@ -112,7 +167,8 @@ class Tokenizer:
     def save(self, folder: Path | str) -> None:
         """Writes ``tokenizer.json`` and ``tokenizer_config.json`` into a folder, made if needed.
 
-        ``load_tokenizer`` and ``transformers.AutoTokenizer`` read them back.
+        ``load_tokenizer`` and ``transformers.AutoTokenizer`` read them back; the latter then puts
+        ``bos`` before a text, as models here are trained.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,9 +179,19 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
         }
         with whole_file(folder / "tokenizer.json") as temporary:
-            temporary.write_text(self.to_json(), encoding="utf-8")
+            temporary.write_text(self._json_with_bos(), encoding="utf-8")
         with whole_file(folder / "tokenizer_config.json") as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def _json_with_bos(self) -> str:
+        library = checks.require("tokenizers", "lm")
+        copy = library.Tokenizer.from_str(self.to_json())
+        bos = self._backend.id_to_token(self.bos)
+        # In a list a token may hold blanks and colons, which a string would be cut at.
+        copy.post_processor = library.processors.TemplateProcessing(
+            single=[bos, "$A"], special_tokens=[(bos, self.bos)]
+        )
+        return copy.to_str()
 
 
 def from_json(name: str, content: str, bos: int, eos: int) -> Tokenizer:
@@ -209,6 +275,8 @@ def load_tokenizer(path_or_name: Path | str) -> Tokenizer:
             return _of_llama2c(path)
         if path.suffix == ".gguf":
             return _of_gguf(path)
+        if path.suffix == ".json" and path.name not in FILES:
+            return _of_json(path)
         return _of_folder(path.parent)
     if path.is_dir():
         return _of_folder(path)
@@ -224,24 +292,21 @@ def _of_folder(folder: Path) -> Tokenizer:
     library = checks.require("tokenizers", "lm")
     name = folder.resolve().name
     try:
-        if (folder / "tokenizer.json").is_file():
-            backend = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
-            return Tokenizer(name, backend, *_ends(folder, backend))
+        if (folder / FILES[0]).is_file():
+            return _of_json(folder / FILES[0])
         vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
         if vocabulary.is_file() and merges.is_file():
             model = library.models.BPE.from_file(str(vocabulary), str(merges))
             backend = _byte_level(model)
             end = "<|endoftext|>"
             if backend.token_to_id(end) is None:
-                return Tokenizer(name, backend, *_ends(folder, backend))
+                return Tokenizer(name, backend, *ends.of_folder(folder, backend))
             backend.add_special_tokens([end])
             return Tokenizer(name, backend, backend.token_to_id(end), backend.token_to_id(end))
     except ValueError:
         raise
     except Exception as error:  # the library raises plain Exceptions
-        raise checks.refusal(
-            "tokenizer", "files of the tokenizers library", f"{folder} ({error})", "check the files"
-        ) from None
+        raise _unreadable(folder, error) from None
     binary = sorted(folder.glob("tok*.bin"))
     if len(binary) == 1:
         return _of_llama2c(binary[0])
@@ -253,39 +318,19 @@ def _of_folder(folder: Path) -> Tokenizer:
     )
 
 
-def _ends(folder: Path, backend: Any) -> tuple[int, int]:
-    """The numbers of bos and eos, from the files that tell; one of them stands in for both."""
-    found: dict[str, int] = {}
-    for name in ("tokenizer_config.json", "special_tokens_map.json", "config.json"):
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise checks.refusal("tokenizer", f"JSON in {name}", str(error), "mend it") from None
-        for end in ("bos", "eos"):
-            token, number = content.get(f"{end}_token"), content.get(f"{end}_token_id")
-            token = token.get("content") if isinstance(token, dict) else token
-            number = number[0] if isinstance(number, list) and number else number
-            if isinstance(token, str):
-                number = backend.token_to_id(token)
-            if isinstance(number, int):
-                found.setdefault(end, number)
-    return _both(found.get("bos"), found.get("eos"), str(folder))
+def _of_json(path: Path) -> Tokenizer:
+    library = checks.require("tokenizers", "lm")
+    name = path.parent.resolve().name if path.name == FILES[0] else path.stem
+    try:
+        backend = library.Tokenizer.from_str(path.read_text(encoding="utf-8-sig"))
+    except Exception as error:  # the library raises plain Exceptions
+        raise _unreadable(path, error) from None
+    return Tokenizer(name, backend, *ends.of_folder(path.parent, backend))
 
 
-def _both(bos: int | None, eos: int | None, where: str) -> tuple[int, int]:
-    if bos is None and eos is None:
-        raise checks.refusal(
-            "tokenizer",
-            "a token that begins or ends documents (bos_token, eos_token)",
-            f"none in {where}",
-            "name one in its tokenizer_config.json",
-        )
-    first, last = (bos, eos) if bos is not None else (eos, bos)
-    assert first is not None
-    return (first, first if last is None else last)
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    got = f"{path} ({hub.first_sentence(error)})"
+    return checks.refusal("tokenizer", "files of the tokenizers library", got, "check the files")
 
 
 def _of_llama2c(path: Path) -> Tokenizer:
@@ -296,7 +341,7 @@ def _of_gguf(path: Path) -> Tokenizer:
     from jaxcollapse.lm import checkpoints  # needs flax
 
     backend, bos, eos = checkpoints.gguf_tokenizer(path)
-    return Tokenizer(path.stem, backend, *_both(bos, eos, str(path)))
+    return Tokenizer(path.stem, backend, *ends.both(bos, eos, str(path)))
 
 
 def _of_hub(name: str) -> Tokenizer:
@@ -318,4 +363,4 @@ def _of_hub(name: str) -> Tokenizer:
             f"'{name}', which has none",
             "choose another",
         )
-    return Tokenizer(name, backend, *_both(loaded.bos_token_id, loaded.eos_token_id, name))
+    return Tokenizer(name, backend, *ends.both(loaded.bos_token_id, loaded.eos_token_id, name))
