@@ -22,7 +22,7 @@ def of_folder(folder: Path, backend: Any) -> tuple[int, int]:
     Raises:
       ValueError: a file is no JSON object, or none tells.
     """
-    found: dict[str, int] = {}
+    found: dict[str, Any] = {}
     for name in FILES:
         path = folder / name
         if not path.is_file():
