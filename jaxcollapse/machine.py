@@ -72,11 +72,11 @@ def no_spare_threads() -> None:
 
 
 def devices() -> list[jax.Device]:
-    """The devices that sweeps run on: all of JAX's.
+    """The devices that sweeps run on: all of JAX's in this process.
 
     Where JAX started on a CPU with too few threads, see ``spare_threads``, a CPU of their own.
     """
-    return _devices_with_threads() if _too_few else jax.devices()
+    return _devices_with_threads() if _too_few else jax.local_devices()
 
 
 @functools.cache
@@ -122,11 +122,11 @@ def cores() -> int:
 
 
 def free_memory() -> float:
-    """Bytes free on the default devices together, or on the host where they share its memory."""
-    device = jax.devices()[0]
+    """Bytes free on this process's devices together, or on the host where they share its memory."""
+    device = jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
-        return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.device_count()
+        return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.local_device_count()
     return _host_memory()
 
 
@@ -159,9 +159,8 @@ def cache_folder(name: str) -> Path:
 
 def describe() -> dict[str, str]:
     """Device, versions and commit, as a result records them."""
-    devices = jax.devices()
     facts = {
-        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "device": describe_devices(),
         "platform": platform.platform(),
         "python_version": platform.python_version(),
     }
@@ -198,6 +197,12 @@ def settings() -> dict[str, Any]:
     }
 
 
+def describe_devices() -> str:
+    """How many devices this process has, and of which kind."""
+    devices = jax.local_devices()
+    return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
+
+
 def instructions() -> str:
     """A digest of what the host's processor can do, which compiled programs make use of."""
     told = platform.machine() + platform.processor()
@@ -224,6 +229,11 @@ def version(package: str) -> str:
 
 def commit() -> dict[str, str]:
     """The commit of the source tree that this package runs from, and whether it was clean."""
+    return dict(_commit())
+
+
+@functools.cache  # of what was imported, whatever becomes of the tree
+def _commit() -> dict[str, str]:
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from jaxcollapse.cli import main as cli
 from jaxcollapse.cli import sweeps
 from jaxcollapse.sweeps import results
-from jaxcollapse.sweeps.run import run_and_save
+from jaxcollapse.sweeps.run import run_share
 
 RUN = shlex.split(
     "run gaussian --workflow replace accumulate accumulate-subsample --dim 1 3 "
@@ -191,11 +191,11 @@ def test_interrupted_run_resumes(tmp_path, capsys, monkeypatch):
         if list(out.with_name("a.nc.partial").iterdir()):
             raise KeyboardInterrupt
 
-    def interrupted(plan, out, overwrite, progress):
-        return run_and_save(plan, out, overwrite, interrupt)
+    def interrupted(plan, out, share, overwrite, progress, extend):
+        return run_share(plan, out, share, overwrite, interrupt, extend)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweeps, "run_and_save", interrupted)
+        patch.setattr(sweeps, "run_share", interrupted)
         with pytest.raises(SystemExit) as stop:
             cli.main(command)
     assert stop.value.code == 130

@@ -155,7 +155,7 @@ def test_a_second_sweep_stops_before_it_compiles(path, monkeypatch):
     def compiled(*given):
         raise AssertionError("compiled")
 
-    monkeypatch.setattr(runs._Lowering, "compiled", compiled)
+    monkeypatch.setattr(runs.Lowering, "compiled", compiled)
     with locks.writing(path):
         assert "one that nobody else writes" in in_thread(run_and_save, planned(), path)
     # One that comes when the first has written its result.

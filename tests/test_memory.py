@@ -18,7 +18,7 @@ def test_a_call_that_finds_no_memory_is_halved_and_the_run_goes_on(monkeypatch, 
     call, asked = programs.Program.__call__, []
 
     def narrow(self, seeds, traced):
-        asked.append(seeds.size)
+        asked.append(seeds[0].size)
         if self.chunk > 3:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
         return call(self, seeds, traced)

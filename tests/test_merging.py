@@ -5,41 +5,11 @@ import re
 
 import numpy as np
 import pytest
+from grids import made, mixed, planned
 
 import jaxcollapse as jc
 from jaxcollapse.cli.main import main
-from jaxcollapse.sweeps import chains, mixtures, results
-
-
-def planned(workflows=("replace", "accumulate"), seeds=4, generations=3, dim=(1, 2), **options):
-    axes = {"dim": list(dim), "num_samples": [5]}
-    names = options.pop("metrics", ["trace_ratio", "kl"])
-    return chains.plan(
-        "gaussian", list(workflows), axes, seeds, generations, metrics=names, **options
-    )
-
-
-def mixed(real=(2, 4), seeds=4, outcomes=(3,)):
-    axes = {"num_outcomes": list(outcomes)}
-    return mixtures.plan("categorical", axes, list(real), [0, 3], num_real=4, seeds=seeds)
-
-
-def made(plan):
-    """A result whose every number tells where it belongs, made without running anything."""
-    values = []
-    for cell in plan.cells:
-        told = sum(map(ord, str(cell)))
-        seeds = plan.seeds.astype(np.float32)
-        if isinstance(plan, chains.ChainPlan):
-            some = told + seeds[:, None] / 7 + np.arange(plan.generations) / 1000
-        else:
-            counts = np.add.outer(np.asarray(plan.real) * 100, np.asarray(plan.synthetic))
-            some = told + seeds[:, None, None] / 7 + counts
-        metrics = {name: some.astype(np.float32) + n for n, name in enumerate(plan.metrics)}
-        values.append({**metrics, results.RUN_SECONDS: np.float32(len(seeds))})
-    seconds = float(len(values) * plan.seeds.size)
-    return results.dataset(plan, values, compile_seconds=2.0, run_seconds=seconds, programs=2)
-
+from jaxcollapse.sweeps import results
 
 PARTS = {
     "seeds": (planned(seeds=6), [planned(seeds=range(2)), planned(seeds=range(2, 6))]),
@@ -132,7 +102,7 @@ REFUSED = {
     "generations": (lambda: [made(planned()), made(planned(generations=4))], "got 3 in part 1"),
     "versions": (
         lambda: [made(planned(seeds=2)), changed(made(planned(seeds=[2])), jax_version="9.9")],
-        "9.9 in part 2; run both again with one of them, or pass --any-version",
+        "9.9 in part 2; run both with one of them, or pass --any-version",
     ),
     "what is new": (
         lambda: [made(planned(seeds=2)), changed(made(planned(seeds=[2])), generator="rbg")],

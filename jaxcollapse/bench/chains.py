@@ -73,20 +73,20 @@ def compiled(chain: Chained, seeds: int) -> tuple[Staged, Callable[[Any], Callab
     Raises:
       MemoryError: it is reckoned to take more memory than there is.
     """
-    devices = jax.device_count()
-    size = -(-seeds // devices) * devices
+    devices = tuple(jax.local_devices())
+    size = -(-seeds // len(devices)) * len(devices)
     needed, free = chain.seed_bytes * size, machine.free_memory()
     if needed > SHARE_OF_MEMORY * free:
         raise MemoryError(
             f"{seeds} seeds are reckoned to take {needed / 2**30:.1f} GiB "
             f"of {free / 2**30:.1f} that are free"
         )
-    mapped, place = programs.over_seeds(chain.function, chain.sequential)
+    mapped, place = programs.over_seeds(chain.function, devices, chain.sequential)
     numbers = np.resize(np.arange(seeds, dtype=np.uint32), size)
-    made = built(mapped, *place(numbers, chain.traced))
+    made = built(mapped, *place(numbers, [chain.traced] * len(devices)))
 
     def call(traced):
-        return partial(made.program, *place(numbers, traced))
+        return partial(made.program, *place(numbers, [traced] * len(devices)))
 
     return made, call
 

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import machine, publishers, registry
+from jaxcollapse import checks, machine, publishers, registry
 from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output
-from jaxcollapse.sweeps import chains, mixtures
+from jaxcollapse.sweeps import chains, hosts, mixtures
 from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
-from jaxcollapse.sweeps.run import run_and_save
+from jaxcollapse.sweeps.run import run_share
 
 GIB = 2**30
 
@@ -54,7 +54,28 @@ class Chains(Grid):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Chains):
+class Spread:
+    """Options of sweeps that grow, and of those that several processes share."""
+
+    extend: bool = False
+    """Existing results grow: they have their own values and those of this command then, of which
+    only what is missing is run."""
+    distributed: bool = False
+    """This is one of several processes that JAX finds (of Slurm, of MPI, of a TPU pod); --out is in
+    a folder that all of them share."""
+    coordinator: str | None = None
+    """JAX finds the other processes at HOST:PORT of the first one."""
+    processes: int | None = None
+    """So many processes are given this command."""
+    process: int | None = None
+    """This is the process of that number, from 0; the first one waits for the others and writes the
+    results."""
+    patience: float = 60.0
+    """The first process gives up where no other finished anything for so many minutes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Spread, Chains):
     """Options of every ``run``."""
 
     out: Path
@@ -66,7 +87,7 @@ class Run(Chains):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mix(Grid):
+class Mix(Spread, Grid):
     """Options of every ``mix``."""
 
     out: Path
@@ -113,8 +134,9 @@ def _check_flags(family: TaskFamily, arguments: list[str]) -> None:
 
 def run(args: Any) -> None:
     """``jaxcollapse run TASK``: a sweep into a results file, resumed if it was interrupted."""
-    check_output(args.out, (".nc",), args.overwrite)
+    check_output(args.out, (".nc",), _replaces(args))
     seeds = parse_seeds(args.seeds)
+    share = _share(args)
     _devices(args.family, len(seeds))
     added = [name for name in publishers.offers(args.family) if getattr(args, name, ())]
     checked = chains.plan(
@@ -128,7 +150,10 @@ def run(args: Any) -> None:
         _bytes(args.memory_limit),
         **asked.options_of(args),
     )
-    dataset = run_and_save(checked, args.out, args.overwrite, progress=args.progress)
+    dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
+    if dataset is None:
+        print(_finished(share, args.out))
+        return
     bad = int((dataset["first_nonfinite_generation"] > 0).sum())
     if bad:
         print(f"{bad} chains turned non-finite: see first_nonfinite_generation", file=sys.stderr)
@@ -144,8 +169,9 @@ def mix(args: Any) -> None:
 
     beside = mixture_files.outputs(args.out)
     for path in beside:
-        check_output(path, (path.suffix,), args.overwrite)
+        check_output(path, (path.suffix,), _replaces(args))
     seeds = parse_seeds(args.seeds)
+    share = _share(args)
     _devices(args.family, len(seeds))
     checked = mixtures.plan(
         args.family,
@@ -160,9 +186,31 @@ def mix(args: Any) -> None:
         memory_limit=_bytes(args.memory_limit),
         **asked.options_of(args),
     )
-    dataset = run_and_save(checked, args.out, args.overwrite, progress=args.progress)
+    dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
+    if dataset is None:
+        print(_finished(share, args.out))
+        return
     mixture_files.show_and_draw(dataset, args.out)
     print(*beside, sep="\n")
+
+
+def _replaces(args: Any) -> bool:
+    """Whether existing results may be written anew."""
+    if args.overwrite and args.extend:
+        got, remedy = "both", "leave one out"
+        raise checks.refusal("--overwrite and --extend", "one of them", got, remedy)
+    return args.overwrite or args.extend
+
+
+def _share(args: Any) -> hosts.Share:
+    """Which of how many processes this is."""
+    patience = 60 * args.patience
+    return hosts.join(args.distributed, args.coordinator, args.processes, args.process, patience)
+
+
+def _finished(share: hosts.Share, out: Path) -> str:
+    """What a process says that writes no result."""
+    return f"process {share.process} of {share.processes} is done; process 0 writes {out}"
 
 
 def _bytes(gib: float | None) -> float | None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, held_out, publishers, registry, schedules
+from jaxcollapse import checks, held_out, publishers, registry
 from jaxcollapse.chain import make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, functions_of, unlabelled
 from jaxcollapse.registry import as_family
+from jaxcollapse.sweeps import fields, results
 from jaxcollapse.sweeps import plan as plans
-from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.plan import Cell, Plan
 from jaxcollapse.sweeps.programs import Arrays, tree_bytes
 from jaxcollapse.sweeps.progress import Report
@@ -92,6 +92,31 @@ class ChainPlan(Plan):
             f"{plans.number_of(self.generations, 'generation')}"
         )
 
+    @property
+    def marks(self) -> dict[str, Any]:
+        """Attributes that tell a result of it from others."""
+        return {"format": results.FORMAT}
+
+    @property
+    def grid(self) -> dict[str, list[Any]]:
+        """Values by dimension, in the order of the result; without generations."""
+        names = [workflow.name for workflow in self.workflows]
+        return {"workflow": names, **self.axes, "seed": self.seeds.tolist()}
+
+    def on(self, grid: Mapping[str, list[Any]]) -> ChainPlan:
+        """The same on another grid, of the same dimensions."""
+        known = {workflow.name: workflow for workflow in self.workflows}
+        workflows = as_workflows([known.get(name, name) for name in grid["workflow"]])
+        axes = {name: grid[name] for name in self.axes}
+        seeds = plans.checked_seeds(grid["seed"])
+        return dataclasses.replace(self, workflows=workflows, axes=axes, seeds=seeds)
+
+    def check(self) -> None:
+        """Refuses cells that the task cannot have."""
+        plans.check_named(self.family, self.axes, self.options)
+        for cell in self.cells:
+            self.family.check(self.keeps(cell), cell.point, self.options, self.generations)
+
     def point(self, cell: Cell) -> dict[str, Any]:
         """All axes of the task at a cell."""
         return cell.point
@@ -155,8 +180,8 @@ class ChainPlan(Plan):
             return POINT_METRICS[metric].label
         return self.family.labels.get(metric) or unlabelled(metric)
 
-    def labelled(self, values: list[Arrays]) -> tuple[dict, dict, dict]:
-        """Coordinates, variables and attributes of a result from its cells, in order."""
+    def labelled(self, values: list[Arrays]) -> tuple[dict, dict]:
+        """Coordinates and variables of a result from its cells, in order."""
         coords: dict[str, Any] = {
             "workflow": [workflow.name for workflow in self.workflows],
             **results.axis_coordinates(self),
@@ -191,38 +216,7 @@ class ChainPlan(Plan):
         computed = {name: variables[name][1] for name in self.metrics}
         for name, summary in self.family.summaries(computed).items():
             variables[name] = (dims[:-1], summary.values, {"long_name": summary.long_name})
-        return coords | _fields_of(self.workflows), variables, {"format": results.FORMAT}
-
-
-def _fields_of(workflows: Sequence[Workflow]) -> dict[str, Any]:
-    """What records say, as coordinates along ``workflow``: ``keep``, ``real``, ``draw``, ...
-
-    A number that a record leaves open, all batches or all rows, is infinite here; a share, a weight
-    or sizes that it does not have are NaN. Schedules are text, as they are spelled.
-    """
-    names = dict.fromkeys(name for workflow in workflows for name in workflow.fields)
-    found = {}
-    for name in names:
-        values = [workflow.fields.get(name) for workflow in workflows]
-        if name in NUMBERS:
-            found[name] = ("workflow", _field([_plain(v) for v in values], float("nan")))
-        else:
-            found[name] = ("workflow", _field(values, float("inf")))
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """A number of a workflow as it is, a schedule as it is spelled."""
-    if isinstance(value, tuple) and len(value) == 1:
-        return value[0]
-    return value if value is None or isinstance(value, float) else schedules.spelled(value)
-
-
-def _field(values: list[Any], nothing: float) -> list[Any]:
-    """A field of several workflows: numbers, or text if one of them is none."""
-    if any(value is not None and not isinstance(value, int | float) for value in values):
-        return ["" if value is None else str(value) for value in values]
-    return [nothing if value is None else float(value) for value in values]
+        return coords | fields.coordinates(self.workflows), variables
 
 
 def _check_names(names: Iterable[str], family: TaskFamily) -> None:
@@ -272,9 +266,7 @@ def plan(
         generations=checks.whole_number("generations", generations),
         measures=measures,
     )
-    plans.check_named(family, checked.axes, options)
-    for cell in checked.cells:
-        family.check(checked.keeps(cell), cell.point, options, checked.generations)
+    checked.check()
     fields = dict.fromkeys(name for w in checked.workflows for name in w.fields)
     _check_names([name for name in fields if name not in Workflow().fields], family)
     known = _known_metrics(checked)

@@ -34,7 +34,7 @@ class Kept(NamedTuple):
 
     Attributes:
       compiled: as ``jax.stages.Compiled``.
-      chunk: seeds a call.
+      chunk: seeds that each device has in a call.
       seed_bytes: an estimate of the memory that one seed takes.
       decomposes: whether it calls LAPACK.
     """
@@ -68,7 +68,7 @@ class Programs:
         """Whether any are kept."""
         return self._folder is not None
 
-    def _path(self, cell: Cell, runs_briefly: bool) -> Path | None:
+    def _path(self, cell: Cell, runs_briefly: bool, on: Any = None) -> Path | None:
         if self._folder is None:
             return None
         plan, traced = self._plan, self._plan.traced(cell)
@@ -78,13 +78,19 @@ class Programs:
         fixed = {k: v for k, v in cell.point.items() if k not in traced}
         workflow = str(plan.keeps(cell).form)
         told |= {"workflow": workflow, "records": None, "fixed": fixed, "seeds": plan.seeds.size}
-        told["runs_briefly"] = runs_briefly
+        told |= {"runs_briefly": runs_briefly, "on": on}
         text = json.dumps([told, str(structure), shapes, *_surroundings()], sort_keys=True)
         return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.program"
 
-    def load(self, cell: Cell, runs_briefly: bool) -> Kept | None:
-        """The program of a cell if it is kept and can be read; one that cannot is forgotten."""
-        path = self._path(cell, runs_briefly)
+    def load(self, cell: Cell, runs_briefly: bool, on: Any = None) -> Kept | None:
+        """The program of a cell if it is kept and can be read; one that cannot is forgotten.
+
+        Args:
+          cell: the cell.
+          runs_briefly: as for ``programs.Program.compile``.
+          on: what it depends on beside all that, such as devices, as JSON can hold it.
+        """
+        path = self._path(cell, runs_briefly, on)
         if path is None or not path.exists():
             return None
         try:
@@ -104,9 +110,9 @@ class Programs:
                 path.unlink(missing_ok=True)
             return None
 
-    def save(self, cell: Cell, runs_briefly: bool, kept: Kept) -> None:
+    def save(self, cell: Cell, runs_briefly: bool, kept: Kept, on: Any = None) -> None:
         """Keeps the program of a cell; a device that cannot write programs keeps none."""
-        path = self._path(cell, runs_briefly)
+        path = self._path(cell, runs_briefly, on)
         if path is None or path.exists():
             return
         with contextlib.suppress(Exception):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxcollapse import checks, machine
+from jaxcollapse import checks
 
 if TYPE_CHECKING:
     from jaxcollapse.sweeps.plan import Cell, Plan
@@ -33,7 +33,7 @@ def needed(compiled: Any) -> dict[str, float]:
 def of_a_seed(program: Program) -> float:
     """Bytes that a seed of a call takes on a device; 0 where a device does not tell."""
     found = needed(program.compiled)
-    return (sum(found.values()) - found.get("arguments", 0)) / _seeds(program)
+    return (sum(found.values()) - found.get("arguments", 0)) / program.chunk
 
 
 def check_fits(plan: Plan, cell: Cell, program: Program) -> None:
@@ -46,18 +46,13 @@ def check_fits(plan: Plan, cell: Cell, program: Program) -> None:
     if sum(found.values()) <= plan.memory.most:
         return
     parts = " + ".join(f"{size / MIB:,.0f} MiB of {name}" for name, size in found.items())
-    seeds = _seeds(program)
-    of = "one seed" if seeds == 1 else f"{seeds} seeds"
+    of = "one seed" if program.chunk == 1 else f"{program.chunk} seeds"
     raise checks.refusal(
         f"memory of {cell}",
         f"at most {plan.memory.most / MIB:,.0f} MiB on a device",
         f"{sum(found.values()) / MIB:,.0f} MiB for {of} ({parts})",
         "raise the memory limit, or take fewer samples, dimensions, generations or metrics",
     )
-
-
-def _seeds(program: Program) -> int:
-    return program.chunk // len(machine.devices())
 
 
 def is_exhausted(error: jax.errors.JaxRuntimeError) -> bool:

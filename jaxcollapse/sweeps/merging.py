@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks, machine
+from jaxcollapse.sweeps import fields, results
 from jaxcollapse.sweeps import plan as plans
-from jaxcollapse.sweeps import results
-from jaxcollapse.workflows import NUMBERS
 
 if TYPE_CHECKING:
     import xarray
@@ -28,6 +27,8 @@ MADE_ANEW = ("title", "created", "configuration", "details", "peak_memory_bytes"
 # A chain that was run twice, in calls of other sizes, differs by the rounding of its sums.
 ROUNDING, OF_THE_LARGEST = 1e-3, 1e-6
 MOST_NAMED = 3  # holes
+ALIKE = "merge results of the same task, options, metrics and generations"
+OF_ONE_VERSION = "run both with one of them, or pass --any-version, which lists them"
 
 
 def merge(
@@ -209,14 +210,18 @@ def _seeds_in_words(seeds: Sequence[int]) -> str:
 
 
 def check_alike(
-    attributes: Sequence[Mapping[str, Any]], names: Sequence[str], any_version: bool = False
+    attributes: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    any_version: bool = False,
+    remedy: str = ALIKE,
 ) -> None:
     """Refuses results that differ in what decides the numbers, and names what.
 
     Args:
-      attributes: of each of them; what the first does not have, the others are not asked for.
+      attributes: of each of them.
       names: what to call them.
       any_version: whether versions and commits may differ.
+      remedy: what to do where something else differs.
     """
     code = (*machine.versions(), "commit", "source_tree")
     beside = {*ADDED, *LISTED, *MADE_ANEW, *(code if any_version else ())}
@@ -226,10 +231,9 @@ def check_alike(
         keys = [key for key in dict.fromkeys((*first, *told)) if key not in beside]
         for key in keys:
             if key in code and first.get(key) != told.get(key):
-                remedy = "run both again with one of them, or pass --any-version, which lists them"
-                raise _unlike(key, first.get(key), told.get(key), names[0], name, remedy)
+                raise _unlike(key, first.get(key), told.get(key), names[0], name, OF_ONE_VERSION)
             if first.get(key) != told.get(key):
-                raise _unlike(key, first.get(key), told.get(key), names[0], name)
+                raise _unlike(key, first.get(key), told.get(key), names[0], name, remedy)
 
 
 def _told(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,7 +253,7 @@ def _unlike(
     other: Any,
     name: str,
     other_name: str,
-    remedy: str = "merge results of the same task, options, metrics and generations",
+    remedy: str = ALIKE,
 ) -> ValueError:
     if not isinstance(one, str) and isinstance(one, Iterable):
         one, other = (", ".join(map(str, x or ())) or "none" for x in (one, other))
@@ -274,7 +278,7 @@ def _check_records(parts: Sequence[xarray.Dataset], names: Sequence[str]) -> Non
 
 def _attributes(parts: Sequence[xarray.Dataset], whole: Grid) -> dict[str, Any]:
     """Attributes that are true of the whole."""
-    attrs = {}
+    attrs: dict[str, Any] = {}
     for key in parts[0].attrs:
         values = [part.attrs.get(key) for part in parts]
         texts = dict.fromkeys(text for told in map(str, values) for text in told.split("; "))
@@ -314,22 +318,12 @@ def _coordinates(
         if name in whole:
             found[name] = (name, results.coordinate(whole[name]), dict(has[0][name].attrs))
         elif has[0][name].dims == ("workflow",):
-            found[name] = ("workflow", _field(name, parts, grids, whole))
+            told = [
+                dict(zip(grid["workflow"], part[name].values.tolist(), strict=True))
+                for part, grid in zip(parts, grids, strict=True)
+                if name in part.coords
+            ]
+            found[name] = fields.joined(name, whole["workflow"], told)
         else:
             found[name] = has[0][name]
     return found
-
-
-def _field(
-    name: str, parts: Sequence[xarray.Dataset], grids: Sequence[Grid], whole: Grid
-) -> list[Any]:
-    """A field of all workflows, as ``sweep`` writes it; see ``chains``."""
-    nothing = float("nan" if name in NUMBERS else "inf")
-    values: dict[str, Any] = {}
-    for part, grid in zip(parts, grids, strict=True):
-        told = part[name].values.tolist() if name in part.coords else [nothing] * len(part.workflow)
-        values |= zip(grid["workflow"], told, strict=True)
-    ordered = [values[workflow] for workflow in whole["workflow"]]
-    if any(isinstance(value, str) for value in ordered):
-        return [str(v) if isinstance(v, str) or np.isfinite(v) else "" for v in ordered]
-    return ordered

@@ -82,6 +82,62 @@ class MixturePlan(Plan):
         seeds = plans.number_of(self.seeds.size, "seed")
         return f"{self.family.name}: mixtures of real and synthetic data, {seeds}"
 
+    @property
+    def marks(self) -> dict[str, Any]:
+        """Attributes that tell a result of it from others."""
+        facts = {"source": self.source, "num_real": self.num_real, "loss": self.loss}
+        return {"format": results.MIXTURE_FORMAT, **facts}
+
+    @property
+    def grid(self) -> dict[str, list[Any]]:
+        """Values by dimension, in the order of the result."""
+        counts = {"real": self.real, "synthetic": self.synthetic}
+        return {**self.axes, **counts, "seed": self.seeds.tolist()}
+
+    def on(self, grid: Mapping[str, list[Any]]) -> MixturePlan:
+        """The same on another grid, of the same dimensions."""
+        axes = {name: grid[name] for name in self.axes}
+        seeds = plans.checked_seeds(grid["seed"])
+        real, synthetic = grid["real"], grid["synthetic"]
+        return dataclasses.replace(self, axes=axes, seeds=seeds, real=real, synthetic=synthetic)
+
+    def check(self) -> None:
+        """Refuses counts and cells that the task cannot have."""
+        plans.check_named(self.family, self.axes, self.options)
+        if max(self.real) > self.num_real:
+            raise checks.refusal(
+                "real",
+                f"at most the {self.num_real} real points that there are",
+                f"{max(self.real)}, more data than exist",
+                "lower it or raise num_real",
+            )
+        synthetic_rows = -(-max(self.synthetic) // self.num_real)
+        for cell in self.cells:
+            point = self.point(cell)
+            self.family.check(accumulate(), point, self.options, 1 + synthetic_rows)
+            fewest = self.family.mixtures.fewest_rows(point, self.options)
+            if self.num_real < fewest:
+                raise checks.refusal(
+                    f"real points that there are for {cell}",
+                    f"at least {fewest}, which a fit needs",
+                    self.num_real,
+                    "raise num_real",
+                )
+            if min(self.real) + min(self.synthetic) < fewest:
+                raise checks.refusal(
+                    f"points of a mixture for {cell}",
+                    f"at least {fewest}, which a fit needs",
+                    f"{min(self.real)} real and {min(self.synthetic)} synthetic",
+                    "leave the smallest counts out",
+                )
+            if self.source == "subset" and min(self.real) < fewest:
+                raise checks.refusal(
+                    f"real for {cell} with the source subset",
+                    f"at least {fewest}, which the model that makes synthetic data needs",
+                    min(self.real),
+                    "leave the smallest counts out, or use the source all",
+                )
+
     def point(self, cell: Cell) -> dict[str, Any]:
         """All axes of the task at a cell."""
         assert self.family.batch is not None
@@ -132,8 +188,8 @@ class MixturePlan(Plan):
         """The label and units of a metric."""
         return self.family.labels.get(metric) or unlabelled(metric)
 
-    def labelled(self, values: list[Arrays]) -> tuple[dict, dict, dict]:
-        """Coordinates, variables and attributes of a result from its points, in order."""
+    def labelled(self, values: list[Arrays]) -> tuple[dict, dict]:
+        """Coordinates and variables of a result from its points, in order."""
         coords: dict[str, Any] = {
             **results.axis_coordinates(self),
             "real": self.real,
@@ -155,8 +211,7 @@ class MixturePlan(Plan):
             np.stack([cell[results.RUN_SECONDS] for cell in values]).reshape(shape[:-3]),
             {"long_name": "Time that the point ran, compiling apart", "units": "s"},
         )
-        facts = {"source": self.source, "num_real": self.num_real, "loss": self.loss}
-        return coords, variables, {"format": results.MIXTURE_FORMAT, **facts}
+        return coords, variables
 
 
 def plan(
@@ -211,8 +266,7 @@ def plan(
         metrics=known,
         memory=plans.memory_of(memory_limit),
     )
-    plans.check_named(family, made.axes, given)
-    _check_counts(made)
+    made.check()
     known = known or _traced_metrics(made)
     for metric in metrics or ():
         checks.one_of("metric", metric, known)
@@ -230,42 +284,6 @@ def _traced_metrics(plan: MixturePlan) -> list[str]:
     key = jax.eval_shape(jax.random.key, 0)
     found = jax.eval_shape(lambda key: plan.function(cell)(key, plan.traced(cell)), key)
     return [name for name in found if name not in plan.family.known(plan.options)]
-
-
-def _check_counts(plan: MixturePlan) -> None:
-    if max(plan.real) > plan.num_real:
-        raise checks.refusal(
-            "real",
-            f"at most the {plan.num_real} real points that there are",
-            f"{max(plan.real)}, more data than exist",
-            "lower it or raise num_real",
-        )
-    synthetic_rows = -(-max(plan.synthetic) // plan.num_real)
-    for cell in plan.cells:
-        point = plan.point(cell)
-        plan.family.check(accumulate(), point, plan.options, 1 + synthetic_rows)
-        fewest = plan.family.mixtures.fewest_rows(point, plan.options)
-        if plan.num_real < fewest:
-            raise checks.refusal(
-                f"real points that there are for {cell}",
-                f"at least {fewest}, which a fit needs",
-                plan.num_real,
-                "raise num_real",
-            )
-        if min(plan.real) + min(plan.synthetic) < fewest:
-            raise checks.refusal(
-                f"points of a mixture for {cell}",
-                f"at least {fewest}, which a fit needs",
-                f"{min(plan.real)} real and {min(plan.synthetic)} synthetic",
-                "leave the smallest counts out",
-            )
-        if plan.source == "subset" and min(plan.real) < fewest:
-            raise checks.refusal(
-                f"real for {cell} with the source subset",
-                f"at least {fewest}, which the model that makes synthetic data needs",
-                min(plan.real),
-                "leave the smallest counts out, or use the source all",
-            )
 
 
 def mix(

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcollapse import checks
+from jaxcollapse import checks, machine
 from jaxcollapse.datasets.points import DATASETS, PointDataset
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.keys import whole_seeds
-from jaxcollapse.machine import free_memory
 from jaxcollapse.metrics import Metric
 from jaxcollapse.parameters import takes_any
 from jaxcollapse.workflows import Workflow
@@ -135,9 +134,27 @@ class Plan(abc.ABC):
     def label(self, metric: str) -> Metric:
         """The label and units of a metric."""
 
+    @property
     @abc.abstractmethod
-    def labelled(self, values: list[dict[str, np.ndarray]]) -> tuple[dict, dict, dict]:
-        """Coordinates, variables and attributes of a result from its cells, in order."""
+    def marks(self) -> dict[str, Any]:
+        """Attributes that tell a result of it from others."""
+
+    @property
+    @abc.abstractmethod
+    def grid(self) -> dict[str, list[Any]]:
+        """Values by dimension, in the order of the result; without generations."""
+
+    @abc.abstractmethod
+    def on(self, grid: Mapping[str, list[Any]]) -> Plan:
+        """The same on another grid, of the same dimensions; not checked."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Refuses cells that the task cannot have."""
+
+    @abc.abstractmethod
+    def labelled(self, values: list[dict[str, np.ndarray]]) -> tuple[dict, dict]:
+        """Coordinates and variables of a result from its cells, in order."""
 
     # What all of them have ----------------------------------------------------------------------
 
@@ -321,7 +338,7 @@ def memory_of(limit: float | None) -> Memory:
         raise checks.refusal(
             "memory limit", "more than 0, finite", limit, "change it or leave it out"
         )
-    most = (free_memory() if limit is None else limit) / jax.device_count()
+    most = (machine.free_memory() if limit is None else limit) / len(machine.devices())
     return Memory(SHARE_OF_FREE_MEMORY * most if limit is None else most, most)
 
 

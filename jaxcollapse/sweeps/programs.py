@@ -1,6 +1,8 @@
-"""A function of one seed's key, compiled for chunks of seeds on all devices.
+"""A function of one seed's key, compiled for chunks of seeds, one on each of some devices.
 
-What was compiled before in the process is not compiled again: programs are known by their text.
+Devices never speak to one another: each has seeds and traced numbers of its own, perhaps of another
+cell of a sweep. What was compiled before in the process is not compiled again: programs are known
+by their text.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import time
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -23,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcollapse import machine
 from jaxcollapse.keys import keys_of
 
 Arrays = dict[str, np.ndarray]
+Devices = tuple[jax.Device, ...]
 MOST_KEPT = 128  # compiled programs, the ones used last
 _compiled: OrderedDict[tuple[str, bool], Any] = OrderedDict()
 _tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -38,8 +40,8 @@ class Program:
 
     Attributes:
       lowered: as JAX lowers it; None of a program that is kept compiled.
-      place: puts seeds ``[chunk]`` and traced values on the devices.
-      chunk: seeds a call.
+      devices: that it runs on.
+      chunk: seeds that each of them has in a call.
       digest: of its text and what this does not tell; the same in every process in which it
         computes the same, unless it calls functions of Python back.
       seconds: that compiling took, tracing included; 0 until then.
@@ -49,7 +51,7 @@ class Program:
     """
 
     lowered: Any
-    place: Callable[[np.ndarray, Any], Any]
+    devices: Devices
     chunk: int
     digest: str
     seconds: float
@@ -79,12 +81,28 @@ class Program:
         self.seconds += time.perf_counter() - start
         return self
 
-    def __call__(self, seeds: np.ndarray, traced: Any) -> Arrays:
-        """Arrays ``[S, ...]`` of up to ``chunk`` seeds; the last one fills a chunk up."""
-        padded = np.pad(seeds, (0, self.chunk - seeds.size), mode="edge")
+    def __call__(self, seeds: Sequence[np.ndarray], traced: Sequence[Any]) -> list[Arrays]:
+        """Arrays ``[S, ...]`` of up to ``chunk`` seeds for each of up to as many as devices.
+
+        The last seed fills a chunk up, and the last chunk the devices that are left.
+
+        Args:
+          seeds: chunks of them.
+          traced: numbers and arrays of each chunk.
+        """
+        left = len(self.devices) - len(seeds)
+        chunks = [np.pad(some, (0, self.chunk - some.size), mode="edge") for some in seeds]
+        filled = np.concatenate(chunks + chunks[-1:] * left)
+        place = placement(self.devices)
+        given = place(filled, [*traced, *[traced[-1]] * left])
         # Waited for first: NumPy ends the process with what had no memory on a CPU.
-        found = jax.block_until_ready(self.compiled(*self.place(padded, traced)))
-        return {name: np.asarray(value)[: seeds.size] for name, value in found.items()}
+        called = jax.block_until_ready(self.compiled(*given))
+        found = {name: np.asarray(value) for name, value in called.items()}
+        starts = range(0, self.chunk * len(seeds), self.chunk)
+        return [
+            {name: value[start : start + some.size] for name, value in found.items()}
+            for start, some in zip(starts, seeds, strict=True)
+        ]
 
 
 # Of a CPU: how loops are made of fused operations, the older way, which compiles in half the time
@@ -121,57 +139,55 @@ def _compile(lowered: Any, runs_briefly: bool) -> Any:
     return lowered.compile()
 
 
-def placement() -> Callable[[np.ndarray, Any], Any]:
-    """``place(seeds, traced)``, which shards seeds over all devices."""
-    mesh = mesh_of_seeds()
-    by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()
+def placement(devices: Devices) -> Callable[[np.ndarray, Sequence[Any]], Any]:
+    """``place(seeds, traced)``: each device has a share of the seeds, and values of its own."""
+    by_device = NamedSharding(_mesh(devices), PartitionSpec("seed"))
 
     def place(seeds, traced):
-        arrays = jax.tree.map(_array, traced)
-        return jax.device_put(
-            (seeds, arrays), (NamedSharding(mesh, by_seed), NamedSharding(mesh, everywhere))
-        )
+        arrays = jax.tree.map(lambda *values: np.stack([_array(v) for v in values]), *traced)
+        return jax.device_put((seeds, arrays), by_device)
 
     return place
 
 
-def mesh_of_seeds() -> Mesh:
-    """All devices in a row."""
-    return Mesh(np.asarray(machine.devices()), ("seed",))
+def _mesh(devices: Devices) -> Mesh:
+    """Devices in a row."""
+    return Mesh(np.asarray(devices), ("seed",))
 
 
 def over_seeds(
-    function: Callable[[jax.Array, Any], dict[str, jax.Array]], sequential: bool = False
-) -> tuple[Any, Callable[[np.ndarray, Any], Any]]:
-    """``function(key, traced)`` mapped over seeds, which all devices share out among them.
+    function: Callable[[jax.Array, Any], dict[str, jax.Array]],
+    devices: Devices,
+    sequential: bool = False,
+) -> tuple[Any, Callable[[np.ndarray, Sequence[Any]], Any]]:
+    """``function(key, traced)`` mapped over seeds, which some devices share out among them.
 
     Args:
       function: of one seed.
+      devices: of this process.
       sequential: whether a device runs its seeds one after another.
 
     Returns:
-      The function of what ``place`` makes, jitted, and ``place(seeds, traced)``, which puts both on
-      the devices; the number of seeds is a multiple of that of devices.
+      The function of what ``place`` makes, jitted, and ``place(seeds, traced)``, which puts on the
+      devices as many seeds each, and one of the traced values each.
     """
-    by_seed, everywhere = PartitionSpec("seed"), PartitionSpec()
+    by_device = PartitionSpec("seed")
 
     def chains(seeds, traced):
+        own = jax.tree.map(lambda value: value[0], traced)
+
         def one(key):
-            return function(key, traced)
+            return function(key, own)
 
         keys = keys_of(seeds)
         return jax.lax.map(one, keys) if sequential else jax.vmap(one)(keys)
 
     # Unchecked: a loop of the user's that begins with constants is none that the check would take.
     sharded = jax.shard_map(
-        chains,
-        mesh=mesh_of_seeds(),
-        in_specs=(by_seed, everywhere),
-        out_specs=by_seed,
-        check_vma=False,
+        chains, mesh=_mesh(devices), in_specs=by_device, out_specs=by_device, check_vma=False
     )
 
-    return jax.jit(sharded), placement()
+    return jax.jit(sharded), placement(devices)
 
 
 def lowered_over_seeds(
@@ -179,29 +195,48 @@ def lowered_over_seeds(
     seeds: np.ndarray,
     traced: Any,
     chunk: int,
+    devices: Devices,
     sequential: bool = False,
 ) -> Program:
-    """A program that maps ``function(key, traced)`` over seeds, sharded over the devices.
+    """A program that maps ``function(key, traced)`` over seeds, sharded over devices.
 
     Args:
       function: of one seed.
       seeds: uint32, any number of them.
-      traced: an example of what all seeds share.
-      chunk: seeds a call, a multiple of the number of devices.
+      traced: an example of what all seeds of a chunk share.
+      chunk: seeds that each device has in a call.
+      devices: of this process.
       sequential: whether a device runs its seeds one after another.
     """
     start = time.perf_counter()
-    mapped, place = over_seeds(function, sequential)
-    trace = mapped.trace(*place(np.resize(seeds, chunk), traced))
+    mapped, place = over_seeds(function, devices, sequential)
+    width = len(devices)
+    trace = mapped.trace(*place(np.resize(seeds, chunk * width), [traced] * width))
     lowered = trace.lower()
-    where = str([(device.id, device.device_kind) for device in machine.devices()])
+    where = str([(device.id, device.device_kind) for device in devices])
     text = lowered.as_text()
-    digest = hashlib.sha256((text + where).encode())
-    for untold in _not_in_text(trace.jaxpr):
-        digest.update(untold)
+    digest = _digest(text + where, trace.jaxpr)
     seconds = time.perf_counter() - start
-    decomposes = "lapack_" in text
-    return Program(lowered, place, chunk, digest.hexdigest(), seconds, None, decomposes)
+    return Program(lowered, devices, chunk, digest, seconds, None, "lapack_" in text)
+
+
+def digest_of_one(function: Callable[[jax.Array, Any], dict[str, jax.Array]], traced: Any) -> str:
+    """A digest of the program of one seed, wherever it runs and with however many others.
+
+    Args:
+      function: of one seed.
+      traced: an example of what it is given beside a key.
+    """
+    key = jax.eval_shape(jax.random.key, 0)
+    trace = jax.jit(function).trace(key, jax.tree.map(_array, traced))
+    return _digest(trace.lower().as_text(), trace.jaxpr)
+
+
+def _digest(text: str, program: Any) -> str:
+    digest = hashlib.sha256(text.encode())
+    for untold in _not_in_text(program):
+        digest.update(untold)
+    return digest.hexdigest()
 
 
 def _not_in_text(program: Any) -> Iterator[bytes]:
@@ -246,13 +281,33 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value, jnp.result_type(type(value)))
 
 
-def chunk_size(num_seeds: int, most: float, devices: int) -> int:
-    """Seeds a call: at most ``most`` on a device, in few chunks of equal size."""
+WASTE = 1.15  # of the least work that padding allows, for larger chunks
+
+
+def chunk_size(num_seeds: int, most: float, devices: int, cells: int = 1) -> int:
+    """Seeds that each device has in a call: at most ``most``, in few chunks of equal size.
+
+    Several devices have smaller chunks, but no smaller than they need for all of them to have work
+    all the time; so with many cells each device has whole ones.
+
+    Args:
+      num_seeds: S, of a cell.
+      most: seeds that fit on a device.
+      devices: that take chunks of any cells at a time.
+      cells: that one program runs.
+    """
     fitting = max(1, int(min(most, 2**40)))
     # A power of two, so that the program does not change with every change of the free memory.
-    fitting = 2 ** (fitting.bit_length() - 1) * devices
-    chunks = -(-num_seeds // fitting)
-    return -(-num_seeds // (chunks * devices)) * devices
+    fitting = 2 ** (fitting.bit_length() - 1)
+    fewest = -(-num_seeds // fitting)
+    sizes = {-(-num_seeds // chunks) for chunks in range(fewest, fewest * devices + 1)}
+
+    def work(size):
+        chunks = cells * -(-num_seeds // size)
+        return size * -(-chunks // devices)
+
+    least = min(map(work, sizes))
+    return max(size for size in sizes if work(size) <= WASTE * least)
 
 
 def tree_bytes(tree: Any) -> int:

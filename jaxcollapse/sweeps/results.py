@@ -33,8 +33,8 @@ def dataset(
 ) -> xarray.Dataset:
     """The result of a plan from its cells, in order: metrics ``[S, ...]`` and ``run_seconds``."""
     xarray = checks.require("xarray", "sweep")
-    coords, variables, attrs = plan.labelled(values)
-    attrs = _attributes(plan, compile_seconds, run_seconds, programs) | attrs
+    coords, variables = plan.labelled(values)
+    attrs = attributes(plan, compile_seconds, run_seconds, programs)
     return xarray.Dataset(variables, coords, attrs)
 
 
@@ -61,8 +61,8 @@ def labels_of(metric: Metric) -> dict[str, Any]:
     return labels | {name: value for name, value in told.items() if value not in (None, "")}
 
 
-def _attributes(
-    plan: Plan, compile_seconds: float, run_seconds: float, programs: int
+def attributes(
+    plan: Plan, compile_seconds: float = 0.0, run_seconds: float = 0.0, programs: int = 0
 ) -> dict[str, Any]:
     """What a file says of a result: what was asked for, where it was made, what it took."""
     config, family, options = plan.configuration, plan.family, plan.options
@@ -86,6 +86,7 @@ def _attributes(
         "settings": json.dumps(machine.settings()),
         "peak_memory_bytes": machine.peak_memory(),
         **machine.describe(),
+        **plan.marks,
     }
     if family.resolved is not None:
         points = {tuple(plan.point(cell).items()): plan.point(cell) for cell in cells}.values()

@@ -1,31 +1,29 @@
 """The one runner of grids, of chains and of mixtures.
 
-A cell is one point of the grid. Cells that differ only in traced parameters share a program; one
-call of it runs one cell for one chunk of seeds, sharded over the devices. Programs compile in the
-background while earlier cells run.
+A cell is one point of the grid. Cells that differ only in traced parameters share a program. What a
+file already has is not run again, and several processes may share the rest.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, locks, machine, registry
+from jaxcollapse import checks, locks, machine
 from jaxcollapse.files import check_output
-from jaxcollapse.sweeps import kept, memory, programs, results
+from jaxcollapse.sweeps import growing, hosts, kept, merging, results, units
 from jaxcollapse.sweeps.cells import CellStore
-from jaxcollapse.sweeps.plan import Cell, Plan
-from jaxcollapse.sweeps.programs import Arrays, Program
-from jaxcollapse.sweeps.progress import Progress, Report, RunLog, reported
+from jaxcollapse.sweeps.hosts import ALONE, Share
+from jaxcollapse.sweeps.lowering import Lowering
+from jaxcollapse.sweeps.plan import Plan
+from jaxcollapse.sweeps.programs import Arrays
+from jaxcollapse.sweeps.progress import Report, RunLog, reported
+from jaxcollapse.sweeps.units import Unit
 
 if TYPE_CHECKING:
     import xarray
@@ -44,13 +42,13 @@ def run(
       folder: for finished cells, from which an interrupted run goes on.
       progress: a function that is called after every chunk of seeds, or whether to show a bar; by
         default where somebody is looking.
-      chunk: seeds a call, a multiple of the number of devices; by default as many as fit.
+      chunk: seeds that a device has in a call; by default as many as fit.
     """
     checks.installed("xarray", "sweep")
-    lowering = _Lowering(plan, chunk)
-    store = CellStore(None if folder is None else Path(folder), plan, lowering.digest)
+    piece = _piece(plan, None if folder is None else Path(folder), chunk=chunk)
     with reported(progress) as report:
-        return _run(plan, store, lowering, report)
+        (values,) = _run([piece], ALONE, report)
+    return _dataset(piece, values, ALONE)
 
 
 def run_and_save(
@@ -58,206 +56,175 @@ def run_and_save(
     out: Path,
     overwrite: bool = False,
     progress: bool | Report | RunLog | None = None,
+    extend: bool = False,
 ) -> xarray.Dataset:
     """Runs a plan and writes its result to ``out``.
 
     Finished cells are kept in ``out`` with ``.partial`` added, from which the same plan goes on if
     it is interrupted; the folder goes once the result is written.
 
+    Args:
+      plan: of chains or of mixtures.
+      out: the results file.
+      overwrite: whether an existing file is replaced.
+      progress: as for ``run``.
+      extend: whether an existing file grows: it has its own values and those of the plan then, of
+        which only what is missing is run.
+
     Raises:
-      ValueError: another process writes to ``out``, or it exists and ``overwrite`` is False.
+      ValueError: another process writes to ``out``, or it exists and neither ``overwrite`` nor
+        ``extend`` is True.
     """
-    checks.installed("xarray", "sweep")
-    with locks.writing(out):
-        check_output(out, (".nc",), overwrite)
-        return _run_and_save(plan, out, overwrite, progress)
-
-
-def _run_and_save(
-    plan: Plan, out: Path, overwrite: bool, progress: bool | Report | RunLog | None
-) -> xarray.Dataset:
-    keeper = kept.Programs(machine.cache_folder("programs"), plan)
-    if not keeper.keeps:  # two caches of the same programs would only take longer
-        machine.enable_compilation_cache()
-    partial = out.with_name(f"{out.name}.partial")
-    lowering = _Lowering(plan, kept=keeper)
-    store = CellStore(partial, plan, lowering.digest)
-    done = sum(store.has(cell) for cell in plan.cells)
-    if done:
-        print(f"going on: {done} of {len(plan.cells)} cells were done", file=sys.stderr)
-    with reported(progress) as report:
-        dataset = _run(plan, store, lowering, report)
-    results.save(dataset, out, overwrite)
-    store.remove()
+    dataset = run_share(plan, out, ALONE, overwrite, progress, extend)
+    assert dataset is not None  # as of every first process
     return dataset
 
 
-class _Lowering:
-    """The programs of a plan, each lowered once, from any thread; or kept from another process."""
+def run_share(
+    plan: Plan,
+    out: Path,
+    share: Share,
+    overwrite: bool = False,
+    progress: bool | Report | RunLog | None = None,
+    extend: bool = False,
+) -> xarray.Dataset | None:
+    """``run_and_save`` by one of several processes, which have the same plan and the same ``out``.
 
-    def __init__(self, plan: Plan, chunk: int | None = None, kept: kept.Programs | None = None):
-        self.plan, self.chunk, self.kept = plan, chunk, kept
-        self._lowered: dict[object, Program] = {}
-        self._lock = threading.Lock()
-        # A context of the caller's, such as jax.enable_x64, does not reach another thread.
-        self._x64 = jnp.result_type(float) == jnp.float64
+    Args:
+      plan: as for ``run_and_save``.
+      out: likewise, in a folder that all of them share.
+      share: which of the processes this is.
+      overwrite: as for ``run_and_save``.
+      progress: likewise.
+      extend: likewise.
 
-    def program(self, cell: Cell) -> Program:
-        """The program of a cell, not yet compiled."""
-        plan = self.plan
-        name = plan.program(cell)
-        with self._lock:
-            if name not in self._lowered:
-                with jax.enable_x64(self._x64):
-                    chunk = self._chunk(cell, plan.seed_bytes(cell))
-                    self._lowered[name] = self._lower(cell, chunk)
-            return self._lowered[name]
+    Returns:
+      The result, once all are done; None of a process that is not the first.
 
-    def _lower(self, cell: Cell, chunk: int) -> Program:
-        plan = self.plan
-        function = plan.function(cell)
-
-        def chosen(key, traced):
-            metrics = function(key, traced)
-            for name in plan.metrics:
-                checks.one_of("metric", name, metrics)
-            return {name: metrics[name] for name in plan.metrics}
-
-        sequential = jax.default_backend() in plan.family.sequential_on
-        return programs.lowered_over_seeds(chosen, plan.seeds, plan.traced(cell), chunk, sequential)
-
-    def _chunk(self, cell: Cell, seed_bytes: float) -> int:
-        plan = self.plan
-        if self.chunk is not None:
-            return self.chunk
-        most = min(plan.memory.limit / seed_bytes, plan.most_seeds(cell))
-        return programs.chunk_size(plan.seeds.size, most, jax.device_count())
-
-    def digest(self, cell: Cell) -> str:
-        """Of a cell's program, and of what this is given."""
-        leaves, structure = jax.tree.flatten(self.plan.traced(cell))
-        given = [(np.shape(leaf), np.asarray(leaf).tolist()) for leaf in leaves]
-        return f"{self.program(cell).digest} {structure} {given}"
-
-    def compiled(self, cell: Cell) -> Program:
-        """The program of a cell, compiled; refused if not even a seed a device has memory."""
-        brief = self._runs_briefly(cell)
-        with jax.enable_x64(self._x64):
-            program = self._kept(cell, brief)
-            if program is None:
-                program, seed_bytes = self._fitting(cell, brief)
-                if self.kept is not None and not program.from_cache:
-                    facts = program.chunk, seed_bytes, program.decomposes
-                    self.kept.save(cell, brief, kept.Kept(program.compiled, *facts))
-        memory.check_fits(self.plan, cell, program)
-        return program
-
-    def _kept(self, cell: Cell, brief: bool) -> Program | None:
-        start = time.perf_counter()
-        found = None if self.kept is None else self.kept.load(cell, brief)
-        if found is None or found.chunk != self._chunk(cell, found.seed_bytes):
-            return None
-        seconds = time.perf_counter() - start
-        return Program(None, programs.placement(), found.chunk, "", seconds, found.compiled)
-
-    def _fitting(self, cell: Cell, brief: bool) -> tuple[Program, float]:
-        """The program of a cell with as many seeds a call as fit, and bytes that a seed takes.
-
-        They are estimated, compiled, and if XLA's analysis finds more, compiled again.
-        """
-        program, seed_bytes = self.program(cell).compile(brief), self.plan.seed_bytes(cell)
-        while (measured := memory.of_a_seed(program)) > seed_bytes:
-            seed_bytes = measured
-            chunk = self._chunk(cell, seed_bytes)
-            if chunk >= program.chunk:
-                break
-            program = self._lower(cell, chunk).compile(brief)
-        return program, seed_bytes
-
-    def halved(self, cell: Cell, program: Program) -> Program:
-        """The program of a cell with half the seeds a call, where a device had no memory left."""
-        devices = len(machine.devices())
-        chunk = -(-program.chunk // (2 * devices)) * devices
-        with jax.enable_x64(self._x64):
-            return self._lower(cell, chunk).compile(self._runs_briefly(cell))
-
-    def _runs_briefly(self, cell: Cell) -> bool:
-        """Whether all cells of a program run for less than thorough compiling takes."""
-        plan = self.plan
-        name = plan.program(cell)
-        work = sum(plan.work(other) for other in plan.cells if plan.program(other) == name)
-        seconds = programs.SECONDS_A_UNIT_OF_WORK * work * plan.seeds.size * plan.steps
-        return not registry.is_own(plan.family) and seconds < programs.BRIEFLY
+    Raises:
+      ValueError: as for ``run_and_save``; or see ``hosts.wait``.
+    """
+    checks.installed("xarray", "sweep")
+    own = out.with_name(f"{out.name}.process-{share.process}") if share.process else out
+    with locks.writing(own):
+        check_output(out, (".nc",), overwrite or extend)
+        return _run_share(plan, out, share, overwrite, progress, extend)
 
 
-def _run(plan: Plan, store: CellStore, lowering: _Lowering, report: Report) -> xarray.Dataset:
+def _run_share(
+    plan: Plan,
+    out: Path,
+    share: Share,
+    overwrite: bool,
+    progress: bool | Report | RunLog | None,
+    extend: bool,
+) -> xarray.Dataset | None:
+    found = [results.load(out)] if extend and out.exists() else []
+    plans = growing.missing(plan, found[0], str(out)) if found else [plan]
+    if found:
+        print(growing.told(found[0], plans, str(out)), file=sys.stderr)
+    cache = machine.cache_folder("programs")
+    if not kept.Programs(cache, plan).keeps:  # two caches of the same would only take longer
+        machine.enable_compilation_cache()
+    partial = out.with_name(f"{out.name}.partial")
+    pieces = [_piece(plan, partial, share, kept.Programs(cache, plan)) for plan in plans]
+    everything = [unit for piece in pieces for unit in piece.units]
+    done = sum(unit.is_done for unit in everything)
+    if done:
+        print(f"going on: {done} of {len(everything)} cells were done", file=sys.stderr)
+    with reported(progress) as report:
+        values = _run(pieces, share, report)
+    if share.process > 0:
+        return None
+    found += [_dataset(piece, own, share) for piece, own in zip(pieces, values, strict=True)]
+    dataset = merging.merge(found) if len(found) > 1 else found[0]
+    results.save(dataset, out, overwrite or extend)
+    for piece in pieces:
+        for store in piece.stores:
+            store.remove()
+    return dataset
+
+
+class _Piece(NamedTuple):
+    """A plan in units: its cells, each as often as its seeds are split.
+
+    Attributes:
+      plan: the whole.
+      parts: the same plan with some of the seeds each.
+      stores: where the units of each part are kept.
+      units: cell by cell, of each cell part by part.
+    """
+
+    plan: Plan
+    parts: list[Plan]
+    stores: list[CellStore]
+    units: list[Unit]
+
+
+def _piece(
+    plan: Plan,
+    folder: Path | None,
+    share: Share = ALONE,
+    keeper: kept.Programs | None = None,
+    chunk: int | None = None,
+) -> _Piece:
     cells = plan.cells
-    work = [plan.work(cell) for cell in cells]
-    missing = [index for index, cell in enumerate(cells) if not store.has(cell)]
+    seeds = hosts.slices(plan.seeds, [plan.work(cell) for cell in cells], share.processes)
+    lowering = Lowering(plan, chunk, keeper, max(map(len, seeds)), 1 / share.processes)
+    parts = [plan] if len(seeds) == 1 else [dataclasses.replace(plan, seeds=s) for s in seeds]
+    stores = [CellStore(folder, part, lowering.digest) for part in parts]
+    # Cells of one program next to one another, for processes that share them.
+    units = [
+        Unit(part, cell, store, lowering)
+        for cell in cells
+        for part, store in zip(parts, stores, strict=True)
+    ]
+    return _Piece(plan, parts, stores, units)
+
+
+def _run(pieces: Sequence[_Piece], share: Share, report: Report) -> list[list[list[Arrays]]]:
+    """Arrays of every unit, by piece and cell; nothing of a process that is not the first."""
+    everything = [unit for piece in pieces for unit in piece.units]
+    order: dict[tuple[int, object], int] = {}
+    for unit in everything:
+        order.setdefault(unit.program, len(order))
+    by_program = sorted(range(len(everything)), key=lambda n: order[everything[n].program])
+    shares = hosts.dealt([everything[n].work for n in by_program], share.processes)
+    owner = {by_program[n]: process for process, some in enumerate(shares) for n in some}
+    mine = sorted(number for number, process in owner.items() if process == share.process)
+    waited = [n for n, process in owner.items() if process > 0] if share.process == 0 else []
     # Of what is missing, so that the time left is not reckoned from what was found.
-    total, done = float(sum(work[index] for index in missing)) * plan.seeds.size, 0.0
-    values: list[dict[str, np.ndarray]] = []
-    run_seconds = 0.0
-    with ThreadPoolExecutor(max_workers=machine.cores()) as pool:
-        compiling: dict[object, Future[Program]] = {}
+    missing = {n for n in [*mine, *waited] if not everything[n].is_done}
+    done = units.Done(sum(everything[n].work for n in missing), report)
+    found = units.run_units([everything[n] for n in mine], done)
+    if share.process > 0:
+        return []
+    values = {mine[place]: arrays for place, arrays in found.items()}
 
-        def compile_for(cell: Cell) -> Future[Program]:
-            name = plan.program(cell)
-            if name not in compiling:
-                compiling[name] = pool.submit(lowering.compiled, cell)
-            return compiling[name]
+    def tell(place: int) -> None:
+        if waited[place] in missing:
+            done.count(everything[waited[place]])
 
-        def run_in_chunks(cell: Cell) -> Iterator[tuple[Arrays, float]]:
-            """Metrics and seconds of seeds at a time; of fewer where there is no memory left."""
-            program, traced, first = compile_for(cell).result(), plan.traced(cell), 0
-            while first < plan.seeds.size:
-                seeds = plan.seeds[first : first + program.chunk]
-                start = time.perf_counter()
-                try:
-                    part = program(seeds, traced)
-                except jax.errors.JaxRuntimeError as error:
-                    if not memory.is_exhausted(error) or program.chunk <= len(machine.devices()):
-                        raise
-                    compiling[plan.program(cell)] = pool.submit(lowering.halved, cell, program)
-                    program = compile_for(cell).result()
-                    print(f"no memory left: {program.chunk} seeds a call", file=sys.stderr)
-                    continue
-                yield part, time.perf_counter() - start
-                first += seeds.size
+    hosts.wait([(owner[n], everything[n]) for n in waited], share, tell)
+    for number in waited:
+        unit = everything[number]
+        values[number] = unit.store.load(unit.cell) or {}
+    arrays = iter([values[number] for number in range(len(everything))])
+    return [[[next(arrays) for _ in p.parts] for _ in p.plan.cells] for p in pieces]
 
-        for index in missing:
-            compile_for(cells[index])
-        for cell in (cells[index] for index in missing):
-            if plan.seed_bytes(cell) > plan.memory.limit:
-                compile_for(cell).result()  # which refuses what cannot fit, before others run
-        checks.require("xarray", "sweep")  # which takes as long as a program, while they compile
-        try:
-            for index, cell in enumerate(cells):
-                found = store.load(cell)
-                if found is not None:
-                    values.append(found)
-                    if index in missing:  # another process has done it meanwhile
-                        done += work[index] * plan.seeds.size
-                        report(Progress(str(cell), done, total))
-                    continue
-                parts, seconds = [], 0.0
-                for part, took in run_in_chunks(cell):
-                    parts.append(part)
-                    seconds += took
-                    done += work[index] * len(next(iter(part.values())))
-                    report(Progress(str(cell), done, total))
-                joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-                joined[results.RUN_SECONDS] = np.asarray(seconds, np.float32)
-                run_seconds += seconds
-                store.save(cell, joined)
-                values.append(joined)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    compiled = [future.result() for future in compiling.values()]
-    return results.dataset(
-        plan,
-        values,
-        compile_seconds=sum(program.seconds for program in compiled),
-        run_seconds=run_seconds,
-        programs=len(compiled),
+
+def _dataset(piece: _Piece, values: list[list[Arrays]], share: Share) -> xarray.Dataset:
+    """The result of a piece from its units, by cell."""
+    every = [unit for cell in values for unit in cell]
+    compiled = [float(unit.get(units.COMPILE_SECONDS, 0)) for unit in every]
+    dataset = results.dataset(
+        piece.plan,
+        [units.joined_units(cell) for cell in values],
+        compile_seconds=sum(compiled),
+        run_seconds=float(sum(np.float64(unit[results.RUN_SECONDS]) for unit in every)),
+        programs=sum(seconds > 0 for seconds in compiled),
     )
+    devices = dict.fromkeys(str(unit[units.DEVICE]) for unit in every if units.DEVICE in unit)
+    of_each = f"{share.processes} processes of " if share.processes > 1 else ""
+    dataset.attrs["device"] = of_each + "; ".join(devices)
+    return dataset
