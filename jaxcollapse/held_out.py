@@ -195,7 +195,7 @@ def measured(task: Task, names: Sequence[str]) -> Task:
     """
     check(task, names)
     count = checks.arguments(task.evaluate, EVALUATE, JUDGED, 2)
-    central = task.central
+    central, pooled = task.central, task.pooled
 
     def init(noise):
         truth, batch = task.init(noise.task)
@@ -231,6 +231,7 @@ def measured(task: Task, names: Sequence[str]) -> Task:
         pool=lambda truth, workflow, generations: task.pool(truth.task, workflow, generations),
         evaluate=evaluate_with_key if count > 3 else evaluate,
         held_out=None,
+        pooled=pooled and (lambda truth, params: pooled(truth.task, params)),
         statistics=None,
         use="points",
         coordinates=_unwrapped(task.coordinates),

@@ -30,6 +30,8 @@ class Metric(NamedTuple):
       real: its value where the model is the real law: a number, or the name of the axis of a
         sweep that says it; None where it is not known.
       per: the name of an axis that it grows with, by which it is divided before it is judged.
+      pooled: whether the even mixture of several models' laws has it, see ``Task.pooled``.
+      dims: of a metric that is an array, what a result calls its dimensions.
     """
 
     long_name: str
@@ -40,6 +42,8 @@ class Metric(NamedTuple):
     speaks_for: tuple[str, ...] = ()
     real: float | str | None = None
     per: str = ""
+    pooled: bool = False
+    dims: tuple[str, ...] = ()
 
 
 SHARE = Metric("Share of real data in what is fitted", "1", scale="log")

@@ -43,6 +43,7 @@ class _Functions(NamedTuple):
     central: Callable[[Any, Params, Any], Any] | None = None
     scores: Mapping[str, Callable[..., Any]] = {}
     held_out: Callable[[jax.Array, Truth], Any] | None = None
+    pooled: Callable[[Truth, Params], Metrics] | None = None
 
 
 class Task(_Functions):
@@ -82,6 +83,8 @@ class Task(_Functions):
       held_out: ``held_out(key, truth)``, real points that no model trains on, ``[M, D]`` or a
         ``HeldOut``, for metrics of points; as its batches are kept, which are then points of the
         real coordinates up to a shift. None for more of ``real``.
+      pooled: ``pooled(truth, params) -> metrics`` of the even mixture of the laws of several
+        models, stacked ``[k, ...]``: those of ``evaluate`` that it has. None if there are none.
     """
 
     __slots__ = ()
@@ -303,7 +306,7 @@ def _evaluated(task: Task, evaluate: Callable[..., Metrics]) -> Task:
     """The task on both kinds of data with another evaluation."""
     statistics = task.statistics and _evaluated(task.statistics, evaluate)
     judged = in_real_coordinates(task.coordinates, evaluate, "evaluate")
-    return with_fields(task, evaluate=judged, statistics=statistics)
+    return with_fields(task, evaluate=judged, pooled=None, statistics=statistics)
 
 
 def in_real_coordinates(

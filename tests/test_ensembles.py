@@ -12,6 +12,9 @@ import jaxcollapse as jc
 from jaxcollapse import publishers, theory
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import chains
+from jaxcollapse.tasks.gaussian import fitting
+from jaxcollapse.tasks.gaussian.affine import from_factor
+from jaxcollapse.tasks.kde.fitting import KDE
 
 QUICK = {"xla_backend_optimization_level": 0}
 
@@ -43,8 +46,10 @@ def test_dealt_models_have_the_variance_and_error_that_are_known(
     models, num_samples, temperature, ddof
 ):
     point = {"dim": 1, "num_samples": num_samples, "models": models, "temperature": temperature}
-    found = run(family().make(point, {"ddof": ddof}), "replace", 8, 20_000)
-    for metric in ("trace_ratio", "squared_error_of_mean"):
+    options = {"ddof": ddof, "metrics_of": ("pooled",)}
+    found = run(family().make(point, options), "replace", 8, 20_000)
+    known = ("trace_ratio", "squared_error_of_mean")
+    for metric in (*known, *(f"{name}_pooled" for name in known)):
         given = metric, jc.replace(), np.arange(1, 9), {"ddof": ddof}, point
         expected = family().mean_of(*given)
         for t in range(8):
@@ -72,6 +77,90 @@ def test_the_law_of_dealt_models_is_that_of_the_pools_variance():
             theory.ensemble_mean_error(t, 20, 1, ddof, 0.7),
             theory.tempered_gaussian_mean_error(*given),
         )
+
+
+def several(*models):
+    """Of some models, stacked."""
+    return jax.tree.map(lambda *x: jnp.stack(x), *models)
+
+
+def test_a_mixture_of_gaussians_has_its_moments():
+    """Of 3 models in coordinates of a covariance that is no multiple of the identity."""
+    rng = np.random.default_rng(0)
+    means, roots = rng.normal(size=(3, 2)), np.tril(rng.normal(size=(3, 2, 2)))
+    roots[:, [0, 1], [0, 1]] = np.abs(roots[:, [0, 1], [0, 1]])
+    factor = np.asarray([[2.0, 0.0], [1.0, 0.5]])
+    truth = fitting.Truth(np.zeros(2, np.float32), jnp.asarray(factor, np.float32))
+    pairs = zip(means.astype(np.float32), roots.astype(np.float32), strict=True)
+    models = several(*(from_factor(m, r) for m, r in pairs))
+    found = fitting.evaluate_pooled(truth, models)
+    mean = factor @ means.mean(axis=0)
+    each = [
+        factor @ (r @ r.T + np.outer(m, m)) @ factor.T for m, r in zip(means, roots, strict=True)
+    ]
+    cov, real = np.mean(each, axis=0) - np.outer(mean, mean), factor @ factor.T
+    expected = {
+        "squared_error_of_mean": mean @ mean,
+        "squared_error_of_cov": np.sum((cov - real) ** 2),
+        "trace_ratio": np.trace(cov) / np.trace(real),
+    }
+    assert set(expected) == set(found)
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(value, rel=1e-5), name
+    isotropic = fitting.Truth(np.zeros(2, np.float32), np.float32(2.0))
+    whole = fitting.Truth(np.zeros(2, np.float32), 2.0 * np.eye(2, dtype=np.float32))
+    for name, value in fitting.evaluate_pooled(isotropic, models).items():
+        assert float(value) == pytest.approx(
+            float(fitting.evaluate_pooled(whole, models)[name]), rel=1e-5
+        )
+
+
+def test_pooled_laws_are_averages_of_probabilities_densities_and_predictions():
+    counts = jnp.asarray([[3, 1, 0], [0, 0, 8]])
+    truth, _ = (task := jc.categorical.task(3, 8)).init(jax.random.key(0))
+    found = task.pooled(truth, counts)
+    assert float(found["squared_error"]) == pytest.approx(
+        np.sum((np.asarray([3, 1, 4]) / 8 - 1 / 3) ** 2)
+    )
+    assert found["outcomes_left"] == 3
+    task = jc.kde.task("moons", 0.3, 6, num_test=4)
+    truth, points = task.init(jax.random.key(1))
+    counted = jnp.arange(6) < 4
+    models = [KDE(points + shift, counted, jnp.float32(0.3)) for shift in (0.0, 0.1)]
+    whole = KDE(
+        jnp.concatenate([model.points for model in models]), jnp.tile(counted, 2), jnp.float32(0.3)
+    )
+    for name, value in task.evaluate(truth, whole).items():
+        assert float(task.pooled(truth, several(*models))[name]) == pytest.approx(
+            float(value), rel=1e-5
+        ), name
+
+
+def test_metrics_of_each_and_of_the_pooled_law_are_asked_for():
+    """Names in a plan are those that chains have; a dimension of the models' numbers."""
+    names = {}
+    for name in ("gaussian", "kde", "linear-regression", "categorical"):
+        axes = {a: as_family(name).parameters[a].how.grid[:1] for a in as_family(name).axes}
+        for models in (1, 2):
+            plan = chains.plan(
+                *(name, "replace", {**axes, "models": [models]}, 2, 2),
+                metrics_of=("each", "pooled"),
+            )
+            (cell,) = plan.cells
+            found = jax.eval_shape(plan.function(cell), jax.random.key(0), plan.traced(cell))
+            assert set(plan.metrics) == set(found), name
+            names[name] = [m for m in found if m.endswith("_pooled")]
+            each = [m for m in found if m.endswith("_each_model")]
+            assert {found[m].shape for m in each} == {(2, models)}
+            assert {plan.label(m).dims for m in each} == {("model",)}
+    assert sorted(map(len, names.values())) == [2, 3, 4, 4]
+    axes = {"dim": [1], "num_samples": [8], "models": [1, 2]}
+    with pytest.raises(ValueError, match="models beside metrics of each: expected one number"):
+        chains.plan("gaussian", "replace", axes, metrics_of=("each",))
+    with pytest.raises(ValueError, match="metrics_of: expected one of each, pooled, got 'all'"):
+        chains.plan("gaussian", "replace", axes, metrics_of=("all",))
+    with pytest.raises(ValueError, match="metrics of a pooled law: expected a task that tells"):
+        jc.ensemble(mean_task(9), 2, metrics_of="pooled")
 
 
 WORKFLOWS = ["fresh-real"]

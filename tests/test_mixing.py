@@ -236,6 +236,22 @@ def test_an_interrupted_grid_goes_on(tmp_path):
     np.testing.assert_array_equal(resumed["squared_error"], whole["squared_error"])
 
 
+def test_synthetic_data_come_through_publishers():
+    """Which narrow what is published, and leave real data as they are."""
+    grid = {**GRID, "real": [4], "synthetic": [0, 64], "num_real": 64}
+    tempered, best = (
+        mixtures.plan(**grid | {"axes": {"dim": [1], **axes}}, seeds=4, metrics=["trace_ratio"])
+        for axes in ({"temperature": [1.0, 0.25]}, {"keep_best": [0.25]})
+    )
+    assert len({tempered.program(cell) for cell in tempered.cells}) == 1
+    found = run(tempered)["trace_ratio"].squeeze(["dim", "real"], drop=True)
+    plain, cold = (found.sel(temperature=t, drop=True) for t in (1.0, 0.25))
+    for narrow in (cold, run(best)["trace_ratio"].squeeze(["dim", "real", "keep_best"], drop=True)):
+        alone = [some.sel(synthetic=0) for some in (narrow, plain)]
+        np.testing.assert_allclose(*alone, rtol=1e-5)
+        assert (narrow < 0.8 * plain).sel(synthetic=64).all()
+
+
 GRID = {"task": "gaussian", "axes": {"dim": [3]}, "real": [8, 16], "synthetic": [0, 4]}
 
 
@@ -263,6 +279,12 @@ GRID = {"task": "gaussian", "axes": {"dim": [3]}, "real": [8, 16], "synthetic": 
         ({"pool": "statistics"}, "pool of mixtures: expected one of auto, points"),
         ({"ddoff": 1}, "option of gaussian: expected one of ddof"),
         ({"seeds": 0}, "seeds: expected at least 1"),
+        (
+            {"axes": {"dim": [3], "models": [2]}},
+            "publishers of a mixture: expected those of one mo",
+        ),
+        ({"axes": {"dim": [3], "temperature": [0]}}, "temperature: expected a finite number above"),
+        ({"score": "model"}, "option score, without the axis keep_best: expected some values"),
     ],
 )
 def test_refused(change, message):

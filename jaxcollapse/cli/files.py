@@ -32,7 +32,11 @@ class Plot:
     select: tuple[str, ...] = ()
     """Only these values of an axis, as dim=1,3."""
     hue: str | None = None
-    """The axis that colours tell apart; by default the last one of several values."""
+    """What colours tell apart: an axis, by default the last one of several values, or workflow."""
+    against: str | None = None
+    """Draw the last generation against this: an axis of numbers, or share, weight, keep or draw of
+    the workflows. Five workflows or more that differ in one of these alone are drawn against it by
+    default; --against generation draws all generations."""
     statistic: Literal["mean", "median"] = "mean"
     """Draw the mean with its 95% confidence interval, or the median with quartiles."""
     overwrite: bool = False
@@ -68,21 +72,26 @@ class Merge:
 def plot(args: Plot) -> None:
     """``jaxcollapse plot FILE``."""
     checks.require("matplotlib", "plot").use("Agg")
-    from jaxcollapse.show import figures, mixture_figures
+    from jaxcollapse.show import against, figures, mixture_figures
 
     check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
     dataset = select(results.load(args.file), args.select)
     if results.is_mixture(dataset):
-        if args.hue is not None or args.statistic != "mean":
+        if args.hue is not None or args.against is not None or args.statistic != "mean":
             raise checks.refusal(
                 "options of a figure of mixtures",
                 "--metric and --select alone",
-                "--hue or --statistic",
+                "--hue, --against or --statistic",
                 "leave these out: it has means over seeds, a colour a real count",
             )
         figure = mixture_figures.figure(dataset, *args.metric[:1])
     else:
-        figure = figures.grid(dataset, args.metric, args.hue, args.statistic)
+        x = args.against or against.natural(dataset) or "generation"
+        given = args.metric, args.hue, args.statistic
+        if x == "generation":
+            figure = figures.grid(dataset, *given)
+        else:
+            figure = against.against(dataset, x, *given)
     with whole_file(args.out) as temporary:
         figure.savefig(temporary)
     print(args.out)

@@ -11,6 +11,7 @@ from jaxcollapse import checks, machine, publishers, registry
 from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output
+from jaxcollapse.parameters import parameters_of
 from jaxcollapse.sweeps import chains, hosts, mixtures
 from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
@@ -118,7 +119,10 @@ def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
 def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``mix`` for a task."""
     hidden = ("pool", *filter(None, [family.batch]))
-    kind = asked.options_class(family, Mix, hidden, mixture=True)
+    _check_flags(family, arguments)
+    of_several = parameters_of(publishers.ensemble)
+    beside = {n: p for n, p in publishers.offers(family).items() if n not in of_several}
+    kind = asked.options_class(family, Mix, hidden, mixture=True, beside=beside)
     facts = family.mixtures
     usual = {"real": facts.real, "synthetic": facts.synthetic, "seeds": facts.seeds}
     return asked.parsed(kind, command, arguments, **usual)
@@ -138,11 +142,10 @@ def run(args: Any) -> None:
     seeds = parse_seeds(args.seeds)
     share = _share(args)
     _devices(args.family, len(seeds))
-    added = [name for name in publishers.offers(args.family) if getattr(args, name, ())]
     checked = chains.plan(
         args.family,
         args.workflow,
-        asked.axes_of(args, publishers.offered(args.family, added).axes),
+        asked.axes_of(args, _with_publishers(args).axes),
         seeds,
         args.generations,
         args.preset,
@@ -170,12 +173,12 @@ def mix(args: Any) -> None:
     beside = mixture_files.outputs(args.out)
     for path in beside:
         check_output(path, (path.suffix,), _replaces(args))
-    seeds = parse_seeds(args.seeds)
+    seeds, batch = parse_seeds(args.seeds), args.family.batch
     share = _share(args)
     _devices(args.family, len(seeds))
     checked = mixtures.plan(
         args.family,
-        asked.axes_of(args, [name for name in args.family.axes if name != args.family.batch]),
+        asked.axes_of(args, [name for name in _with_publishers(args).axes if name != batch]),
         args.real,
         args.synthetic,
         args.num_real,
@@ -211,6 +214,12 @@ def _share(args: Any) -> hosts.Share:
 def _finished(share: hosts.Share, out: Path) -> str:
     """What a process says that writes no result."""
     return f"process {share.process} of {share.processes} is done; process 0 writes {out}"
+
+
+def _with_publishers(args: Any) -> TaskFamily:
+    """The task with those publishers whose axes have values."""
+    added = [name for name in publishers.offers(args.family) if getattr(args, name, ())]
+    return publishers.offered(args.family, added)
 
 
 def _bytes(gib: float | None) -> float | None:

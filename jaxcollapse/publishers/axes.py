@@ -9,7 +9,6 @@ from typing import Any
 
 from jaxcollapse import checks
 from jaxcollapse.families import TaskFamily
-from jaxcollapse.metrics import Metric
 from jaxcollapse.parameters import Axis, Parameter, also, parameters_of, takes_any
 from jaxcollapse.publishers import ensembles
 from jaxcollapse.publishers.ensembles import ensemble
@@ -121,8 +120,10 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
         return {**family.traced(workflow, *rest(point, options)), **more}
 
     def known(options):
-        assert family.metrics_under is not None
-        return list(with_labels(dict.fromkeys(family.metrics_under(own(options)), _NO_LABEL)))
+        names = family.known(own(options))[:-1]  # the chain's own metric is the last
+        if "models" not in axes:
+            return names
+        return ensembles.known(names, family.metrics, options.get("metrics_of", ()))
 
     def with_labels(metrics):
         return ensembles.labelled(metrics) if "models" in axes else metrics
@@ -139,7 +140,7 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
         task=task,
         bare=family,
         metrics=with_labels(family.metrics),
-        metrics_under=None if family.metrics_under is None else known,
+        metrics_under=known,
         relative_cost=cost,
         traced=None if family.traced is None else traced,
         approximations=lambda workflow, point, options: family.approximations(
@@ -150,11 +151,10 @@ def offered(family: TaskFamily, names: Iterable[str]) -> TaskFamily:
     )
 
 
-_NO_LABEL = Metric("", "1")
-
-
-def check_options(family: TaskFamily, options: Iterable[str]) -> None:
-    """Raises ``ValueError`` for a parameter of a publisher whose axis is not asked for."""
+def check_options(family: TaskFamily, options: Mapping[str, Any], axes: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` for parameters of publishers that do not go with the axes."""
+    if "models" in axes and "models" not in (family.bare or family).parameters:
+        ensembles.check_grid(axes, options.get("metrics_of", ()))
     if takes_any(family.task):
         return
     for axis, publisher in PUBLISHERS.items():

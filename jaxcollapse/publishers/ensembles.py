@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,8 @@ from jaxcollapse.subsamples import shuffled
 from jaxcollapse.task import FITTED, JUDGED, Task, with_fields
 from jaxcollapse.workflows import Workflow
 
-BETWEEN = "_between_models"
+BETWEEN, EACH, POOLED = "_between_models", "_each_model", "_pooled"
+MODEL = "model"  # a dimension of results
 
 
 def ensemble(
@@ -34,6 +35,7 @@ def ensemble(
     /,
     models: Annotated[int, Axis(symbol="k", least=1)],
     learns_from: Annotated[Any, Option(file=True)] = None,
+    metrics_of: Annotated[tuple[Literal["each", "pooled"], ...], Option()] = (),
 ) -> Task:
     """The task with k models in each generation, which publish into one pool.
 
@@ -45,8 +47,11 @@ def ensemble(
     et al. 2505.21677, Hodel & West 2512.15011 and Wang et al. 2506.15690.
 
     Metrics are means over the models, beside each of which ``..._between_models`` is their standard
-    deviation; measures of one's own see the models stacked, with a first axis of k. Each model
-    draws N rows, of which N/k are published.
+    deviation; where they are asked for, ``..._each_model`` ``[k]`` are those of each, and
+    ``..._pooled`` those of the even mixture of their laws (of Gaussians its mean and covariance; it
+    is none, so has no ``kl``). Metrics of points are of what all of them publish. Measures of one's
+    own see the models stacked, with a first axis of k. Each model draws N rows, of which N/k are
+    published.
 
     Args:
       task: one that may keep points.
@@ -55,24 +60,28 @@ def ensemble(
       learns_from: Who learns from whom is an array [k, k] whose rows sum to 1: how much of what a
         model (row) is fitted to is published by each (column). By default the points are shuffled
         and dealt to the models.
+      metrics_of: Beside the means over the models there are metrics of "each" of them, along a
+        dimension of their numbers, or of the "pooled" law, or both.
 
     Raises:
-      ValueError: k is no such number, the matrix has another shape, negative entries or rows that
+      ValueError: k is no such number, ``metrics_of`` has another name, or the task tells no metrics
+        of a pooled law; the matrix has another shape, negative entries or rows that
         do not sum to 1, the task is to use statistics, or what it shows are no rows; without one,
         the task's own models learn from one another; with one, when it is traced, the workflow
         draws rows.
     """
     models = checks.whole_number("models", models)
     taught = None if learns_from is None else checked_teachers(learns_from, models)
+    also = _checked_metrics(task, metrics_of)
     if models == 1:
-        return _alone(task)
+        return _alone(task, also)
     task = on_points(task, "published by several models")
     if taught is None:  # which shuffles them
         task = of_rows_that_move(task, "published by several models")
     own, size = coordinates_of(task), rows_of(task)
     takes = checks.arguments(task.fit, "fit", FITTED, 2)
     judges = checks.arguments(task.evaluate, "evaluate", JUDGED, 2)
-    numbers = np.arange(models, dtype=np.uint32)
+    numbers, of_mixture = np.arange(models, dtype=np.uint32), task.pooled
 
     def pool(truth, workflow, generations) -> Pool:
         check_size(size(), models)
@@ -100,7 +109,14 @@ def ensemble(
                 return task.evaluate(*given[:judges])
             return task.evaluate(*given, draws.fold_in(key, KEYS + number))
 
-        return _over_models(jax.vmap(one)(numbers, params))
+        found = jax.vmap(one)(numbers, params)
+        metrics = _over_models(found)
+        if "each" in also:
+            metrics |= {name + EACH: x for name, x in found.items()}
+        if "pooled" in also:
+            assert of_mixture is not None
+            metrics |= {name + POOLED: x for name, x in of_mixture(truth, params).items()}
+        return metrics
 
     def sample(noise, params):
         batches = jax.vmap(task.sample)(noise.several, params)
@@ -129,33 +145,58 @@ def ensemble(
         tempered=None,
         central=None,
         scores={},
+        pooled=None,
         **batches_of(task, lambda: models),
     )
 
 
 def labelled(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    """Labels of the metrics of several models, and of how far they are from one another."""
-    between = {
-        name + BETWEEN: Metric(
-            f"{metric.long_name}: spread between models", metric.units, infinite=metric.infinite
+    """Labels of all metrics that several models can have."""
+    found = dict(metrics)
+    for name, metric in metrics.items():
+        long_name = metric.long_name
+        found[name + BETWEEN] = Metric(
+            f"{long_name}: spread between models", metric.units, infinite=metric.infinite
         )
-        for name, metric in metrics.items()
-    }
-    return {**metrics, **between}
+        plain = metric._replace(of=None, pooled=False)
+        found[name + EACH] = plain._replace(
+            long_name=f"{long_name}: of each model", dims=(MODEL, *metric.dims)
+        )
+        if metric.pooled:
+            found[name + POOLED] = plain._replace(long_name=f"{long_name}: of the pooled law")
+    return found
 
 
-def _alone(task: Task) -> Task:
+def known(metrics: Iterable[str], labels: Mapping[str, Metric], also: Iterable[str]) -> list[str]:
+    """The names of the metrics of several models, from those of one, see ``metrics_of``."""
+    names = list(metrics)
+    found = [*names, *(name + BETWEEN for name in names)]
+    found += [name + EACH for name in names if "each" in also]
+    return found + [name + POOLED for name in names if "pooled" in also and labels[name].pooled]
+
+
+def _alone(task: Task, also: Sequence[str]) -> Task:
     """One model, which differs from none."""
     judges = checks.arguments(task.evaluate, "evaluate", JUDGED, 2)
+    of_mixture = task.pooled
 
-    def evaluate(*given):
-        found = task.evaluate(*given[:judges])
-        return {**found, **{name + BETWEEN: jnp.zeros_like(x) for name, x in found.items()}}
+    def evaluate(truth, params, *given):
+        found = task.evaluate(*(truth, params, *given)[:judges])
+        metrics = {**found, **{name + BETWEEN: jnp.zeros_like(x) for name, x in found.items()}}
+        if "each" in also:
+            metrics |= {name + EACH: x[None] for name, x in found.items()}
+        if "pooled" in also:
+            assert of_mixture is not None
+            stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], params)
+            named = jax.eval_shape(of_mixture, truth, stacked)
+            metrics |= {name + POOLED: found[name] for name in named}
+        return metrics
 
     return with_fields(
         task,
         evaluate=of_so_many(evaluate, judges),
-        statistics=task.statistics and _alone(task.statistics),
+        pooled=None,
+        statistics=task.statistics and _alone(task.statistics, also),
     )
 
 
@@ -264,6 +305,37 @@ def checked_teachers(value: Any, models: int) -> np.ndarray:
         got = f"{sums[row]:.6g} in row {row}"
         raise checks.refusal("learns_from", "rows that sum to 1", got, "divide them by their sums")
     return matrix
+
+
+def _checked_metrics(task: Task, metrics_of: Any) -> tuple[str, ...]:
+    names = (metrics_of,) if isinstance(metrics_of, str) else tuple(metrics_of)
+    for name in names:
+        checks.one_of("metrics_of", name, ("each", "pooled"))
+    if "pooled" in names and task.pooled is None:
+        raise checks.refusal(
+            "metrics of a pooled law",
+            "a task that tells them",
+            "one without a function pooled(truth, params)",
+            "leave pooled out, or ask for metrics of points, which are of what all publish",
+        )
+    return names
+
+
+def check_grid(axes: Mapping[str, Any], metrics_of: Any) -> None:
+    """Raises ``ValueError`` for metrics of each model that no dimension of a result can hold."""
+    if "each" not in metrics_of:
+        return
+    models = list(axes["models"])
+    if MODEL in axes:
+        raise checks.refusal(
+            "metrics of each model",
+            f"a task without an axis {MODEL}, which is their dimension",
+            f"one with {MODEL} {', '.join(map(str, axes[MODEL]))}",
+            "leave each out",
+        )
+    if len(models) > 1:
+        remedy = "sweep one at a time"
+        raise checks.refusal("models beside metrics of each", "one number of them", models, remedy)
 
 
 def check_size(size: int, models: int) -> None:

@@ -120,6 +120,7 @@ def informed(task: Task) -> Task:
         return task.evaluate(*(truth, params.model, published, key)[:judges])
 
     judges = checks.arguments(task.evaluate, "evaluate", JUDGED, 2)
+    pooled = task.pooled
     return with_fields(
         task,
         pool=lambda truth, *given: beside(task.pool(truth, *given), truth),
@@ -131,6 +132,7 @@ def informed(task: Task) -> Task:
             fitted=lambda seen, model: Informed(own.fitted(seen.view, model), seen.known),
             published=lambda params, rows: own.published(params.model, rows),
         ),
+        pooled=pooled and (lambda truth, params: pooled(truth, params.model)),
         # These are of models that know less.
         tempered=None,
         central=None,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # A column of a journal's page is about 3.4 inches wide, a page 7.
 PAGE_WIDTH = 7.0
+WORKFLOW = "workflow"  # may be what colours tell apart
 FEW_GENERATIONS = 20  # are drawn on a linear axis, where each has its place
 STYLE = {
     "font.size": 8,
@@ -75,8 +76,8 @@ def grid(
     Args:
       dataset: a sweep's result.
       metrics: the metrics to show; by default the first two that there are.
-      hue: the axis that colours tell apart; by default the last one of several values. The others
-        become rows.
+      hue: the axis that colours tell apart, or ``workflow``, then in one column; by default the
+        last axis of several values. The others become rows.
       statistic: ``mean`` or ``median``.
 
     Raises:
@@ -88,14 +89,16 @@ def grid(
     for metric in shown:
         checks.one_of("metric", metric, results.metrics_of(dataset))
     several = [name for name in axes_names if dataset.sizes[name] > 1]
-    hue = checks.one_of("hue", (several or axes_names)[-1] if hue is None else hue, axes_names)
+    if hue is None:
+        hue = [WORKFLOW, *axes_names[-1:], *several][-1]
+    checks.one_of("hue", hue, [*axes_names, WORKFLOW])
     rest = [name for name in axes_names if name != hue]
     rows = [
         Row(
             dataset.sel(point), metric, ", ".join(equation(dataset, k, v) for k, v in point.items())
         )
         for metric in shown
-        for point in _points(dataset, rest)
+        for point in points_of(dataset, rest)
     ]
     return panels(rows, hue, statistic)
 
@@ -119,7 +122,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
 
     Args:
       rows: what to draw.
-      hue: the axis that colours tell apart.
+      hue: the axis that colours tell apart, or ``workflow``.
       statistic: ``mean`` or ``median``.
 
     Raises:
@@ -128,7 +131,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
     """
     plt = checks.require("matplotlib.pyplot", "plot")
     checks.one_of("statistic", statistic, ("mean", "median"))
-    columns = rows[0].dataset["workflow"].values
+    columns = [None] if hue == WORKFLOW else rows[0].dataset["workflow"].values
     size = (max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.85 * len(rows) + 0.9)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -140,12 +143,12 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
             squeeze=False,
             layout="constrained",
         )
-        colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, rows[0].dataset.sizes[hue]))
+        colours = colours_of(rows[0].dataset.sizes[hue])
         for row, panel_axes in zip(rows, axes, strict=True):
             for workflow, axis in zip(columns, panel_axes, strict=True):
-                panel = row.dataset.sel(workflow=workflow)
+                panel = row.dataset if workflow is None else row.dataset.sel(workflow=workflow)
                 _panel(axis, panel, row.metric, hue, colours, statistic)
-                axis.set_title("\n".join(filter(None, [str(workflow), row.title])))
+                axis.set_title("\n".join(filter(None, [workflow and str(workflow), row.title])))
             scale_row(panel_axes, row.metric, row.dataset)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
@@ -154,6 +157,21 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
             axis.set_xlabel("Generation")
         legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
     return figure
+
+
+def colours_of(count: int) -> Any:
+    """So many colours, in order."""
+    return checks.require("matplotlib.pyplot", "plot").get_cmap("viridis")(
+        np.linspace(0, 0.88, count)
+    )
+
+
+def band(dataset: xarray.Dataset, metric: str, statistic: str) -> tuple[Any, Any, Any]:
+    """What is drawn of some seeds, between the ends of its band."""
+    if statistic == "mean":
+        return mean_with_interval(dataset, metric)
+    low, centre, high = (dataset[metric].quantile(q, "seed") for q in (0.25, 0.5, 0.75))
+    return low, centre, high
 
 
 def label(dataset: xarray.Dataset, axis: str) -> str:
@@ -168,7 +186,8 @@ def equation(dataset: xarray.Dataset, axis: str, value: Any) -> str:
     return str(value) if named else f"{said} = {value}"
 
 
-def _points(dataset: xarray.Dataset, names: list[str]) -> list[dict[str, Any]]:
+def points_of(dataset: xarray.Dataset, names: list[str]) -> list[dict[str, Any]]:
+    """Every combination of the values of some axes."""
     points: list[dict[str, Any]] = [{}]
     for name in names:
         points = [{**point, name: v} for point in points for v in dataset[name].values]
@@ -188,10 +207,7 @@ def _panel(
         line = panel.sel({hue: value})
         if line[metric].isnull().all():
             continue  # left out
-        if statistic == "mean":
-            low, centre, high = mean_with_interval(line, metric)
-        else:
-            low, centre, high = (line[metric].quantile(q, "seed") for q in (0.25, 0.5, 0.75))
+        low, centre, high = band(line, metric, statistic)
         finite = np.isfinite(centre.values)
         if not finite.any():
             continue

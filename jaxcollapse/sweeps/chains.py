@@ -197,7 +197,7 @@ class ChainPlan(Plan):
             array = np.stack([cell[name] for cell in values])
             more = array.shape[3:]  # of a metric that is an array itself
             array = array.reshape(*shape, *more)
-            entries = tuple(f"{name}_{axis}" for axis in range(len(more)))
+            entries = metric.dims or tuple(f"{name}_{axis}" for axis in range(len(more)))
             variables[name] = ((*dims, *entries), array, results.labels_of(metric))
             if np.issubdtype(array.dtype, np.inexact):
                 good = ~np.isnan(array) if metric.infinite else np.isfinite(array)
@@ -250,7 +250,7 @@ def plan(
     """
     plans.check_no_fields([*(axes or ()), *options], as_family(task))
     family = registry.published(task, axes or ())
-    publishers.check_options(family, options)
+    publishers.check_options(family, options, axes or {})
     options = plans.checked_options(family, preset, options)
     if _look_at_rows(measures):
         options = _keeping_points(family, options)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, registry
+from jaxcollapse import checks, publishers, registry
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Metric, unlabelled
 from jaxcollapse.mixture import make_mixture
@@ -233,7 +233,16 @@ def plan(
     Raises:
       ValueError: as for ``mix``.
     """
-    family = as_family(task)
+    family, axes = as_family(task), dict(axes)
+    if "models" in axes and "models" not in family.parameters:
+        raise checks.refusal(
+            "publishers of a mixture",
+            "those of one model, which makes the synthetic data",
+            "models",
+            "leave it out",
+        )
+    family = registry.published(family, axes)
+    publishers.check_options(family, options, axes)
     if family.batch is None:
         raise checks.refusal(
             "task to mix data for",
@@ -308,7 +317,8 @@ def mix(
 
     Args:
       task: a task's name, or a ``TaskFamily`` of one's own with an axis ``num_samples``.
-      axes: values for each other axis of the task.
+      axes: values for each other axis of the task; and of publishers of its synthetic data, all but
+        ``models``, see ``jaxcollapse.publishers``.
       real: numbers R of real points, a random subset for each seed.
       synthetic: numbers M of synthetic points.
       num_real: A, the real points that there are; the largest R by default.

@@ -358,10 +358,11 @@ def gaussian_metric(
     if models != 1:
         if record != REPLACE or num_samples % models:
             return None
-        given = t, num_samples, models, ddof, factor
-        if metric == "trace_ratio":
+        plain = metric.removesuffix("_pooled")
+        given = t, num_samples, models, ddof, factor, plain != metric
+        if plain == "trace_ratio":
             return ensemble_variance(*given)
-        return trace * ensemble_mean_error(*given) if metric == "squared_error_of_mean" else None
+        return trace * ensemble_mean_error(*given) if plain == "squared_error_of_mean" else None
     if metric == "trace_ratio":
         return gaussian_variance(workflow, t, num_samples, ddof, factor)
     if metric == "squared_error_of_mean":

@@ -84,14 +84,20 @@ def truncated_gaussian_factor(mass: ArrayLike, dim: int = 1) -> np.ndarray:
 
 
 def ensemble_variance(
-    t: ArrayLike, n: ArrayLike, models: ArrayLike, ddof: int = 0, factor: ArrayLike = 1.0
+    t: ArrayLike,
+    n: ArrayLike,
+    models: ArrayLike,
+    ddof: int = 0,
+    factor: ArrayLike = 1.0,
+    pooled: bool = False,
 ) -> np.ndarray:
     """``E v_t`` of one of k models, fitted to n = N/k points of a shuffled pool, under replace.
 
     ``E v_t = c U_t`` with ``c = 1 - 1/n`` for ddof 0 and 1 for ddof 1, and U the unbiased variance
     of the pool: ``U_1 = 1``, ``U_{t+1} = U_t [f c + (k - 1)/(N - 1)]``; for ddof 0 and f = 1 the
     bracket is ``1 - (n - 1)/(n (N - 1))``. Derived here: batches of n points of variance ``f v``
-    about means that differ as those of parts of a finite population do.
+    about means that differ as those of parts of a finite population do. Of the even mixture of the
+    models' laws it is ``(c + (k - 1)/N) U_t``, with the spread of their means.
 
     Args:
       t: generations.
@@ -99,26 +105,34 @@ def ensemble_variance(
       models: k.
       ddof: 0 or 1.
       factor: f, what the variance of a model is multiplied by in what it publishes.
+      pooled: whether it is that of the mixture.
     """
     checks.one_of("ddof", ddof, (0, 1))
     t, n, k, f = (np.asarray(x, np.float64) for x in (t, n, models, factor))
     c = 1 - k / n if ddof == 0 else np.ones(np.broadcast(k, n).shape)
-    return c * _ensemble_ratio(n, k, f * c) ** (t - 1)
+    apart = (k - 1) / n if pooled else 0.0
+    return (c + apart) * _ensemble_ratio(n, k, f * c) ** (t - 1)
 
 
 def ensemble_mean_error(
-    t: ArrayLike, n: ArrayLike, models: ArrayLike, ddof: int = 0, factor: ArrayLike = 1.0
+    t: ArrayLike,
+    n: ArrayLike,
+    models: ArrayLike,
+    ddof: int = 0,
+    factor: ArrayLike = 1.0,
+    pooled: bool = False,
 ) -> np.ndarray:
     """``E (mu_t - mu_0)^2`` of one of k models: ``M_t + U_t (k - 1)/N``, see ``ensemble_variance``.
 
-    ``M_t = (1 + f c sum_{s<t} U_s) / N`` is that of the pool's mean; for ddof 0 and f = 1 it is
-    ``1 - E v_t``.
+    ``M_t = (1 + f c sum_{s<t} U_s) / N`` is that of the pool's mean, which is the mean of the even
+    mixture of the models' laws (``pooled``). For ddof 0 and f = 1 that of one is ``1 - E v_t``.
     """
     checks.one_of("ddof", ddof, (0, 1))
     t, n, k, f = (np.asarray(x, np.float64) for x in (t, n, models, factor))
     c = 1 - k / n if ddof == 0 else np.ones(np.broadcast(k, n).shape)
     ratio = _ensemble_ratio(n, k, f * c)
-    return (1 + f * c * _geometric(ratio, t - 1)) / n + ratio ** (t - 1) * (k - 1) / n
+    apart = 0.0 if pooled else (k - 1) / n
+    return (1 + f * c * _geometric(ratio, t - 1)) / n + ratio ** (t - 1) * apart
 
 
 def _ensemble_ratio(n: np.ndarray, k: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from jaxcollapse.tasks.categorical.fitting import (
     Truth,
     absorption,
     evaluate,
+    evaluate_pooled,
     fit,
     nucleus,
     real_probabilities,
@@ -82,6 +83,7 @@ def task(
     points = with_fields(
         points,
         central=central,
+        pooled=evaluate_pooled,
         scores={
             "real": lambda truth, counts, outcomes: jnp.log(truth.probabilities)[outcomes],
             "model": lambda truth, counts, outcomes: jnp.log(counts.astype(dtype))[outcomes],

@@ -146,13 +146,27 @@ def evaluate(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
     }
 
 
+def evaluate_pooled(truth: Truth, counts: jax.Array) -> dict[str, jax.Array]:
+    """Metrics of the average law ``mean_i p_i`` of k models, from counts ``[k, K]``."""
+    dtype = draws.float_dtype()
+    p = counts.astype(dtype) / jnp.sum(counts, axis=1, keepdims=True).astype(dtype)
+    return evaluate(truth, jnp.mean(p, axis=0))
+
+
 METRICS = {
-    "entropy_ratio": Metric("Entropy, fitted / real", "1", speaks_for=("diversity",), real=1.0),
+    "entropy_ratio": Metric(
+        "Entropy, fitted / real", "1", speaks_for=("diversity",), real=1.0, pooled=True
+    ),
     "outcomes_left": Metric(
-        "Outcomes left", "outcomes", scale="log", speaks_for=("modes",), real="num_outcomes"
+        "Outcomes left",
+        "outcomes",
+        scale="log",
+        speaks_for=("modes",),
+        real="num_outcomes",
+        pooled=True,
     ),
     "heterozygosity_ratio": Metric(
-        "Heterozygosity, fitted / real", "1", speaks_for=("variance", "law"), real=1.0
+        "Heterozygosity, fitted / real", "1", speaks_for=("variance", "law"), real=1.0, pooled=True
     ),
     "squared_error": Metric(
         "Squared error of the probabilities",
@@ -160,6 +174,7 @@ METRICS = {
         scale="log",
         speaks_for=("loss", "law"),
         real=0.0,
+        pooled=True,
     ),
 }
 ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outcome is left

@@ -45,6 +45,7 @@ from jaxcollapse.tasks.gaussian.fitting import (
     METRICS,
     Truth,
     evaluate,
+    evaluate_pooled,
     fit_moments,
     fit_view,
     in_real_coordinates,
@@ -163,6 +164,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
         real=real,
         coordinates=_coordinates(truth),
         tempered=_tempered,
+        pooled=_pooled,
         central=lambda key, model, mass: _central(key, model, mass, num_samples),
         scores=_SCORES,
     )
@@ -240,6 +242,10 @@ def _standard_rank(num_samples: Any, dim: int) -> Any:
 def _evaluate(truth: Truth, model: Any) -> dict[str, jax.Array]:
     rank = int(model.rank) if isinstance(model.rank, Rank) else model.rank
     return evaluate(truth, model.in_standard, rank)
+
+
+def _pooled(truth: Truth, models: Model) -> dict[str, jax.Array]:
+    return evaluate_pooled(truth, models.in_standard)
 
 
 def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
@@ -326,6 +332,7 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
         serves=serves,
         coordinates=_coordinates(truth),
         tempered=_tempered,
+        pooled=_pooled,
     )
 
 

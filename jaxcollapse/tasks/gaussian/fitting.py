@@ -304,6 +304,35 @@ def evaluate(truth: Truth, model: Gaussian, rank: int | jax.Array) -> dict[str, 
     }
 
 
+def evaluate_pooled(truth: Truth, models: Gaussian) -> dict[str, jax.Array]:
+    """Metrics of the mean and the covariance of an even mixture of k Gaussians.
+
+    Its mean is that of the means, its covariance ``mean_i L_i L_i' + mean_i (m_i - m)(m_i - m)'``.
+
+    Args:
+      truth: the real distribution.
+      models: stacked ``[k, ...]``, in the coordinates in which the real data are N(0, I).
+    """
+    factors = jax.vmap(lambda model: model.factor)(models)
+    mean = jnp.mean(models.mean, axis=0)
+    apart = models.mean - mean[None, :]
+    second = jnp.mean(jax.vmap(lambda factor: product(factor, factor.T))(factors), axis=0)
+    second = second + product(apart.T, apart) / apart.shape[0]
+    excess, real = second - jnp.eye(mean.shape[0], dtype=second.dtype), truth.factor
+    if real.ndim == 0:
+        mean_shift, shift = real * mean, real**2 * excess
+        trace_ratio = jnp.trace(second) / mean.shape[0]
+    else:
+        mean_shift = product(real, mean)
+        shift = product(product(real, excess), real.T)
+        trace_ratio = jnp.sum(real * product(real, second)) / jnp.sum(real**2)
+    return {
+        "squared_error_of_mean": jnp.sum(mean_shift**2),
+        "squared_error_of_cov": jnp.sum(shift**2),
+        "trace_ratio": trace_ratio,
+    }
+
+
 METRICS = {
     "squared_error_of_mean": Metric(
         "Squared error of the mean",
@@ -311,6 +340,7 @@ METRICS = {
         scale="log",
         speaks_for=("loss", "law"),
         real=0.0,
+        pooled=True,
     ),
     "trace_ratio": Metric(
         "Trace of the covariance, fitted / real",
@@ -318,6 +348,7 @@ METRICS = {
         scale="log",
         speaks_for=("variance", "law"),
         real=1.0,
+        pooled=True,
     ),
     "squared_error_of_cov": Metric(
         "Squared error of the covariance",
@@ -325,6 +356,7 @@ METRICS = {
         scale="log",
         speaks_for=("law",),
         real=0.0,
+        pooled=True,
     ),
     "log_det_ratio": Metric(
         "Log-determinant of the covariance, fitted - real",

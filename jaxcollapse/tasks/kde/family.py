@@ -28,6 +28,7 @@ from jaxcollapse.tasks.kde.fitting import (
     Truth,
     direct_log_density,
     evaluate,
+    evaluate_pooled,
     fit,
     sample_model,
     tempered,
@@ -139,6 +140,7 @@ def _points_task(
             )
         },
         held_out=functools.partial(_held_out, source),
+        pooled=functools.partial(evaluate_pooled, kernel=radial),
     )
 
 

@@ -234,14 +234,8 @@ def evaluate(truth: Truth, model: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, j
       ``second_moment``: of the estimate, about the mean of the real batch, the mean over
       coordinates.
     """
+    spread, log_f = _judged(truth, model, kernel)
     dim = truth.test.shape[1]
-    if model.running is not None:
-        spread, log_f = model.running
-    else:
-        spread = spread_of(model.points, model.inclusion, truth.real_mean)
-        log_f = direct_log_density(
-            kernel, truth.test, model.points, model.inclusion, model.bandwidth
-        )
     variance = spread.scatter / (dim * spread.num_points)
     about_real_mean = variance + jnp.sum(spread.shift**2) / dim
     return {
@@ -252,25 +246,55 @@ def evaluate(truth: Truth, model: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, j
     }
 
 
+def evaluate_pooled(truth: Truth, models: KDE, kernel: Kernel = GAUSSIAN) -> dict[str, jax.Array]:
+    """Metrics of the density ``mean_i f_i`` of k models, stacked ``[k, ...]``."""
+    found = jax.vmap(lambda model: evaluate(truth, model, kernel))(models)
+    spread, log_f = jax.vmap(lambda model: _judged(truth, model, kernel))(models)
+    count, dim = log_f.shape[0], truth.test.shape[1]
+    mixed = jax.nn.logsumexp(log_f, axis=0) - np.log(count)
+    apart = jnp.sum((spread.shift - jnp.mean(spread.shift, axis=0, keepdims=True)) ** 2) / (
+        count * dim
+    )
+    return {
+        "nll": -jnp.mean(mixed),
+        "uncovered": jnp.sum(jnp.isneginf(mixed), dtype=log_f.dtype),
+        "pool_variance": jnp.mean(found["pool_variance"]) + apart,
+        "second_moment": jnp.mean(found["second_moment"]),
+    }
+
+
+def _judged(truth: Truth, model: KDE, kernel: Kernel) -> tuple[Spread, jax.Array]:
+    """The spread of the points of an estimate, and its log-density at the test points ``[M]``."""
+    if model.running is not None:
+        spread, log_f = model.running
+        return spread, log_f
+    spread = spread_of(model.points, model.inclusion, truth.real_mean)
+    log_f = direct_log_density(kernel, truth.test, model.points, model.inclusion, model.bandwidth)
+    return spread, log_f
+
+
 METRICS = {
     "nll": Metric(
         "Negative log-likelihood of real test points",
         "nats",
         infinite=True,
         scale="log",
+        pooled=True,
         speaks_for=("loss",),
     ),
     "pool_variance": Metric(
         "Variance of the fitted points",
         "data units squared",
         scale="log",
+        pooled=True,
         speaks_for=("variance",),
     ),
     "second_moment": Metric(
         "Second moment about the real mean",
         "data units squared",
         scale="log",
+        pooled=True,
         speaks_for=("law",),
     ),
-    "uncovered": Metric("Test points without density", "points"),
+    "uncovered": Metric("Test points without density", "points", pooled=True),
 }

@@ -81,6 +81,11 @@ def _tempered(model: Model, temperature: Any) -> Model:
     return model._replace(temperature=before * temperature)
 
 
+def _pooled(truth: Truth, models: Model) -> dict[str, jax.Array]:
+    """Of the mean of the pooled law, whose weights are those of all models on average."""
+    return evaluate(truth, jnp.mean(models.weights, axis=0))
+
+
 def _closeness(weights: jax.Array, batch: Batch) -> jax.Array:
     """Minus half the squared error of each label: its log-density for a noise of variance 1."""
     return -0.5 * (batch.targets - product(batch.inputs, weights)) ** 2
@@ -146,6 +151,7 @@ def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, n
         real=real,
         coordinates=_fixed_coordinates() if fixed else _fresh_coordinates(),
         tempered=_tempered,
+        pooled=_pooled,
         scores=_SCORES,
     )
 
@@ -238,6 +244,7 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
         serves=lambda workflow: not workflow.needs_points,
         coordinates=_fresh_coordinates(),
         tempered=_tempered,
+        pooled=_pooled,
     )
 
 

@@ -176,6 +176,7 @@ METRICS = {
         scale="log",
         speaks_for=("loss", "law"),
         real=0.0,
+        pooled=True,
     ),
     "excess_risk": Metric(
         "Expected squared error on a new input",
@@ -183,5 +184,6 @@ METRICS = {
         scale="log",
         speaks_for=("loss", "law"),
         real=0.0,
+        pooled=True,
     ),
 }
