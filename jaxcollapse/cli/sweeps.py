@@ -111,7 +111,8 @@ class Mix(Spread, Grid):
 
 def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``run`` for a task."""
-    _check_flags(family, arguments)
+    check_no_fields(_flags(arguments), family)
+    registry.published(family, _flags(arguments))  # refuses those that do not serve it
     kind = asked.options_class(family, Run, beside=publishers.offers(family))
     return asked.parsed(kind, command, arguments, **family.usual)
 
@@ -119,7 +120,7 @@ def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
 def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``mix`` for a task."""
     hidden = ("pool", *filter(None, [family.batch]))
-    _check_flags(family, arguments)
+    registry.published(family, _flags(arguments))  # as there
     of_several = parameters_of(publishers.ensemble)
     beside = {n: p for n, p in publishers.offers(family).items() if n not in of_several}
     kind = asked.options_class(family, Mix, hidden, mixture=True, beside=beside)
@@ -128,12 +129,10 @@ def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     return asked.parsed(kind, command, arguments, **usual)
 
 
-def _check_flags(family: TaskFamily, arguments: list[str]) -> None:
-    """Refuses what a task has no options for, in words that say where it is had."""
+def _flags(arguments: list[str]) -> list[str]:
+    """The names of what is given, as parameters are called."""
     words = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    names = [word.removeprefix("--").replace("-", "_") for word in words]
-    check_no_fields(names, family)
-    registry.published(family, names)
+    return [word.removeprefix("--").replace("-", "_") for word in words]
 
 
 def run(args: Any) -> None:
