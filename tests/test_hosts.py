@@ -159,13 +159,15 @@ def test_a_process_that_was_killed_is_started_again(coordinator, tmp_path):
         assert running[1].poll() is None, running[1].communicate()
         time.sleep(0.01)
     running[1].send_signal(signal.SIGKILL)
-    running[1].wait()
+    running[1].communicate()
     running[1] = started(out, *options(1))
     told = [process.communicate(timeout=240) for process in running]
     assert [process.returncode for process in running] == [0] * count, told
     assert not out.with_name("a.nc.partial").exists()
     alone = tmp_path / "alone.nc"
-    assert started(alone).wait() == 0
+    process = started(alone)
+    told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
     one, several = jc.load(alone), jc.load(out)
     assert json.loads(several.attrs["configuration"]) == json.loads(one.attrs["configuration"])
     for name in results.metrics_of(one):
