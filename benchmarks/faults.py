@@ -4,7 +4,8 @@
     python benchmarks/faults.py --quick    (one minute)
 
 Sweeps, mixtures and chains of language models are killed (SIGKILL) at random moments, run into full
-disks, find their files torn or changed, or meet another process that writes the same. Then the
+disks, find their files torn or changed, meet another process that writes the same, or lose one of
+two processes that share the work. Then the
 same command is given again until it ends, and its numbers are compared bit for bit with those of a
 run that nothing happened to; nothing else may be left beside the result. Writes ``faults.json``
 into ``--out``.
@@ -296,6 +297,32 @@ class Campaign:
         content[self.rng.integers(len(content))] ^= 1 << int(self.rng.integers(8))
         path.write_bytes(content)
 
+    def shares(self, name: str, wanted: int) -> Counts:
+        """Kills one of two processes that share a command; it is started again, the other goes on."""
+        kind, counts = self.kinds[name], Counts()
+        while counts.faults < wanted:
+            folder = self.fresh(f"{name}-shared")
+            command = [*kind.command, "--out", str(folder / kind.out), "--processes", "2"]
+
+            def begin(process: int, command: list[str] = command) -> int:
+                log = self.folder / f"{name}-shared-{process}.log"
+                return begun([*command, "--patience", "1", "--process", str(process)], log)
+
+            running, victim = [begin(0), begin(1)], int(self.rng.integers(2))
+            time.sleep(self.rng.uniform(0.0, self.seconds[name]))
+            os.kill(running[victim], signal.SIGKILL)
+            died = ended(running[victim]) == -signal.SIGKILL
+            if died:
+                running[victim] = begin(victim)
+            codes = (
+                [ended(process) for process in running] if died else [ended(running[1 - victim])]
+            )
+            counts.faults += died
+            counts.runs += 2 + died
+            counts.lost += any(codes)
+            self.finish(name, folder, counts)
+        return counts
+
     def pairs(self, name: str, wanted: int) -> Counts:
         """Two processes with one command, the second up to half a run later."""
         kind, counts = self.kinds[name], Counts()
@@ -371,6 +398,7 @@ def main(out: Path = Path(), quick: bool = False, seed: int = 0, overwrite: bool
     path = out / "faults.json"
     check_output(path, (".json",), overwrite)
     wanted = {"kills": (60, 30, 20), "full_disks": (8, 6, 6), "torn": (8, 6, 6), "pairs": (8, 6, 6)}
+    wanted["shares"] = (6, 4, 0)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
@@ -381,6 +409,8 @@ def main(out: Path = Path(), quick: bool = False, seed: int = 0, overwrite: bool
         rows = []
         for fault, numbers in wanted.items():
             for kind, number in zip(campaign.kinds, numbers, strict=True):
+                if not number:  # language models have no such processes
+                    continue
                 make: Callable[[str, int], Counts] = getattr(campaign, fault)
                 counts = make(kind, max(1, number // 10) if quick else number)
                 rows.append({"fault": fault, "kind": kind, **dataclasses.asdict(counts)})
