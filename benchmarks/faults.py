@@ -298,7 +298,7 @@ class Campaign:
         path.write_bytes(content)
 
     def shares(self, name: str, wanted: int) -> Counts:
-        """Kills one of two processes that share a command; it is started again, the other goes on."""
+        """Kills one of two processes that share a command, starts it again; the other goes on."""
         kind, counts = self.kinds[name], Counts()
         while counts.faults < wanted:
             folder = self.fresh(f"{name}-shared")

@@ -97,6 +97,15 @@ def test_refused_before_anything_runs(asked, message):
         growing.missing(asked, made(planned()), "a.nc")
 
 
+def test_a_file_of_another_version_is_merged_by_hand():
+    older = made(planned())
+    older.attrs["jaxlib_version"] = "0.0.1"
+    with pytest.raises(
+        ValueError, match=r"got 0\.0\.1 in a\.nc .* jaxcollapse merge --any-version"
+    ):
+        growing.missing(planned(seeds=5), older, "a.nc")
+
+
 def test_a_file_is_extended_or_overwritten(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["run", "gaussian", "--extend", "--overwrite", "--out", str(tmp_path / "a.nc")])

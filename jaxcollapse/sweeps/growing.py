@@ -16,9 +16,13 @@ APART = (
     "a result grows in values of axes, workflows, counts and seeds; "
     "give what else differs a file of its own"
 )
+OF_ONE_VERSION = (
+    "run what is missing into a file of its own, and merge both with jaxcollapse merge "
+    "--any-version, which lists them"
+)
 
 
-def missing(plan: Plan, found: xarray.Dataset, name: str, any_version: bool = False) -> list[Plan]:
+def missing(plan: Plan, found: xarray.Dataset, name: str) -> list[Plan]:
     """Plans of all that a result lacks of its own grid and a plan's, put together.
 
     Every value of either stands against every value of the other. A full grid that lies in another
@@ -29,7 +33,6 @@ def missing(plan: Plan, found: xarray.Dataset, name: str, any_version: bool = Fa
       plan: what was asked for.
       found: the result.
       name: of its file, for errors.
-      any_version: whether it may be of another version or commit.
 
     Returns:
       Plans that have no cell in common; none if nothing is missing.
@@ -40,7 +43,7 @@ def missing(plan: Plan, found: xarray.Dataset, name: str, any_version: bool = Fa
     """
     names = [name, "this command"]
     attributes = [found.attrs, results.attributes(plan)]
-    merging.check_alike(attributes, names, any_version, APART)
+    merging.check_alike(attributes, names, False, APART, OF_ONE_VERSION)
     old = merging.grid_of(found.attrs)
     whole = merging.union([old, plan.grid])
     plan.on(whole).check()

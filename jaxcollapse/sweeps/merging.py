@@ -214,6 +214,7 @@ def check_alike(
     names: Sequence[str],
     any_version: bool = False,
     remedy: str = ALIKE,
+    of_versions: str = OF_ONE_VERSION,
 ) -> None:
     """Refuses results that differ in what decides the numbers, and names what.
 
@@ -222,6 +223,7 @@ def check_alike(
       names: what to call them.
       any_version: whether versions and commits may differ.
       remedy: what to do where something else differs.
+      of_versions: what to do where they do.
     """
     code = (*machine.versions(), "commit", "source_tree")
     beside = {*ADDED, *LISTED, *MADE_ANEW, *(code if any_version else ())}
@@ -231,7 +233,7 @@ def check_alike(
         keys = [key for key in dict.fromkeys((*first, *told)) if key not in beside]
         for key in keys:
             if key in code and first.get(key) != told.get(key):
-                raise _unlike(key, first.get(key), told.get(key), names[0], name, OF_ONE_VERSION)
+                raise _unlike(key, first.get(key), told.get(key), names[0], name, of_versions)
             if first.get(key) != told.get(key):
                 raise _unlike(key, first.get(key), told.get(key), names[0], name, remedy)
 
