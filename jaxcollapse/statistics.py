@@ -128,6 +128,8 @@ def _kept(
             held = slots.occupied(ring)
             return jax.tree.map(lambda a, b: jnp.where(number < held, a, b), joined, merged), None
 
+        if first + 1 == slots.total:
+            return _slot(ring.content, first)
         rest = jax.tree.map(lambda x: x[first + 1 :], ring.content)
         numbers = jnp.arange(first + 1, slots.total, dtype=jnp.int32)
         content, _ = jax.lax.scan(more, _slot(ring.content, first), (numbers, rest))

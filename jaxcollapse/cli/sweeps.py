@@ -12,7 +12,7 @@ from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output
 from jaxcollapse.parameters import parameters_of
-from jaxcollapse.sweeps import chains, hosts, mixtures
+from jaxcollapse.sweeps import chains, hosts, mixtures, nonfinite
 from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
 from jaxcollapse.sweeps.run import run_share
@@ -85,6 +85,8 @@ class Run(Spread, Chains):
     """The metrics to compute; the task's own by default. Those of points are named where wanted."""
     memory_limit: float | None = None
     """The GiB that running chains may take; an eighth of what is free by default."""
+    debug: bool = False
+    """Say which operation first gives NaN, for a chain of each cell that turned non-finite."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,8 @@ def run(args: Any) -> None:
     bad = int((dataset["first_nonfinite_generation"] > 0).sum())
     if bad:
         print(f"{bad} chains turned non-finite: see first_nonfinite_generation", file=sys.stderr)
+    if args.debug:
+        print(*nonfinite.places(checked, dataset), sep="\n", file=sys.stderr)
     print(
         f"{args.out}: {dataset.attrs['title']}, {dataset.attrs['programs']} programs compiled in "
         f"{dataset.attrs['compile_seconds']:.1f} s, ran for {dataset.attrs['run_seconds']:.1f} s"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from jaxcollapse import checks, held_out, publishers, registry
-from jaxcollapse.chain import make_chain
+from jaxcollapse.chain import Chain, make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, functions_of, unlabelled
@@ -132,16 +133,16 @@ class ChainPlan(Plan):
         return super().traced(cell) | ({NUMBERS_OF_WORKFLOW: numbers} if numbers else {})
 
     def function(self, cell: Cell) -> Callable[[jax.Array, Any], dict[str, jax.Array]]:
+        """``function(key, traced) -> metrics`` of one seed: the chain of a cell."""
+        return lambda key, traced: self.chain(cell, traced)(key)
+
+    def chain(self, cell: Cell, traced: Mapping[str, Any] = MappingProxyType({})) -> Chain:
         """The chain of a cell, with traced values in place of those of its traced axes."""
-
-        def chain(key, traced):
-            task = self._task(cell, {k: v for k, v in traced.items() if k != NUMBERS_OF_WORKFLOW})
-            workflow = self.keeps(cell)
-            if NUMBERS_OF_WORKFLOW in traced:
-                workflow = dataclasses.replace(workflow, **traced[NUMBERS_OF_WORKFLOW])
-            return make_chain(task, workflow, self.generations, self.measures)(key)
-
-        return chain
+        task = self._task(cell, {k: v for k, v in traced.items() if k != NUMBERS_OF_WORKFLOW})
+        workflow = self.keeps(cell)
+        if NUMBERS_OF_WORKFLOW in traced:
+            workflow = dataclasses.replace(workflow, **traced[NUMBERS_OF_WORKFLOW])
+        return make_chain(task, workflow, self.generations, self.measures)
 
     def _task(self, cell: Cell, traced: Mapping[str, Any]) -> Task:
         task = self.family.make(cell.point, {**self.options, **traced})
