@@ -112,6 +112,25 @@ def whole_file(path: Path, sealed: bool = False) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def reserve(path: Path, size: int) -> None:
+    """Makes sure that a file that is to be written has room for so many bytes.
+
+    For libraries that tell of a full disk in many lines, or much later.
+
+    Raises:
+      OSError: it has not.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(1, size))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+        file.truncate(0)
+
+
 def flush(path: Path) -> None:
     """Has a file, or the names in a folder, reach the disk."""
     handle = os.open(path, os.O_RDONLY)

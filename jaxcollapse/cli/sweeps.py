@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxcollapse import checks, machine, publishers, registry
+from jaxcollapse import checks, locks, machine, publishers, registry
 from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
-from jaxcollapse.files import check_output
+from jaxcollapse.files import check_output, forget_unfinished
 from jaxcollapse.parameters import parameters_of
 from jaxcollapse.sweeps import chains, hosts, mixtures, nonfinite
 from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
@@ -196,7 +196,10 @@ def mix(args: Any) -> None:
     if dataset is None:
         print(_finished(share, args.out))
         return
-    mixture_files.show_and_draw(dataset, args.out)
+    with locks.writing(args.out):
+        for path in beside:
+            forget_unfinished(path.parent, path.name)
+        mixture_files.show_and_draw(dataset, args.out)
     print(*beside, sep="\n")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxcollapse import checks, locks, machine
-from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.files import check_output, reserve, whole_file
 from jaxcollapse.registry import is_own
 from jaxcollapse.sweeps.plan import Plan
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "jaxcollapse sweep 1"
 MIXTURE_FORMAT = "jaxcollapse mixing 1"
 RUN_SECONDS = "run_seconds"
+BESIDE_NUMBERS = 2**17  # bytes of a file for names, attributes and places, about
 
 
 def dataset(
@@ -121,6 +122,7 @@ def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> 
         numbers = [k for k, a in dataset.variables.items() if a.size > 1 and a.dtype.kind in "iuf"]
         checked = {name: {"fletcher32": True} for name in numbers}
         with whole_file(path) as temporary:
+            reserve(temporary, dataset.nbytes + BESIDE_NUMBERS)
             dataset.to_netcdf(temporary, engine="h5netcdf", encoding=checked)
 
 

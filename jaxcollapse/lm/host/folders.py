@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,7 +49,7 @@ class StateFolder:
         before = list(self.path.glob(f"{name}-*"))
         path = self.path / f"{name}-step-{int(state.step):07d}"
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
-        with files.written_to(path):
+        with files.written_to(path), _quiet("absl"):  # an error is told once, by whoever catches it
             # Orbax gives a checkpoint its name once it has written all of it.
             orbax.PyTreeCheckpointer().save(path.absolute(), {"leaves": leaves}, force=True)
         files.write_sums(path)
@@ -83,6 +84,21 @@ class StateFolder:
             shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):  # another's are in it, or there is none
             self.path.rmdir()
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """A block in which a logger says nothing."""
+    logger = logging.getLogger(name)
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(nothing)
 
 
 class SampleFolder:
