@@ -11,6 +11,7 @@ import pytest
 
 from jaxcollapse.cli import main as cli
 from jaxcollapse.cli import sweeps
+from jaxcollapse.registry import TASKS
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.run import run_share
 
@@ -330,7 +331,7 @@ def test_a_task_and_a_workflow_of_ones_own_from_a_module(tmp_path, capsys):
     assert "The rate of the real law" in capsys.readouterr().out
 
 
-def test_what_there_is(capsys):
+def test_what_there_is(capsys, monkeypatch):
     cli.main(["list"])
     shown = capsys.readouterr().out
     for name in ("gaussian", "linear-regression", "accumulate-subsample", "fresh-real", "moons"):
@@ -342,11 +343,18 @@ def test_what_there_is(capsys):
     cli.main(["describe", "mmd"])
     assert "metric mmd of points" in capsys.readouterr().out
     assert "expected" in refused(capsys, "describe", "gausian")
+    known = ["gaussian", "kde", "linear-regression", "categorical"]
+    monkeypatch.setattr(TASKS, "names", lambda: known)  # a decoder's text takes seconds to make
     cli.main(["describe", "keep-best"])
     shown = capsys.readouterr().out
     for told in ("C = ceil(N / q)", "error_rates, by default (0.0, 0.0)", "Feng et al. 2406.07515"):
         assert told in shown
     assert "serves gaussian, kde, linear-regression, categorical\n" in shown
+    cli.main(["describe", "models"])
+    shown = capsys.readouterr().out
+    assert (
+        "of gaussian has squared_error_of_mean, trace_ratio, squared_error_of_cov; it has" in shown
+    )
     # What a task cannot have is not offered, and a refusal names the tasks that can.
     message = refused(capsys, "run", "kde", "--mass", "0.5", "--out", "a.nc")
     assert "publisher mass: expected one that it serves, gaussian, categorical, got" in message

@@ -130,10 +130,9 @@ def test_pooled_laws_are_averages_of_probabilities_densities_and_predictions():
     whole = KDE(
         jnp.concatenate([model.points for model in models]), jnp.tile(counted, 2), jnp.float32(0.3)
     )
-    for name, value in task.evaluate(truth, whole).items():
-        assert float(task.pooled(truth, several(*models))[name]) == pytest.approx(
-            float(value), rel=1e-5
-        ), name
+    found = jax.jit(task.pooled, compiler_options=QUICK)(truth, several(*models))
+    for name, value in jax.jit(task.evaluate, compiler_options=QUICK)(truth, whole).items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-5), name
 
 
 def test_metrics_of_each_and_of_the_pooled_law_are_asked_for():
@@ -163,8 +162,8 @@ def test_metrics_of_each_and_of_the_pooled_law_are_asked_for():
         jc.ensemble(mean_task(9), 2, metrics_of="pooled")
 
 
-WORKFLOWS = ["fresh-real"]
-MORE = [
+WORKFLOWS = [
+    "fresh-real",
     "replace",
     "accumulate-subsample",
     "accumulate",
@@ -177,9 +176,8 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize(
-    "workflow", [*WORKFLOWS, *(pytest.param(w, marks=pytest.mark.slow) for w in MORE)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_variance_and_error_of_the_mean_sum_to_the_real_variance(workflow):
     """As of every publisher that does not look at the data; 8 points for 3 models."""
     found = run(jc.ensemble(jc.gaussian.task(1, 8, pool="points"), 3), workflow, 4, 20_000)

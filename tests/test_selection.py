@@ -216,6 +216,7 @@ def test_of_many_candidates_probabilities_are_multiplied_by_rewards():
         np.testing.assert_allclose(p[t], expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_samples_resampled_by_their_importance_are_of_the_real_law():
     """Of a model that is told wrong, at a temperature of 3: real over published chances."""
     p = np.arange(1.0, 5) ** -1

@@ -253,12 +253,26 @@ def _of_publisher(axis: str) -> list[str]:
     own = [family.name for family in found if axis in family.parameters]
     lines += ["", f"serves {', '.join(served)}"]
     lines += [f"of {', '.join(own)} it is an option of their own"] if own else []
+    if axis == "models":
+        lines += _of_pooled_laws([family for family in found if family.name in served])
     flag = axis.replace("_", "-")
     return [
         *lines,
         f"written as --{flag} on the command line, as an axis of jc.sweep, or as "
         f"jc.{publisher.__name__}(task, ...)",
     ]
+
+
+def _of_pooled_laws(found: list[TaskFamily]) -> list[str]:
+    """Which metrics the even mixture of several models' laws has."""
+    lines = []
+    for family in found:
+        pooled = [name for name, metric in family.metrics.items() if metric.pooled]
+        others = [name for name in family.metrics if name not in pooled]
+        told = ", ".join(pooled) or "no metric"
+        lines.append(f"  the pooled law of {family.name} has {told}")
+        lines[-1] += f"; it has no {', '.join(others)}" if pooled and others else ""
+    return lines
 
 
 def _required(name: str) -> list[str]:
