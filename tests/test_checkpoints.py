@@ -375,9 +375,10 @@ def test_a_mark_before_a_configuration(tmp_path):
         ({"norm_eps": "1e-6"}, "norm_eps: expected a number at least 0, got '1e-6'"),
         ({"norm_eps": float("nan")}, "norm_eps: expected a number at least 0, got nan"),
         ({"attention_softcap": 0}, "attention_softcap: expected a number above 0, got 0"),
-        ({"rope_base": float("inf")}, "rope_base: expected a finite number, got inf"),
+        ({"rope_base": float("inf")}, "rope_base: expected a number that float32 holds, got inf"),
         ({"query_scale": -1.0}, "query_scale: expected a number above 0, got -1.0"),
         ({"window": 0}, "window: expected at least 1, got 0"),
+        ({"head_dim": 10**9}, "head_dim: expected at most 65536, got 1000000000"),
         ({"tied": "false"}, "tied: expected one of False, True, got 'false'"),
     ],
 )
@@ -471,7 +472,7 @@ def test_a_size_that_no_memory_holds(llama):
         if field == "max_position_embeddings":
             assert checkpoints.load(folder)[0].context == 2**31 - 1
         else:
-            refused(folder, "expected (a tensor|shape)")
+            refused(folder, "expected (a tensor|shape|at most 65536)")
 
 
 def test_tensors_that_do_not_fit(llama):
@@ -492,6 +493,12 @@ def test_tensors_that_do_not_fit(llama):
     )
     store({name: tensors[name].astype(np.int32)})
     refused(folder, f"{name}: expected numbers of type F32, F16, BF16, got I32; this is not")
+    broken = tensors[name].copy()
+    broken[3, 5] = np.nan
+    store({name: broken})
+    refused(
+        folder, f"tensor {name.removeprefix('model.')}: expected finite numbers, got NaN or inf"
+    )
     store({"lm_head.weight": None})
     refused(folder, r"weights: expected a tensor lm_head.weight, got none of that name")
     store({"model.layers.0.self_attn.q_proj.bias": np.zeros(64, np.float32)})

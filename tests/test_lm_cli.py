@@ -13,6 +13,7 @@ from jaxcollapse.cli import main as cli
 from jaxcollapse.lm import architectures, checkpoints
 from jaxcollapse.lm.decoder import decoder
 from jaxcollapse.lm.host.folders import ChainFolder
+from jaxcollapse.lm.host.run_folder import setup_of
 from jaxcollapse.lm.text import texts, tokenizers
 from jaxcollapse.sweeps import results
 
@@ -107,6 +108,27 @@ def test_generate(weights, capsys):
     assert capsys.readouterr().out.strip()
     lm(*command, "--count", 3, "--top-p", 0.9, "--top-k", 50)
     assert capsys.readouterr().out.count("Once upon") == 3
+
+
+def test_what_a_run_held_out(run, weights, capsys):
+    dataset = results.load(run / "results.nc")
+    nll = dataset["nll"].sel(workflow="replace", seed=1, generation=2).item()
+    lm("evaluate", "--weights", weights, "--held-out", weights)
+    found = capsys.readouterr().out.split()
+    assert float(found[0]) == pytest.approx(nll, abs=6e-5)
+    assert setup_of(run) == setup_of(run / "micro-40") == setup_of(weights)
+    for options, message in (
+        (["--max-documents", 90], "held-out part: expected that of the"),
+        (["--longer", "cut"], "option of the data: expected one of data, tokenizer"),
+        (["--context", 9], "context: expected none beside --held-out"),
+    ):
+        words = ["lm", "evaluate", "--weights", weights, "--held-out", run, *options]
+        assert message in refused(capsys, *map(str, words))
+    words = ["lm", "evaluate", "--weights", weights, "--data", "a.txt", "--test-fraction", 0.2]
+    assert "test_fraction: expected --held-out beside it" in refused(capsys, *map(str, words))
+    assert "data: expected a file, got none" in refused(capsys, *map(str, words[:4]))
+    words = ["lm", "evaluate", "--weights", weights, "--held-out", run.parent]
+    assert "folder of a run: expected one with a setup.json" in refused(capsys, *map(str, words))
 
 
 def test_evaluate_is_what_the_chain_measured(run, weights, tmp_path, capsys):

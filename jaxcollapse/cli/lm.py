@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxcollapse import checks, machine
 from jaxcollapse.cli import asked
-from jaxcollapse.cli.lm_options import Evaluate, Finetune, Generate, Mix, Pretrain
+from jaxcollapse.cli.lm_options import OF_SPLITTING, Evaluate, Finetune, Generate, Mix, Pretrain
 from jaxcollapse.files import check_output
 from jaxcollapse.keys import seed_key, whole_seeds
 from jaxcollapse.sweeps import results
@@ -151,10 +151,18 @@ def evaluate(args: Any) -> None:
     from jaxcollapse.lm import pretrained
     from jaxcollapse.lm.text import texts
 
-    model = pretrained.load(args.weights)
     checks.whole_number("skip_documents", args.skip_documents, minimum=0)
     if args.max_documents is not None:
         checks.whole_number("max_documents", args.max_documents)
+    if args.held_out is not None:
+        _evaluate_held_out(args)
+        return
+    if args.data is None:
+        raise checks.refusal("data", "a file", "none", "give --data FILE, or --held-out RUN")
+    for name in OF_SPLITTING:
+        if getattr(args, name) is not None:
+            raise checks.refusal(name, "--held-out beside it", "none", "leave it out")
+    model = pretrained.load(args.weights)
     found = texts.read(args.data, **asked.options_of(args))
     found = found[args.skip_documents :][: args.max_documents]
     if not found:
@@ -164,6 +172,25 @@ def evaluate(args: Any) -> None:
     nll, count, beyond = model.mean_nll(found, args.context, args.with_end, args.batch_size)
     if beyond.documents:
         _tell(str(beyond))
+    print(f"{nll:.4f} nats per token, perplexity {math.exp(nll):.3f}, {count} tokens")
+
+
+def _evaluate_held_out(args: Any) -> None:
+    from jaxcollapse.lm import pretrained
+
+    for name, by_default in (("skip_documents", 0), ("context", None), ("with_end", False)):
+        if getattr(args, name) != by_default:
+            raise checks.refusal(
+                name,
+                "none beside --held-out, which does as the run does",
+                getattr(args, name),
+                "leave it out",
+            )
+    reading = asked.options_of(args)
+    if args.max_documents is not None:
+        reading["max_documents"] = args.max_documents
+    model = pretrained.load(args.weights)
+    nll, count = model.held_out_nll(args.held_out, args.data, args.batch_size, **reading)
     print(f"{nll:.4f} nats per token, perplexity {math.exp(nll):.3f}, {count} tokens")
 
 

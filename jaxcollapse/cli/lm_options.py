@@ -83,12 +83,15 @@ class Evaluate:
 
     weights: Path
     """A checkpoint, as for generate."""
-    data: Path
-    """A text file or a .jsonl file."""
+    data: Path | None = None
+    """A text file or a .jsonl file; with held-out the data of the run, by default the embedded."""
+    held_out: Path | None = None
+    """The folder of a run, or of a generation of one: what it held out of its data is scored, as
+    its chains do, with the options of reading that the run was given."""
     skip_documents: int = 0
     """How many documents are left out at the beginning of the file."""
     max_documents: int | None = None
-    """The most documents that are read after those."""
+    """The most documents that are read after those; with held-out, as the run was given it."""
     context: int | None = None
     """The number of tokens at which documents are cut; by default the model's context, at most
     2048."""
@@ -102,6 +105,8 @@ class Evaluate:
 
 # Of conversations, and of models that exist: nothing that decoders of fresh weights have.
 OF_FINE_TUNING = ("format", "strip", "max_attempts", "lora_rank", "lora_alpha", "lora_targets")
+# Of data that a run held some out of.
+OF_SPLITTING = ("test_fraction", "test_documents", "longer")
 Parameters = Mapping[str, Parameter]
 
 
@@ -138,9 +143,11 @@ def _of_generate() -> Parameters:
 
 
 def _of_evaluate() -> Parameters:
+    from jaxcollapse.lm.text import conversations
     from jaxcollapse.lm.text.texts import load_corpus
 
-    return _some(load_corpus, "separator")
+    split = _some(conversations.load, *OF_SPLITTING)
+    return _some(load_corpus, "separator") | split
 
 
 DECLARED: dict[type, tuple[Callable[[], Parameters], str | None]] = {

@@ -86,6 +86,6 @@ def dataset(name: str) -> Any:
         ) from None
 
 
-def first_sentence(error: Exception) -> str:
+def first_sentence(error: BaseException) -> str:
     """What an error of a library says first, in one line."""
     return " ".join(str(error).split()).partition(". ")[0] or type(error).__name__

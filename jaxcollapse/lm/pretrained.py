@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -12,9 +13,13 @@ from jaxcollapse.lm import checkpoints
 from jaxcollapse.lm.decoder import packing, sampling, training
 from jaxcollapse.lm.decoder.config import Config
 from jaxcollapse.lm.decoder.decoder import Params
-from jaxcollapse.lm.host.run_folder import check_weights_kept
+from jaxcollapse.lm.host.run_folder import check_weights_kept, setup_of
+from jaxcollapse.lm.host_rows import HostRows, predicted
+from jaxcollapse.lm.text import conversations, texts
+from jaxcollapse.lm.text.corpora import Corpus
 from jaxcollapse.lm.text.documents import Beyond, Documents
 from jaxcollapse.lm.text.tokenizers import Tokenizer, load_tokenizer
+from jaxcollapse.parameters import parameters_of
 
 USUAL_TOKENS, LONGEST = 200, 2048  # written, and scored, unless one says otherwise
 
@@ -102,9 +107,61 @@ class Pretrained(NamedTuple):
         tokens, lengths = documents.padded(context)
         rows, used = jax.jit(packing.pack, static_argnums=2)(tokens, lengths, context)
         rows = jax.tree.map(lambda x: x[: int(used)], rows)
+        return self._nll(rows, batch_size), int((lengths - 1).sum()), documents.beyond(context)
+
+    def held_out_nll(
+        self, run: Path, data: str | Path | None = None, batch_size: int = 8, **reading: Any
+    ) -> tuple[float, int]:
+        """Nats per token of what a run held out of its data, as its chains measure it.
+
+        Args:
+          run: the run's folder, or that of a generation.
+          data: as the run had them; the embedded ones by default.
+          batch_size: rows at a time.
+          **reading: what the run was given of the options of ``texts.load_corpus``, or where it
+            fine-tuned of ``conversations.load``.
+
+        Returns:
+          The ``nll`` of a generation of the run, and the number of tokens.
+
+        Raises:
+          ValueError: the data, or how they are split, are not those of the run, or the model's
+            context is shorter.
+        """
+        checks.whole_number("batch_size", batch_size)
+        setup = setup_of(run)
+        context = setup["data"]["context"]
+        if context > self.config.context:
+            raise checks.refusal(
+                "context of the model",
+                f"at least the run's, {context}",
+                self.config.context,
+                "take another model",
+            )
+        load: Callable[..., Corpus] = conversations.load if setup["base"] else texts.load_corpus
+        known = parameters_of(load)
+        for name in reading:
+            checks.one_of("option of the data", name, known)
+        if setup["base"]:
+            reading["context"] = context
+        corpus = load(data, self.tokenizer, **reading)
+        if corpus.digest != setup["data"]["digest"]:
+            raise checks.refusal(
+                "held-out part",
+                f"that of the run's data, {setup['data']['name']}, in the run's tokens",
+                f"another of {corpus.name}",
+                "give the data and the options of reading that the run was given, and a model with "
+                "its tokenizer",
+            )
+        responses = setup["data"]["loss_on"] == "response"
+        test = corpus.test.cut(context)
+        rows = HostRows(test, context).all(context, responses)
+        count = predicted(test) if rows.in_loss is None else int(rows.in_loss.sum())
+        return self._nll(rows, batch_size), count
+
+    def _nll(self, rows: packing.Rows, batch_size: int) -> float:
         measure = jax.jit(training.evaluate, static_argnums=(0, 3))
-        nll = measure(self.config, self.params, rows, batch_size)
-        return float(nll), int((lengths - 1).sum()), documents.beyond(context)
+        return float(measure(self.config, self.params, rows, batch_size))
 
 
 def load(path: Path) -> Pretrained:

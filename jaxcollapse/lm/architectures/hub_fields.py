@@ -7,9 +7,10 @@ is one of those that change nothing.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.lm.architectures.harmless import is_harmless
@@ -18,6 +19,7 @@ CONFIG = "config.json"
 OTHER_MODEL = "this is not implemented; choose another model"
 MEND = "mend the file, or download it again"
 TANH_GELU = ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")  # three names of one function
+LARGEST = float(np.finfo(np.float32).max)
 SILU = ("silu", "swish")
 # Of rotary positions without a scale; what else is there scales them.
 PLAIN_ROPE = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
@@ -76,13 +78,13 @@ class Fields:
         return checks.whole_number(f"{name} in {CONFIG}", value)
 
     def number(self, name: str, default: float, above: float | None = None) -> float:
-        """A finite number of at least 0, or above another one."""
+        """A number of at least 0, or above another one, that float32 holds."""
         value = self.get(name, default)
         fits = _is_finite(value) and (value >= 0 if above is None else value > above)
         if not fits:
             expected = "at least 0" if above is None else f"above {above:g}"
             raise self._wrong(name, f"a number {expected}", value)
-        return value
+        return float(value)
 
     def cap(self, name: str, default: float) -> float | None:
         """A number above 0, or none where the file says null."""
@@ -163,12 +165,8 @@ class Fields:
 
 
 def _is_finite(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
+    a_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return a_number and abs(value) <= LARGEST
 
 
 def shown(value: Any) -> str:

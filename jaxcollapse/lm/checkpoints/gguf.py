@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxcollapse import checks
 from jaxcollapse.lm import architectures
 from jaxcollapse.lm.architectures.hub_fields import MEND, OTHER_MODEL, shown
@@ -80,7 +82,8 @@ def load_gguf(
 
     def read(tensor):
         try:
-            rows = library.quants.dequantize(tensor.data, tensor.tensor_type)
+            with np.errstate(all="ignore"):  # what is not finite is refused when it is placed
+                rows = library.quants.dequantize(tensor.data, tensor.tensor_type)
         except NotImplementedError:
             kind = tensor.tensor_type.name
             raise checks.refusal(

@@ -81,6 +81,10 @@ def assembled(config: Config, tensors: Mapping[str, Stored]) -> Params:
     arrays = {path: np.empty(shape, dtype) for path, shape in shapes_of(config).items()}
     for path, piece in pieces(config):
         array = left.pop(piece.name).read()
+        if not np.isfinite(array).all():
+            raise checks.refusal(
+                f"tensor {piece.name}", "finite numbers", "NaN or infinity", "download them again"
+            )
         place = arrays[path][piece.place]
         place[...] = array.T if piece.turned else array
     if config.tied and HEAD in left:

@@ -9,6 +9,9 @@ import numpy as np
 
 from jaxcollapse import checks
 
+# Beyond all decoders: of so many, tables are made on the host.
+MOST = {"layers": 2**16, "head_dim": 2**16}
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -73,7 +76,8 @@ class Config:
         """Refuses a configuration that no parameters can have."""
         sizes = ("vocab_size", "context", "width", "layers", "heads", "kv_heads", "head_dim")
         for name in (*sizes, "mlp_width"):
-            checks.whole_number(name, getattr(self, name))
+            most = MOST.get(name, 2**31 - 1)
+            checks.whole_number(name, getattr(self, name), maximum=most)
         checks.one_of("norm", self.norm, ("layer", "rms", "rms+1"))
         checks.one_of("mlp", self.mlp, ("gelu", "swiglu", "geglu"))
         checks.one_of("bias", self.bias, (False, True, "qkv"))
@@ -101,8 +105,8 @@ class Config:
             if not a_number or not (value > 0 or (name == "norm_eps" and value == 0)):
                 least = "at least 0" if name == "norm_eps" else "above 0"
                 raise checks.refusal(name, f"a number {least}", repr(value), "change it")
-            if value == float("inf"):
-                raise checks.refusal(name, "a finite number", value, "change it")
+            if value > float(np.finfo(np.float32).max):
+                raise checks.refusal(name, "a number that float32 holds", value, "change it")
         if self.window is not None:
             checks.whole_number("window", self.window)
 

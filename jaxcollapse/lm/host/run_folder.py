@@ -85,7 +85,7 @@ def claim_folder(folder: Path, programs: Mapping[tuple, Any]) -> None:
 def _check_same(path: Path, setup: dict[str, Any]) -> None:
     try:
         before = dict(json.loads(path.read_text()))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         raise checks.refusal(
             "output folder",
             f"a {path.name} that says what its chains are made with",
@@ -107,6 +107,37 @@ def _check_same(path: Path, setup: dict[str, Any]) -> None:
             f"{path.parent}, where others are: {', '.join(different)}",
             "choose another folder",
         )
+
+
+def setup_of(folder: Path) -> dict[str, Any]:
+    """What the chains of a run are made with.
+
+    Args:
+      folder: of the run, or of a generation of it, or any between them.
+
+    Raises:
+      ValueError: it is no such folder, or one of several models or numbers of documents.
+    """
+    above = [place / "setup.json" for place in (folder, *folder.resolve().parents[:3])]
+    found = [path for path in above if path.is_file()][:1] or sorted(folder.glob("*/setup.json"))
+    if len(found) != 1:
+        raise checks.refusal(
+            "folder of a run",
+            "one with a setup.json, or one within it",
+            f"{folder}, where {len(found) or 'none'} are",
+            "give the folder of a generation",
+        )
+    try:
+        content = json.loads(found[0].read_text())
+        data = content["data"]
+        checks.one_of("loss_on", data["loss_on"], ("all", "response"))
+        checks.whole_number("context", data["context"], minimum=2)
+        _ = data["digest"], data["name"], content["base"]
+        return content
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise checks.refusal(
+            str(found[0]), "what a run is made with", "what is torn or changed", "take another run"
+        ) from None
 
 
 def check_weights_kept(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def of_folder(folder: Path, backend: Any) -> tuple[int, int]:
             token = token.get("content") if isinstance(token, dict) else token
             number = number[0] if isinstance(number, list) and number else number
             if isinstance(token, str):
-                number = backend.token_to_id(token)
+                with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair is none
+                    number = backend.token_to_id(token)
             if number is not None:
                 found.setdefault(end, number)
     return both(found.get("bos"), found.get("eos"), str(folder))

@@ -108,7 +108,7 @@ def _json_lines(content: bytes, where: str, fields: tuple[str, ...] | None) -> l
 @declared
 def load_corpus(
     data: str | Path | None = None,
-    tokenizer: str = "bpe",
+    tokenizer: str | tokenizers.Tokenizer = "bpe",
     vocab_size: int | None = None,
     test_fraction: Annotated[float, Option(above=0, below=1)] = 0.1,
     max_documents: Annotated[int | None, Option(least=2)] = None,
@@ -146,7 +146,11 @@ def load_corpus(
     if tokenizer == "bpe":
         checks.whole_number("vocab_size", vocab_size, tokenizers.SMALLEST_BPE)
     source = _source(data, separator)
-    ready = None if tokenizer in ("bpe", "bytes") else tokenizers.load_tokenizer(tokenizer)
+    ready: tokenizers.Tokenizer | None
+    if isinstance(tokenizer, tokenizers.Tokenizer):
+        ready, tokenizer = tokenizer, tokenizer.name
+    else:
+        ready = None if tokenizer in ("bpe", "bytes") else tokenizers.load_tokenizer(tokenizer)
     parameters = [
         "texts",
         *source.key,

@@ -305,7 +305,7 @@ def _of_folder(folder: Path) -> Tokenizer:
             return Tokenizer(name, backend, backend.token_to_id(end), backend.token_to_id(end))
     except ValueError:
         raise
-    except Exception as error:  # the library raises plain Exceptions
+    except BaseException as error:
         raise _unreadable(folder, error) from None
     binary = sorted(folder.glob("tok*.bin"))
     if len(binary) == 1:
@@ -323,12 +323,15 @@ def _of_json(path: Path) -> Tokenizer:
     name = path.parent.resolve().name if path.name == FILES[0] else path.stem
     try:
         backend = library.Tokenizer.from_str(path.read_text(encoding="utf-8-sig"))
-    except Exception as error:  # the library raises plain Exceptions
+    except BaseException as error:
         raise _unreadable(path, error) from None
     return Tokenizer(name, backend, *ends.of_folder(path.parent, backend))
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def _unreadable(path: Path, error: BaseException) -> BaseException:
+    # The library raises plain Exceptions, and where it panics what is none.
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        return error
     got = f"{path} ({hub.first_sentence(error)})"
     return checks.refusal("tokenizer", "files of the tokenizers library", got, "check the files")
 
