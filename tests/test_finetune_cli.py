@@ -71,7 +71,7 @@ def test_what_a_run_held_out(run, files, capsys):
     dataset = results.load(run / "results.nc").sel(workflow="replace", generation=2)
     (folder,) = run.glob("*/replace/seed-0/generation-02")
     given = ["--weights", folder, "--held-out", run, "--data", files["ROWS"]]
-    lm("evaluate", *given, "--test-documents", 6)
+    lm("evaluate", *given, "--test-documents", 10)
     found = float(capsys.readouterr().out.split()[0])
     assert found == pytest.approx(dataset["nll"].item(), abs=6e-5)
 
