@@ -47,6 +47,22 @@ def test_what_is_cut_is_told_before_the_run_and_in_the_result(text):
     assert 0.48 < data["share_of_tokens_cut"] < 0.5
 
 
+def test_texts_that_a_tokenizer_does_not_give_back_are_told(text, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "The": 1, "</s>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizers.Tokenizer("words", words, 2, 2).save(tmp_path / "words")
+    told = []
+    options = {"tokenizer": str(tmp_path / "words"), "tell": told.append}
+    plan, corpus = plans.pretraining("replace", "micro", data=text, **options)
+    assert corpus.lost == 1
+    assert told[-1].startswith("texts that do not come back from their tokens as they were: 100.0%")
+    assert plan.options["data"].describe()["texts_lost"] == 1
+    # From the cache, too.
+    assert plans.pretraining("replace", "micro", data=text, **options)[1].lost == 1
+
+
 def test_pretraining_on_the_embedded_stories():
     plan, corpus = plans.pretraining("accumulate", ["micro", "tiny-gpt2"], generations=2)
     assert plan.axes == {"model": ["micro", "tiny-gpt2"], "num_samples": [700]}

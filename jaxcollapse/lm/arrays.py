@@ -33,6 +33,7 @@ SHORTEST_CONTEXT = 5  # holds a run of 4 tokens, which repetition looks at
         "eos",
         "has_reference",
         "beyond",
+        "lost",
     ],
 )
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class TextData:
       eos: ends it.
       has_reference: whether the law is known.
       beyond: what of the documents, those to test on too, is beyond the context.
+      lost: the share of texts that do not come back from their tokens.
     """
 
     tokens: Any
@@ -70,6 +72,7 @@ class TextData:
     eos: int
     has_reference: bool
     beyond: Beyond
+    lost: float = 0.0
 
     @property
     def available(self) -> int:
@@ -83,6 +86,8 @@ class TextData:
         cut = self.beyond
         if cut.documents:
             told |= {"documents_cut": cut.documents, "share_of_tokens_cut": round(cut.share, 6)}
+        if self.lost:
+            told["texts_lost"] = round(self.lost, 6)
         return told
 
 
@@ -134,6 +139,7 @@ def text_data(corpus: texts.Corpus, context: int, loss_on: str = "all") -> TextD
         beyond=corpus.cut
         if corpus.cut.documents
         else Documents.concatenate([corpus.train, corpus.test]).beyond(context),
+        lost=corpus.lost,
     )
 
 

@@ -105,7 +105,7 @@ def pretraining(
     if context is None:
         context = EMBEDDED_CONTEXT if embedded else CONTEXT
     data = text_data(corpus, context)
-    _tell(tell, "" if embedded else left_out(corpus, context), str(data.beyond))
+    _tell(tell, "" if embedded else left_out(corpus, context), str(data.beyond), lost(data))
     documents = _num_documents(num_samples, data.available, embedded)
     axes: dict[str, list[Any]] = {"model": models, "num_samples": [documents]}
     plan = chains.plan(
@@ -158,7 +158,7 @@ def base_and_data(
         context = min(usual, context_of(path))
     corpus = conversations.load(source, tokenizer, context, **reading)
     data = text_data(corpus, context, loss_on)
-    _tell(tell, left_out(corpus, context), str(data.beyond))
+    _tell(tell, left_out(corpus, context), str(data.beyond), lost(data))
     # Weights are read last, as they may be large.
     return corpus, {"data": data, "base": load_base(path, model, name, stored_as)}
 
@@ -305,3 +305,13 @@ def left_out(corpus: Corpus, context: int) -> str:
         return ""
     left = f"left are {corpus.train.count} to train and {corpus.test.count} to test on"
     return "; ".join([*said, left])
+
+
+def lost(data: TextData) -> str:
+    """How many texts the tokenizer does not give back, as a sentence; "" if it gives back all."""
+    if not data.lost:
+        return ""
+    return (
+        f"texts that do not come back from their tokens as they were: {data.lost:.1%}; where line "
+        "breaks are lost no conversation is well formed, and another tokenizer keeps all"
+    )

@@ -281,6 +281,8 @@ def tokenised(
     law = None
     if log_probs is not None and fits.all():
         law = (instructions.instruction_grammar(), log_probs[test])
+    some = [*train[: corpora.LOOKED_AT], *test[: corpora.LOOKED_AT]]
+    read_back = [] if source.rows is None else [formatted(rows[i]) for i in some]
     return corpora.corpus(
         source.name,
         documents.take(train),
@@ -291,6 +293,7 @@ def tokenised(
         copies=with_copies - len(train),
         shared=shared,
         cut=cut,
+        lost=tokenizer.lost(read_back),
     )
 
 

@@ -19,7 +19,8 @@ from jaxcollapse.lm.text import tokenizers
 from jaxcollapse.lm.text.context_free import Grammar
 from jaxcollapse.lm.text.documents import Beyond, Documents
 
-FORMAT = "jaxcollapse corpus 4"
+FORMAT = "jaxcollapse corpus 5"
+LOOKED_AT = 1000  # texts of each part, for whether they come back from their tokens
 EMBEDDED, EMBEDDED_TEST = 21_000, 1_000  # documents of an embedded law, and those to test on
 
 
@@ -40,6 +41,8 @@ class Corpus(NamedTuple):
       copies: how many were left out because they, or their prompts, are among ``test`` too.
       shared: how many documents have a prompt that others have too, so that they are on one side.
       cut: what was cut off documents when they were read.
+      lost: the share of texts that do not come back from their tokens, of the first 1,000 of each
+        part; 0 of embedded laws.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Corpus(NamedTuple):
     copies: int = 0
     shared: int = 0
     cut: Beyond = Beyond()
+    lost: float = 0.0
 
 
 def corpus(
@@ -65,6 +69,7 @@ def corpus(
     copies: int = 0,
     shared: int = 0,
     cut: Beyond = Beyond(),  # noqa: B008  # which does not change
+    lost: float = 0.0,
 ) -> Corpus:
     """A corpus and what its law says of it.
 
@@ -79,6 +84,7 @@ def corpus(
       copies: how many were left out because they, or their prompts, are among ``test`` too.
       shared: how many documents have a prompt that others have too.
       cut: what was cut off documents when they were read.
+      lost: the share of texts that do not come back from their tokens.
     """
     test_nll = entropy_rate = None
     if law is not None:
@@ -87,7 +93,7 @@ def corpus(
         if rules.is_piecewise(tokenizer):
             entropy_rate = rules.entropy() / (rules.expected_tokens(tokenizer) + 1)
     digest = _digest(train, test, tokenizer)
-    counts = dropped, copies, shared, cut
+    counts = dropped, copies, shared, cut, lost
     return Corpus(name, train, test, tokenizer, digest, test_nll, entropy_rate, *counts)
 
 
@@ -210,6 +216,7 @@ def write(path: Path, corpus: Corpus, trained: bool) -> None:
         "copies": corpus.copies,
         "shared": corpus.shared,
         "cut": corpus.cut,
+        "lost": corpus.lost,
         "tokenizer": [tokenizer.name, tokenizer.to_json(), tokenizer.bos, tokenizer.eos]
         if trained
         else None,
@@ -253,6 +260,7 @@ def read(path: Path, tokenizer: tokenizers.Tokenizer | None) -> Corpus | None:
             facts["copies"],
             facts["shared"],
             Beyond(*facts["cut"]),
+            facts["lost"],
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None

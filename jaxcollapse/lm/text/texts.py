@@ -239,6 +239,7 @@ def tokenised(
     if ready is None and tokenizer == "bpe":
         ready = tokenizers.train_bpe(train_texts, vocab_size)
     ready = ready or tokenizers.byte_tokenizer()
+    some = [*train_texts[: corpora.LOOKED_AT], *test_texts[: corpora.LOOKED_AT]]
     return corpora.corpus(
         source.name,
         tokenise(train_texts, ready),
@@ -247,4 +248,5 @@ def tokenised(
         None if log_probs is None else (stories.story_grammar(), log_probs[held_out]),
         copies=len(order) - num_test - len(rest),
         shared=corpora.sharing(prompts, order),
+        lost=0.0 if source.content is None else ready.lost(some),
     )
