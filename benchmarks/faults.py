@@ -280,9 +280,9 @@ def _names(folder: Path) -> set[str]:
 # How many there are of each, of sweeps, mixtures and chains of language models.
 FAULTS = {
     "kills": (85, 20, 8),
-    "full_disks": (10, 6, 4),
-    "torn": (10, 6, 4),
-    "pairs": (12, 6, 2),
+    "full_disks": (12, 6, 2),
+    "torn": (12, 6, 2),
+    "pairs": (14, 4, 2),
     "shares": (6, 4, 0),
 }
 
@@ -339,9 +339,17 @@ def main(
                 row = {"fault": fault, "kind": kind, **dataclasses.asdict(counts)}
                 rows.append({**row, "seconds": round(time.monotonic() - start)})
                 print(json.dumps(rows[-1]), flush=True)
-    if path.exists():
-        others = json.loads(path.read_text())["rows"]
-        rows += [row for row in others if row["fault"] not in only]
+                write(path, rows, seed)
+    print(table(rows))
+    bad = sum(row[name] for row in rows for name in ("wrong", "lost", "left", "untold"))
+    raise SystemExit(1 if bad else 0)
+
+
+def write(path: Path, rows: list[dict[str, Any]], seed: int) -> None:
+    """Writes rows, and keeps those in the file that are of other faults."""
+    others = json.loads(path.read_text())["rows"] if path.exists() else []
+    made = {(row["fault"], row["kind"]) for row in rows}
+    rows = [*rows, *(row for row in others if (row["fault"], row["kind"]) not in made)]
     rows.sort(key=lambda row: list(FAULTS).index(row["fault"]))
     facts = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -351,11 +359,8 @@ def main(
         "columns": Counts.__doc__,
         "rows": rows,
     }
-    print(table(rows))
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
-    bad = sum(row[name] for row in rows for name in ("wrong", "lost", "left", "untold"))
-    raise SystemExit(1 if bad else 0)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -128,7 +128,11 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(
-    "workflow", ["replace", "accumulate", "accumulate-subsample", "fresh-real"]
+    "workflow",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("replace", "accumulate")),
+        *("accumulate-subsample", "fresh-real"),
+    ],
 )
 def test_killed_anywhere_it_resumes_to_the_same(
     workflow, planned, corpus, programs, uninterrupted, tmp_path
