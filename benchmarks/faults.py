@@ -124,8 +124,9 @@ class Campaign:
                 print(f"{name} in {folder} ended with {code}: {told}", file=sys.stderr)
                 return
         counts.results += 1
-        if self.names[name] - _names(folder):
-            # Killed between its result and its figure: it has to be told to write both anew.
+        if self.names[name] ^ _names(folder):
+            # Killed once its result was there, before its figure was or its cells were gone: it is
+            # told to write anew, which it does from these cells, and tidies up.
             counts.runs += 1
             counts.lost += run(kind, folder, more=["--overwrite"])[0] != 0
         found, expected = results.load(folder / kind.result), self.expected[name]
