@@ -121,8 +121,9 @@ def test_shards(family, tmp_path):
     assert shards[0].name == f"model-00001-of-{len(shards):05}.safetensors"
     assert not (tmp_path / "model.safetensors").exists()
     assert_same(params, checkpoints.load(tmp_path)[1])
-    logits, _ = torch_logits(tmp_path, TOKENS)
-    np.testing.assert_allclose(our_logits(config, params, TOKENS), logits, atol=1e-4)
+    if family == "llama":  # files are shared among shards alike in all families
+        logits, _ = torch_logits(tmp_path, TOKENS)
+        np.testing.assert_allclose(our_logits(config, params, TOKENS), logits, atol=1e-4)
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == 4 * decoder.num_parameters(config)
 

@@ -321,6 +321,7 @@ def test_mixtures_with_documents_of_a_teacher(corpus, base, programs, tmp_path):
     np.testing.assert_array_equal(again.run()["nll"], whole["nll"])
 
 
+@pytest.mark.slow
 def test_low_rank_chains_resume_where_they_were_killed(corpus, base, tmp_path):
     options = {"lora_rank": 2, "steps": 30, "format": "text", "workflows": ["accumulate"]}
     one = plan_of(corpus, base, **options)

@@ -96,7 +96,7 @@ def fuzzed(originals, tmp_path, kind, name, reader, count):
 
 @pytest.mark.parametrize(("kind", "name", "reader"), CASES)
 def test_some_damaged_files(originals, tmp_path, kind, name, reader):
-    fuzzed(originals, tmp_path, kind, name, reader, 12)
+    fuzzed(originals, tmp_path, kind, name, reader, 8)
 
 
 @pytest.mark.slow
