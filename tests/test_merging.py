@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from cases import mean_family
 from grids import made, mixed, planned
 
 import jaxcollapse as jc
 from jaxcollapse.cli.main import main
-from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps import chains, results
 
 PARTS = {
     "seeds": (planned(seeds=6), [planned(seeds=range(2)), planned(seeds=range(2, 6))]),
@@ -128,6 +129,17 @@ REFUSED = {
 def test_refused(parts, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         jc.merge(parts())
+
+
+def test_a_task_that_was_edited_is_another(monkeypatch):
+    def result(seeds):
+        return made(chains.plan(mean_family(), "replace", {"num_samples": [4]}, seeds, 3))
+
+    one = result([0])
+    jc.merge([one, result([1])])
+    monkeypatch.setattr(results, "source_digest", lambda function: "edited")
+    with pytest.raises(ValueError, match="task_source of results to merge"):
+        jc.merge([one, result([1])])
 
 
 def test_other_versions_are_listed_where_they_may_differ():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,10 +91,21 @@ def attributes(
         **machine.describe(),
         **plan.marks,
     }
+    if is_own(family):  # so that results of an edited task are never joined with older ones
+        attrs["task_source"] = source_digest((family.bare or family).task)
     if family.resolved is not None:
         points = {tuple(plan.point(cell).items()): plan.point(cell) for cell in cells}.values()
         attrs["details"] = json.dumps([family.resolved(point, options) for point in points])
     return attrs
+
+
+def source_digest(function: Any) -> str:
+    """A digest of the file that a function is defined in; ``unknown`` where there is none."""
+    try:
+        source = Path(inspect.getsourcefile(function) or "").read_bytes()
+    except (TypeError, OSError):
+        return "unknown"
+    return hashlib.sha256(source).hexdigest()[:16]
 
 
 def function_name(function: Any) -> str:
