@@ -16,12 +16,17 @@ from jaxcollapse.show import language_models
     [
         (0, 0, ""),
         (2, 0, "documents left out: 2 longer than 64 tokens; left are 30 to train and 5 to test"),
-        (2, 3, "left out: 2 longer than 64 tokens, 3 the same as one to test on; left are 30"),
+        (
+            2,
+            3,
+            "left out: 2 longer than 64 tokens, 3 with the text or the prompt of one to test on; left are",
+        ),
     ],
 )
 def test_documents_that_are_left_out(dropped, copies, message):
     train, test = (types.SimpleNamespace(count=count) for count in (30, 5))
-    corpus = types.SimpleNamespace(dropped=dropped, copies=copies, train=train, test=test)
+    counts = {"dropped": dropped, "copies": copies, "shared": 0}
+    corpus = types.SimpleNamespace(**counts, train=train, test=test)
     told = plans.left_out(corpus, 64)
     assert message in told
     assert bool(told) == bool(message)
