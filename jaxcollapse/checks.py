@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import operator
@@ -12,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import numpy as np
 
 
 def refusal(what: str, expected: str, got: Any, remedy: str) -> ValueError:
@@ -67,9 +69,28 @@ def known_size(name: str, value: Any, remedy: str = "use pool='statistics' or") 
     return value
 
 
+def is_several(value: Any) -> bool:
+    """Whether a value is a list of values, or an array of some."""
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    return several and getattr(value, "ndim", 1) > 0
+
+
+def real_numbers(name: str, value: Any) -> np.ndarray:
+    """An array of real numbers, or raises ``ValueError`` if a value is none."""
+    with contextlib.suppress(TypeError, ValueError):
+        found = np.asarray(value)
+        if found.dtype.kind in "biuf":
+            return found
+    raise refusal(name, "real numbers", described(value), "give an array of them")
+
+
 def one_of(name: str, value: Any, allowed: Any) -> Any:
     """Returns ``value`` if it is among ``allowed``, or raises ``ValueError``."""
-    if value not in allowed:
+    try:
+        known = value in allowed
+    except (TypeError, ValueError):  # of what cannot be compared, such as arrays
+        known = False
+    if not known:
         names = ", ".join(str(item) for item in allowed)
         if not names:
             raise refusal(name, "none, there are no such", repr(value), "leave it out")

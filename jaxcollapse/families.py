@@ -81,6 +81,8 @@ class TaskFamily(NamedTuple):
         computed), one number a chain.
       approximations: ``approximations(workflow, point, options)``, what is not exact in law
         there and by how much, in words for the result's attributes; "" where all is exact.
+      advice: ``advice(point, options)``, what whoever asks for that should know before it runs, in
+        words; "" for nothing.
       mixtures: what mixtures of real and synthetic data need.
       traced: ``traced(workflow, point, options)``, a dict of those parameters that change no
         array's shape, as numbers or trees of numbers and arrays that ``task`` takes: one compiled
@@ -106,6 +108,7 @@ class TaskFamily(NamedTuple):
     closed_form: Callable[..., np.ndarray | None] = lambda *given, **axes: None
     summaries: Callable[[Mapping[str, np.ndarray]], dict[str, Summary]] = lambda metrics: {}
     approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
+    advice: Callable[[Mapping, Mapping], str] = lambda *given: ""
     mixtures: MixtureFacts = MixtureFacts()
     traced: Callable[[Workflow, Mapping, Mapping], dict[str, Any]] | None = None
     metrics_under: Callable[[Mapping], list[str]] | None = None

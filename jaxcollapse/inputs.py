@@ -6,6 +6,7 @@ No name decides alone: an ending may be written in capitals, and a file may carr
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
@@ -107,9 +108,9 @@ def numbers(path: Path | str, what: str = "array file", vector: bool = False) ->
                 found = _saved(file)
             else:
                 found = _written(file.read(), str(path), what)
-        except OSError:  # of the disk, which is no fault of what is in the file
-            raise
         except Exception as error:  # readers raise many kinds at bytes that are none of their own
+            if getattr(error, "errno", None) == errno.EIO:  # of the disk
+                raise
             raise checks.refusal(
                 what,
                 ".npy, .npz of one array, or .csv of numbers alone, without a header line",

@@ -30,7 +30,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -177,10 +177,10 @@ class Parameter:
         if checks.is_traced(value) or value is self.default or value is None:
             return value
         if self.names:
-            given = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+            given = value if checks.is_several(value) else [value]
             return tuple(checks.one_of(self.name, name, self.names) for name in given)
         several = any(typing.get_origin(kind) for kind in alternatives(self.kind))
-        if several and isinstance(value, Iterable) and not isinstance(value, str):
+        if several and checks.is_several(value):
             return value  # of numbers or of one, such as seeds
         if self.choices and (isinstance(value, str) or self.kind not in (Any, _EMPTY)):
             return checks.one_of(self.name, value, self.choices)
@@ -194,8 +194,8 @@ class Parameter:
             least = -(2**31) if self.how.least is None else int(self.how.least)
             return checks.whole_number(self.name, value, least)
         # A rule or a list of numbers is the task's to check.
-        other = isinstance(value, tuple) or (str in kinds and isinstance(value, str))
-        if float in kinds and not other and np.ndim(value) == 0:
+        other = str in kinds and (isinstance(value, str | tuple) or np.ndim(value) > 0)
+        if float in kinds and not other:
             self._check_number(value)
         return value
 

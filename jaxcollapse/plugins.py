@@ -114,6 +114,8 @@ def imported(address: str, what: str) -> Any:
       ValueError: there is no such module or attribute.
     """
     module, _, attribute = address.partition(":")
+    if not module.strip(".") or module.startswith(".") or not attribute:
+        raise _unknown(what, address, "no such words")
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):

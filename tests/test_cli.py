@@ -1,17 +1,20 @@
 """The command line, as typed."""
 
+import errno
 import json
 import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxcollapse.cli import main as cli
 from jaxcollapse.cli import sweeps
-from jaxcollapse.registry import TASKS
+from jaxcollapse.registry import TASKS, as_family
+from jaxcollapse.show import figures
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.run import run_share
 
@@ -83,6 +86,21 @@ def test_plot(file, capsys):
     assert out.exists()
     message = "dim: expected one of 1, 3, got '4'"
     assert message in refused(capsys, "plot", file, "--out", f"{out}.png", "--select", "dim=4")
+
+
+def test_negative_values_are_on_an_axis_with_numbers(file):
+    dataset = results.load(file)
+    dataset["trace_ratio"].values[:] = -6.3 + 0.4 * np.random.default_rng(0).random(
+        dataset["trace_ratio"].shape
+    )
+    assert dataset["trace_ratio"].attrs["scale"] == "log"
+    for scale, expected in ((None, "linear"), ("symlog", "symlog")):
+        axis = figures.grid(dataset, ["trace_ratio"], scale=scale).axes[0]
+        assert axis.get_yscale() == expected
+        low, high = axis.get_ylim()
+        shown = [tick for tick in axis.get_yticks() if low <= tick <= high]
+        assert (len(shown) >= 2) == (scale is None)
+    pytest.importorskip("matplotlib.pyplot").close("all")
 
 
 def test_info(file, capsys):
@@ -358,3 +376,75 @@ def test_what_there_is(capsys, monkeypatch):
     # What a task cannot have is not offered, and a refusal names the tasks that can.
     message = refused(capsys, "run", "kde", "--mass", "0.5", "--out", "a.nc")
     assert "publisher mass: expected one that it serves, gaussian, categorical, got" in message
+
+
+# Messages ---------------------------------------------------------------------------------------
+
+
+def test_help_breaks_no_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "400")
+    for words in ("run gaussian", "bench", "profile", "merge"):
+        with pytest.raises(SystemExit):
+            cli.main([*words.split(), "--help"])
+        shown = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
+        options = shown[shown.index(next(line for line in shown if "─ options" in line)) :]
+        told = [line for line in options if line and not line.startswith(("-", "╭", "╰", "["))]
+        # What begins neither with a flag nor as a sentence would be the second half of one.
+        assert [line for line in told if not line[0].isupper()] == [], words
+    assert len(shown) > 5
+
+
+def failing(monkeypatch, capsys, error):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(cli.catalogue, "list_things", fail)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["list"])
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_an_error_of_the_system_says_where_and_what_to_do(monkeypatch, capsys):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert failing(monkeypatch, capsys, full) == (
+        "jaxcollapse: standard output: No space left on device; make room"
+    )
+    read = PermissionError(errno.EACCES, "Permission denied", "a.csv")
+    assert failing(monkeypatch, capsys, read) == (
+        "jaxcollapse: a.csv: Permission denied; see that you may read it"
+    )
+    assert failing(monkeypatch, capsys, OSError("no way there")) == "jaxcollapse: no way there"
+    with pytest.raises(SystemExit):
+        cli.main(["info", "x" * 300])
+    assert capsys.readouterr().err == (
+        f"jaxcollapse: {'x' * 300}: File name too long; give a shorter one\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_standard_output_that_is_full_ends_in_one_line():
+    command = [sys.executable, "-m", "jaxcollapse", "list", "workflows"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "jaxcollapse: standard output: No space left on device; make room\n",
+    )
+
+
+def test_a_rule_for_data_of_another_scale_is_told(tmp_path):
+    points = np.random.default_rng(0).normal(size=(700, 2))
+    cases = (20, "scott", True), (20, "scott-scaled", False), (1, "scott", False)
+    for scale, bandwidth, told in cases:
+        options = {"data": scale * points}
+        point = {"dataset": "a", "bandwidth": bandwidth, "num_samples": 100}
+        said = as_family("kde").advice(point, options)
+        assert bool(said) == told
+    options["data"] = 20 * points
+    said = as_family("kde").advice({**point, "bandwidth": "silverman"}, options)
+    assert (
+        "bandwidth silverman is for data of standard deviation 1, and that of the data is" in said
+    )
+    assert as_family("kde").advice({**point, "dataset": "blobs", "bandwidth": "scott"}, {}) == ""

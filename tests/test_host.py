@@ -17,6 +17,7 @@ from training_cases import UNOPTIMISED
 import jaxcollapse as jc
 from jaxcollapse.lm import host, language_model
 from jaxcollapse.lm.decoder import packing
+from jaxcollapse.lm.host import estimates
 from jaxcollapse.lm.host.estimates import MOST_STEPS
 from jaxcollapse.lm.host_rows import HostRows
 from jaxcollapse.lm.text import texts, tokenizers
@@ -266,6 +267,23 @@ def test_estimate_counts_what_there_is_to_do(planned, corpus, programs, uninterr
     )
     assert host.memory(programs) > parameters
     assert expected.seconds > 0
+
+
+def test_what_was_done_before_is_not_in_the_estimate(planned, programs, monkeypatch):
+    monkeypatch.setattr(estimates, "_measure", lambda program, together: _pace(program.setup))
+    whole = host.estimate(planned, programs)
+    first = host.estimate(planned, programs, lambda cell, seed, generation: generation > 1)
+    rest = host.estimate(planned, programs, lambda cell, seed, generation: generation == 1)
+    for name in ("trained", "sampled", "chain_seconds"):
+        parts = [getattr(part, name) for part in (first, rest)]
+        assert min(parts) > 0
+        assert sum(parts) == pytest.approx(getattr(whole, name))
+    nothing = host.estimate(planned, programs, lambda *chain: True)
+    assert (nothing.trained, nothing.sampled, nothing.chain_seconds) == (0, 0, 0)
+
+
+def _pace(setup):
+    return estimates._Pace(setup, step_seconds=1.0, sample_rate=100.0)
 
 
 def test_the_pace_of_chains_is_measured_side_by_side(planned, programs, monkeypatch):

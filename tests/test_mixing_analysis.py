@@ -250,3 +250,18 @@ def test_without_none_there_is_nothing_to_compare_with():
     dataset = made_up(1.0 + 5 * N**-0.4, noise=1e-4)
     *_, said = mixture_tables.sentences(mixtures.analyse(dataset.isel(synthetic=slice(1, None))))
     assert said == "No synthetic count is 0, so there is nothing to compare the others with."
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({"seed": slice(1)}, "There is one seed: synthetic counts are compared with none over two"),
+        ({"synthetic": slice(1)}, "There is no synthetic count but 0, so there is nothing to com"),
+        ({}, "Losses without synthetic data are not finite, so there is nothing to compare with."),
+    ],
+)
+def test_why_nothing_is_compared_is_told(part, reason):
+    dataset = made_up(1.0 + 5 * N**-0.4, noise=1e-4).isel(part)
+    if not part:
+        dataset["nll"][{"synthetic": 0}] = np.nan
+    assert mixture_tables.sentences(mixtures.analyse(dataset))[-1].startswith(reason)

@@ -153,6 +153,7 @@ class Analysis(NamedTuple):
       regressions: one for each transform of the real count; none where cells are too few.
       best: one for each real count.
       left_out: which cells were left out and why, in words; "" for none.
+      uncompared: why no synthetic count is compared with none, in words; "" where some are.
     """
 
     metric: str
@@ -161,6 +162,7 @@ class Analysis(NamedTuple):
     regressions: tuple[Regression, ...]
     best: tuple[Best, ...]
     left_out: str
+    uncompared: str
 
 
 def analyse(dataset: xarray.Dataset, metric: str | None = None, seed: int = 0) -> Analysis:
@@ -189,13 +191,15 @@ def analyse(dataset: xarray.Dataset, metric: str | None = None, seed: int = 0) -
     losses = np.asarray(array.values, np.float64)
     real, synthetic = (np.asarray(dataset[name].values) for name in ("real", "synthetic"))
     finite = np.asarray(np.isfinite(losses).all(axis=-1))
+    best = best_counts(real, synthetic, losses, seed)
     return Analysis(
         metric=metric,
         num_seeds=losses.shape[-1],
         num_cells=int((finite & (real > 0)[:, None]).sum()),
         regressions=regress(real, synthetic, losses, seed),
-        best=best_counts(real, synthetic, losses, seed),
+        best=best,
         left_out=_left_out(real, synthetic, finite),
+        uncompared="" if any(b.comparisons for b in best) else _uncompared(synthetic, losses),
     )
 
 
@@ -217,6 +221,17 @@ def _left_out(real: np.ndarray, synthetic: np.ndarray, finite: np.ndarray) -> st
         f"left out: {len(bad)} of {finite.size} cells, where a loss is not finite "
         f"({'; '.join(named)}{more})"
     )
+
+
+def _uncompared(synthetic: np.ndarray, losses: np.ndarray) -> str:
+    """Why no synthetic count is compared with none."""
+    if 0 not in synthetic:
+        return "No synthetic count is 0, so there is nothing to compare the others with."
+    if synthetic.size == 1:
+        return "There is no synthetic count but 0, so there is nothing to compare with it."
+    if losses.shape[-1] == 1:
+        return "There is one seed: synthetic counts are compared with none over two or more."
+    return "Losses without synthetic data are not finite, so there is nothing to compare with."
 
 
 # Which term explains the loss -------------------------------------------------------------------

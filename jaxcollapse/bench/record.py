@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcollapse import checks, machine
+from jaxcollapse import checks, inputs, machine
 from jaxcollapse.files import whole_file
 
 FORMAT = "jaxcollapse bench 1"
+WHAT = "benchmark's file"
 PARTS = ("ceilings", "cells", "seeds", "language_models", "against")
 
 
@@ -72,12 +73,11 @@ def read(path: Path) -> dict[str, Any]:
       ValueError: it is none.
     """
     remedy = "make one with 'jaxcollapse bench'"
-    if not path.is_file():
-        raise checks.refusal("benchmark's file", "a file that exists", str(path), remedy)
+    text = inputs.decoded(inputs.existing(path, WHAT).read_bytes(), str(path), WHAT)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = inputs.json_of(text)
     except ValueError as error:
-        raise checks.refusal("benchmark's file", "JSON", f"{path} ({error})", remedy) from None
+        raise checks.refusal(WHAT, "JSON", f"{path} ({error})", remedy) from None
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != FORMAT:
         raise checks.refusal(f"format of {path}", repr(FORMAT), repr(found), remedy)

@@ -23,7 +23,7 @@ def show(facts: Facts) -> None:
     """Prints the tables of a benchmark."""
     console = _console()
     cache = facts["compilation_cache"]
-    console.print(f"[bold]{facts['device']}[/bold], {facts['seconds']:.0f} s", soft_wrap=True)
+    console.print(f"{facts['device']}, {facts['seconds']:.0f} s", soft_wrap=True)
     if cache != "none":
         console.print(f"compile times may be of programs kept in {cache}", soft_wrap=True)
     for title, headings, rows in _tables(facts):
@@ -50,7 +50,7 @@ def show(facts: Facts) -> None:
 
 
 def _console() -> Any:
-    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     console.width = max(console.width, WIDTH)
     return console
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import itertools
+import textwrap
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -179,6 +182,47 @@ def options_of(asked: Any, function: Callable[..., Any] | None = None) -> dict[s
     return found
 
 
+def _in_whole_lines(kind: type) -> type:
+    """A dataclass of options whose helps are a line each, as tyro breaks them itself.
+
+    It takes a docstring below a field with the ends of its lines, so that half of a sentence would
+    stand on a line of its own.
+    """
+    told: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        told |= _docstrings(base)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields: list[Any] = []
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if field.name in told:
+            hint = Annotated[hint, tyro.conf.arg(help=told[field.name])]
+        same = dataclasses.field(default=field.default, default_factory=field.default_factory)  # type: ignore[call-overload]
+        fields.append((field.name, hint, same))
+    namespace = {"__doc__": kind.__doc__}
+    return dataclasses.make_dataclass(
+        kind.__name__, fields, bases=(kind,), frozen=True, kw_only=True, namespace=namespace
+    )
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """What stands below the fields of a class, in its source."""
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    except (OSError, TypeError):  # of a class that was made here, whose fields say it themselves
+        return {}
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
 def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) -> Any:
     """An instance of a dataclass of options from the words of a command.
 
@@ -188,6 +232,7 @@ def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) 
       arguments: what follows them.
       **defaults: of fields, in place of those that the dataclass has.
     """
+    kind = _in_whole_lines(kind)
     default = None
     if defaults:
         missing = {

@@ -39,6 +39,8 @@ class Plot:
     default; --against generation draws all generations."""
     statistic: Literal["mean", "median"] = "mean"
     """Draw the mean with its 95% confidence interval, or the median with quartiles."""
+    scale: Literal["linear", "log", "symlog"] | None = None
+    """The axes of the metrics; by default each metric's own, linear where one is negative."""
     overwrite: bool = False
     """Replace an existing figure."""
 
@@ -77,11 +79,12 @@ def plot(args: Plot) -> None:
     check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
     dataset = select(results.load(args.file), args.select)
     if results.is_mixture(dataset):
-        if args.hue is not None or args.against is not None or args.statistic != "mean":
+        asked = args.hue, args.against, args.scale
+        if any(asked) or args.statistic != "mean":
             raise checks.refusal(
                 "options of a figure of mixtures",
                 "--metric and --select alone",
-                "--hue, --against or --statistic",
+                "--hue, --against, --statistic or --scale",
                 "leave these out: it has means over seeds, a colour a real count",
             )
         figure = mixture_figures.figure(dataset, *args.metric[:1])
@@ -89,7 +92,11 @@ def plot(args: Plot) -> None:
         x = args.against or against.natural(dataset) or "generation"
         given = args.metric, args.hue, args.statistic
         if x == "generation":
-            figure = figures.grid(dataset, *given)
+            figure = figures.grid(dataset, *given, args.scale)
+        elif args.scale is not None:
+            raise checks.refusal(
+                "--scale", "--against generation beside it", x, "draw all generations"
+            )
         else:
             figure = against.against(dataset, x, *given)
     with whole_file(args.out) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jaxcollapse import checks
+from jaxcollapse.files import UnwrittenError
 from jaxcollapse.registry import TASKS, as_family
 
 try:
@@ -103,14 +105,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run, options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
         run(options)
+        sys.stdout.flush()
     except (ValueError, ImportError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail(INTERRUPTED, code=130)
     except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
     except OSError as error:
-        fail(f"{error.filename or 'file'}: {error.strerror or error}", code=1)
+        if error.filename is None:
+            _print_no_more()
+        fail(_where_and_why(error), code=1)
+
+
+# What can be done about what cannot be read or printed; what is written says so itself.
+REMEDIES = {
+    errno.EACCES: "see that you may read it",
+    errno.EISDIR: "name a file",
+    errno.ENOSPC: "make room",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter one",
+    errno.ELOOP: "see where its links lead",
+    errno.EIO: "see to the disk",
+}
+
+
+def _where_and_why(error: OSError) -> str:
+    """The path of an error of the system, what went wrong there, and what to do."""
+    if isinstance(error, UnwrittenError):
+        return f"{error.filename}: {error.strerror}"
+    if error.errno is None:  # of a library, which tells it in words of its own
+        return str(error)
+    where = "standard output" if error.filename is None else str(error.filename)
+    remedy = REMEDIES.get(
+        error.errno, "check the path" if error.filename else "check where it goes"
+    )
+    return f"{where}: {error.strerror}; {remedy}"
+
+
+def _print_no_more() -> None:
+    """Drops what is not printed yet, which cannot be."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(message: str, code: int = 2) -> None:

@@ -13,7 +13,7 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output, forget_unfinished
 from jaxcollapse.parameters import parameters_of
 from jaxcollapse.sweeps import chains, hosts, mixtures, nonfinite
-from jaxcollapse.sweeps.plan import check_no_fields, parse_seeds
+from jaxcollapse.sweeps.plan import Plan, check_no_fields, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
 from jaxcollapse.sweeps.run import run_share
 
@@ -154,6 +154,7 @@ def run(args: Any) -> None:
         _bytes(args.memory_limit),
         **asked.options_of(args),
     )
+    _advise(checked)
     dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
     if dataset is None:
         print(_finished(share, args.out))
@@ -192,6 +193,7 @@ def mix(args: Any) -> None:
         memory_limit=_bytes(args.memory_limit),
         **asked.options_of(args),
     )
+    _advise(checked)
     dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
     if dataset is None:
         print(_finished(share, args.out))
@@ -226,6 +228,13 @@ def _with_publishers(args: Any) -> TaskFamily:
     """The task with those publishers whose axes have values."""
     added = [name for name in publishers.offers(args.family) if getattr(args, name, ())]
     return publishers.offered(args.family, added)
+
+
+def _advise(plan: Plan) -> None:
+    """Tells what whoever asks for a plan should know, each thing once."""
+    told = (plan.family.advice(plan.point(cell), plan.options) for cell in plan.cells)
+    for line in dict.fromkeys(filter(None, told)):
+        print(line, file=sys.stderr)
 
 
 def _bytes(gib: float | None) -> float | None:

@@ -275,8 +275,8 @@ def _swiss_roll_variance() -> float:
 
 def _of_array(array: Any) -> PointDataset:
     try:
-        data = np.asarray(array, np.float64)
-    except (TypeError, ValueError):
+        data = checks.real_numbers("data", array).astype(np.float64)
+    except ValueError:
         raise checks.refusal(
             "data",
             "an array [R, D] of numbers, a data set's name or a PointDataset",

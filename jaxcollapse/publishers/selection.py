@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -131,9 +131,9 @@ def curated(
     best_of = checks.whole_number("best_of", best_of)
     if isinstance(rewards, str) or callable(rewards):
         rewards = [rewards]
-    several = list(rewards) if isinstance(rewards, Iterable) else []
+    several = list(rewards) if checks.is_several(rewards) else []
     if not several:
-        got = "none" if isinstance(rewards, Iterable) else repr(rewards)
+        got = "none" if checks.is_several(rewards) else repr(rewards)
         raise checks.refusal("rewards", "a function or some", got, "give one")
     chances = _odds(odds, len(several))
     if best_of == 1:

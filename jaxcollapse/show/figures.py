@@ -67,6 +67,7 @@ def grid(
     metrics: Sequence[str] | None = None,
     hue: str | None = None,
     statistic: str = "mean",
+    scale: str | None = None,
 ) -> Figure:
     """One panel for each workflow (column) and each metric at each point of the grid (row).
 
@@ -79,6 +80,7 @@ def grid(
       hue: the axis that colours tell apart, or ``workflow``, then in one column; by default the
         last axis of several values. The others become rows.
       statistic: ``mean`` or ``median``.
+      scale: of the axes of metrics; by default each metric's own, linear where one is negative.
 
     Raises:
       ValueError: an unknown metric, axis or statistic.
@@ -100,7 +102,7 @@ def grid(
         for metric in shown
         for point in points_of(dataset, rest)
     ]
-    return panels(rows, hue, statistic)
+    return panels(rows, hue, statistic, scale)
 
 
 class Row(NamedTuple):
@@ -117,13 +119,16 @@ class Row(NamedTuple):
     title: str
 
 
-def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
+def panels(
+    rows: Sequence[Row], hue: str, statistic: str = "mean", scale: str | None = None
+) -> Figure:
     """A row of panels for each of ``rows``, which share workflows and the values of ``hue``.
 
     Args:
       rows: what to draw.
       hue: the axis that colours tell apart, or ``workflow``.
       statistic: ``mean`` or ``median``.
+      scale: of the axes of metrics, as matplotlib calls it; by default each metric's own.
 
     Raises:
       ValueError: an unknown statistic.
@@ -149,7 +154,7 @@ def panels(rows: Sequence[Row], hue: str, statistic: str = "mean") -> Figure:
                 panel = row.dataset if workflow is None else row.dataset.sel(workflow=workflow)
                 _panel(axis, panel, row.metric, hue, colours, statistic)
                 axis.set_title("\n".join(filter(None, [workflow and str(workflow), row.title])))
-            scale_row(panel_axes, row.metric, row.dataset)
+            scale_row(panel_axes, row.metric, row.dataset, scale=scale)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
             panel_axes[0].set_ylabel(wrap(attrs["long_name"]) + units)
@@ -223,23 +228,35 @@ def _panel(
 
 
 def scale_row(
-    row: Any, metric: str, dataset: xarray.Dataset, over_generations: bool = True
+    row: Any,
+    metric: str,
+    dataset: xarray.Dataset,
+    over_generations: bool = True,
+    scale: str | None = None,
 ) -> None:
-    """Scales a row of panels: few generations are linear, and what the metric says logarithmic."""
+    """Scales a row of panels: few generations are linear, and what the metric says logarithmic.
+
+    Of negative values a logarithmic axis would be one without a tick; they are on a linear one,
+    unless ``scale`` asks for another.
+    """
     generations = dataset.sizes["generation"]
     if over_generations and generations > FEW_GENERATIONS:
         row[0].set_xscale("log")
     elif over_generations:
         step = -(-generations // 10)
         row[0].set_xticks(dataset["generation"].values[::step])
+    if scale is not None:
+        for axis in row:
+            axis.set_yscale(scale)
+        return
     if not _is_log(dataset, metric):
         return
     shown = [np.asarray(line.get_ydata(), float) for axis in row for line in axis.lines]
     positive = all((values[np.isfinite(values)] >= 0).all() for values in shown)
-    for axis in row:
-        axis.set_yscale("log" if positive else "symlog")
     if not positive:
         return
+    for axis in row:
+        axis.set_yscale("log")
     # A collapse goes on below anything worth looking at; but every line shows where it begins.
     low, high = row[0].get_ylim()
     begins = min((v for values in shown for v in values[:1] if v > 0), default=high)

@@ -62,7 +62,7 @@ def _show_losses(dataset: xarray.Dataset, metric: str) -> None:
                 error = array.std(axis=0, ddof=1) / len(array) ** 0.5
                 cells = [f"{m} ({e:.3f})" for m, e in zip(cells, error, strict=True)]
             table.add_row(str(model), str(workflow), *cells)
-    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     console.width = max(console.width, 60 + 16 * dataset.sizes["generation"])
     console.print(table)
 
@@ -92,12 +92,12 @@ def show_texts(samples: Iterable[tuple[str, Path]], count: int) -> None:
       samples: what to call each file, and where it is.
       count: how many documents of each.
     """
-    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     for name, path in samples:
-        console.print(f"\n[bold]{name}[/bold]", soft_wrap=True)
+        console.print(f"\n{name}", soft_wrap=True)
         with path.open(encoding="utf-8") as lines:
             for _, line in zip(range(count), lines, strict=False):
                 text = " ".join(json.loads(line)["text"].split())
                 shown = text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 3] + "..."
-                console.print(f"  - {shown}", markup=False)
+                console.print(f"  - {shown}")
     console.print()

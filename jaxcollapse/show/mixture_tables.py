@@ -50,7 +50,7 @@ def points_of(dataset: xarray.Dataset, metric: str) -> list[tuple[str, xarray.Da
 
 def show(dataset: xarray.Dataset, metric: str | None = None) -> None:
     """Prints the tables of every point of a result."""
-    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     console.width = max(console.width, TABLE_WIDTH)
     _print(console, dataset, metric)
 
@@ -59,7 +59,7 @@ def text(dataset: xarray.Dataset, metric: str | None = None) -> str:
     """The tables of every point of a result, as plain text."""
     page = io.StringIO()
     console = checks.require("rich.console", "sweep").Console(
-        file=page, width=TABLE_WIDTH, highlight=False, color_system=None
+        file=page, width=TABLE_WIDTH, highlight=False, markup=False, color_system=None
     )
     _print(console, dataset, metric)
     return page.getvalue()
@@ -226,13 +226,13 @@ def sentences(found: Analysis) -> list[str]:
         )
     helped = [best.real for best in found.best if best.helps]
     harmed = [best.real for best in found.best if best.harms]
-    if any(best.comparisons for best in found.best):
+    if not found.uncompared:
         said.append(
             "Real counts where some synthetic count is significantly better than none (at 5% for "
             f"each real count): {_listed(helped)}; significantly worse: {_listed(harmed)}."
         )
     elif found.best:
-        said.append("No synthetic count is 0, so there is nothing to compare the others with.")
+        said.append(found.uncompared)
     return said
 
 

@@ -18,9 +18,9 @@ STYLES = {"yes": "bold red", "no": "green", "undecided": "yellow", "not told": "
 
 def show(profile: Profile) -> None:
     """Prints the overview, what it rests on, and where the grid collapses."""
-    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     console.width = max(console.width, tables.TABLE_WIDTH)
-    console.print(f"[bold]Collapse profile[/bold]: {profile.title}", soft_wrap=True)
+    console.print(f"Collapse profile: {profile.title}", soft_wrap=True)
     console.print(_overview(profile))
     for definition in DEFINITIONS:
         told = compared(profile, definition.name)

@@ -60,9 +60,9 @@ def show(dataset: xarray.Dataset, name: str) -> None:
 
 def show_origin(dataset: xarray.Dataset, name: str) -> Any:
     """Prints what a result is and its provenance; returns the console for what follows."""
-    console = checks.require("rich.console", "sweep").Console(highlight=False)
+    console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     console.width = max(console.width, TABLE_WIDTH)
-    console.print(f"[bold]{name}[/bold]: {dataset.attrs['title']}", soft_wrap=True)
+    console.print(f"{name}: {dataset.attrs['title']}", soft_wrap=True)
     console.print(f"preset {dataset.attrs['preset']}, options {dataset.attrs['options']}")
     for dimension, size in dataset.sizes.items():
         values = [str(value) for value in dataset[dimension].values]

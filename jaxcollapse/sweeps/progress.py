@@ -104,7 +104,7 @@ def _terminal_bar(total: float | None) -> Iterator[Callable[..., None]]:
         progress.TimeElapsedColumn(),
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(elapsed_when_finished=False),
-        progress.TextColumn("{task.description}", table_column=rest),
+        progress.TextColumn("{task.description}", markup=False, table_column=rest),
     )
     with progress.Progress(
         *columns, console=console, speed_estimate_period=300, expand=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import inspect
@@ -13,6 +14,7 @@ import numpy as np
 
 from jaxcollapse import checks, locks, machine
 from jaxcollapse.files import check_output, reserve, whole_file
+from jaxcollapse.inputs import json_of
 from jaxcollapse.registry import is_own
 from jaxcollapse.sweeps.plan import Plan
 
@@ -155,7 +157,9 @@ def load(path: Path | str) -> xarray.Dataset:
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as opened:
             dataset = opened.load()
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # readers raise many kinds at bytes that are none of their own
+        if isinstance(error, PermissionError):
+            raise
         raise checks.refusal(
             "results file",
             "NetCDF-4 written by 'jaxcollapse run'",
@@ -169,7 +173,43 @@ def load(path: Path | str) -> xarray.Dataset:
             str(path),
             "make it with 'jaxcollapse run' or 'jaxcollapse mix'",
         )
+    missing = _missing(dataset)
+    if missing:
+        raise checks.refusal(
+            "results file", "a whole result", f"{path} with {missing}", "run again"
+        )
     return dataset
+
+
+# What every result says of itself; the last two as JSON.
+ATTRIBUTES = {"title": str, "task": str, "preset": str, "options": dict, "configuration": dict}
+
+
+def _missing(dataset: xarray.Dataset) -> str:
+    """What a result lacks of what every one has, in words; "" if nothing."""
+    told: dict[str, Any] = {}
+    for name, kind in ATTRIBUTES.items():
+        value = dataset.attrs.get(name)
+        with contextlib.suppress(TypeError, ValueError):
+            value = json_of(value) if kind is dict else value
+        if not isinstance(value, kind):
+            return f"no attribute '{name}'"
+        told[name] = value
+    axes = told["configuration"].get("axes")
+    if not isinstance(axes, dict):
+        return "no axes in its configuration"
+    is_chains = dataset.attrs["format"] == FORMAT
+    dims = ("workflow", "seed", "generation") if is_chains else ("real", "synthetic", "seed")
+    for name in (*dims, *axes):
+        if not dataset.sizes.get(name) or name not in dataset.indexes:
+            return f"no coordinate '{name}'"
+    for name, array in dataset.data_vars.items():
+        if array.dtype.kind not in "biuf":
+            return f"no numbers in '{name}'"
+        labels = [array.attrs.get(label) for label in ("long_name", "units")]
+        if dims[-1] in array.dims and not all(isinstance(label, str) for label in labels):
+            return f"no labels of '{name}'"
+    return ""
 
 
 def is_mixture(dataset: xarray.Dataset) -> bool:

@@ -19,6 +19,7 @@ from jaxcollapse.lm.host.programs import Programs
 from jaxcollapse.lm.setup import Setup, training_bytes
 from jaxcollapse.sweeps.chains import ChainPlan
 from jaxcollapse.sweeps.mixtures import MixturePlan
+from jaxcollapse.sweeps.plan import Cell
 
 MOST_STEPS, ENOUGH_SECONDS = 5, 1.0  # of a measurement
 
@@ -27,7 +28,7 @@ class Estimate(NamedTuple):
     """What chains will take.
 
     Attributes:
-      trained: tokens, all chains together.
+      trained: tokens, all chains together, without what was done before.
       sampled: tokens, likewise, without those that a filter rejects: how many is not known before.
       filtered: whether there is such a filter.
       rates: tokens per second that one chain trains on and samples beside the others, by point of
@@ -90,8 +91,18 @@ class _Pace(NamedTuple):
         return float(language_model.steps_of(self.setup, rows)[1])
 
 
-def estimate(plan: ChainPlan, programs: Mapping[tuple, Programs]) -> Estimate:
-    """Measures a few steps of training and sampling, compiled, and counts what there is to do."""
+def estimate(
+    plan: ChainPlan,
+    programs: Mapping[tuple, Programs],
+    finished: Callable[[Cell, int, int], bool] = lambda cell, seed, generation: False,
+) -> Estimate:
+    """Measures a few steps of training and sampling, compiled, and counts what there is to do.
+
+    Args:
+      plan: of chains.
+      programs: of ``programs_of(plan)``.
+      finished: ``finished(cell, seed, generation)``: whether that was done before.
+    """
     trained = sampled = seconds = 0.0
     together = chains_at_a_time(programs, len(plan.cells) * plan.seeds.size)
     rates = {}
@@ -104,20 +115,32 @@ def estimate(plan: ChainPlan, programs: Mapping[tuple, Programs]) -> Estimate:
                 continue
             for generation in range(1, plan.generations + 1):
                 workflow = plan.keeps(cell)
-                steps = plan.seeds.size * pace.steps(workflow.rows(generation, size))
-                seconds += steps * pace.step_seconds
+                seeds = sum(not finished(cell, int(seed), generation) for seed in plan.seeds)
+                steps = seeds * pace.steps(workflow.rows(generation, size))
+                tokens = seeds * size * pace.length
                 trained += steps * pace.tokens_a_step
-            tokens = plan.seeds.size * plan.generations * size * pace.length
-            sampled += tokens
-            seconds += tokens / pace.sample_rate
+                sampled += tokens
+                seconds += steps * pace.step_seconds + tokens / pace.sample_rate
     filtered = any(program.setup.filters for program in programs.values())
     return Estimate(trained, sampled, filtered, rates, seconds, seconds / together)
 
 
 def estimate_mixtures(
-    plan: MixturePlan, programs: Mapping[tuple, Programs], teach: bool
+    plan: MixturePlan,
+    programs: Mapping[tuple, Programs],
+    teach: bool,
+    finished: Callable[[tuple, int, tuple[int, int]], bool] = lambda point, seed, pair: False,
+    taught: Callable[[tuple], bool] = lambda point: False,
 ) -> Estimate:
-    """What grids of mixtures will take, and with ``teach`` the models that make documents."""
+    """What grids of mixtures will take, and with ``teach`` the models that make documents.
+
+    Args:
+      plan: of mixtures.
+      programs: of ``programs_of(plan)``.
+      teach: whether documents are made.
+      finished: ``finished(point, seed, (real, synthetic))``: whether that was done before.
+      taught: ``taught(point)``: likewise, of the model that makes documents.
+    """
     pairs = list(itertools.product(plan.real, plan.synthetic))
     together = chains_at_a_time(programs, plan.seeds.size)
     trained = sampled = seconds = 0.0
@@ -125,9 +148,12 @@ def estimate_mixtures(
     for point, program in programs.items():
         pace = _measure(program, together)
         rates[point] = pace.rates
-        steps = sum(pace.steps(sum(pair)) for pair in pairs) * plan.seeds.size
+        steps = sum(
+            pace.steps(sum(pair)) * sum(not finished(point, int(s), pair) for s in plan.seeds)
+            for pair in pairs
+        )
         tokens = 0.0
-        if teach and max(plan.synthetic):
+        if teach and max(plan.synthetic) and not taught(point):
             steps += pace.steps(program.setup.num_samples)
             tokens = max(plan.synthetic) * pace.length
         trained += steps * pace.tokens_a_step

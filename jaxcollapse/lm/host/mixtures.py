@@ -90,12 +90,21 @@ class Mixtures:
         chosen = np.asarray(self.programs.real_documents(key))
         return self.corpus.train.take(chosen).cut(self.programs.setup.data.context)
 
+    def file(self, seed: int, real: int, synthetic: int) -> Path:
+        """Where the metrics of a finished mixture are."""
+        return self.folder / f"seed-{seed}" / f"real-{real}-synthetic-{synthetic}.json"
+
+    @property
+    def teacher(self) -> ChainFolder:
+        """Where the model of all real documents, and what it writes, are."""
+        return ChainFolder(self.folder / "teacher")
+
     def _synthetic(self) -> Documents:
         """As many documents as are mixed at most, of a model of all real ones."""
         wanted = max(self.plan.synthetic)
         if not wanted:
             return Documents.from_lists([])
-        kept = ChainFolder(self.folder / "teacher")
+        kept = self.teacher
         if kept.finished(1) is None:
             teach = functools.partial(self._teach, kept, wanted)
             run_on_devices({"teacher": teach}, self.stop, self.programs.mesh is not None)
@@ -149,8 +158,8 @@ class Mixtures:
         synthetic = synthetic.take(_order(synthetic_key, synthetic.count))
         found = []
         for real_count, synthetic_count in itertools.product(self.plan.real, self.plan.synthetic):
-            name = f"real-{real_count}-synthetic-{synthetic_count}"
-            path = folder / f"{name}.json"
+            path = self.file(seed, real_count, synthetic_count)
+            name = path.stem
             metrics = files.read_sealed_json(path)
             documents = Documents.concatenate(
                 [real.take(range(real_count)), synthetic.take(range(synthetic_count))]

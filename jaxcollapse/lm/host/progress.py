@@ -124,6 +124,8 @@ def _bar(expected: Estimate, log: RunLog | None) -> Iterator[Report]:
             nonlocal done
             with lock:
                 train_rate, sample_rate = expected.rates[progress.point]
+                if progress.phase == "done":  # it is not in the estimate
+                    return
                 done += progress.trained / train_rate + progress.sampled / sample_rate
                 update(min(done, total), str(progress))
 

@@ -110,8 +110,14 @@ def _run(
         )
         return one.run()
 
+    def finished_before(cell: Cell, seed: int, generation: int) -> bool:
+        return (chain_folder(folder, cell, seed) / ChainFolder.name(generation)).is_dir()
+
     with reported(
-        progress, chains, lambda: memory(compiled), lambda: estimate(plan, compiled)
+        progress,
+        chains,
+        lambda: memory(compiled),
+        lambda: estimate(plan, compiled, finished_before),
     ) as report:
         start = time.perf_counter()
         jobs = {
@@ -196,10 +202,10 @@ def _run_mixtures(
         kind = f"synthetic-{path.stem}-{digest[:8]}"
         source = {"source": f"{path.name} (sha256 {digest[:16]})"}
     claim_folder(folder, programs)
-    grids = [
-        Mixtures(programs[point], plan, corpus, folder / point_folder(point) / kind, point)
+    grids = {
+        point: Mixtures(programs[point], plan, corpus, folder / point_folder(point) / kind, point)
         for point in programs
-    ]
+    }
     chains = f"{len(plan.real) * len(plan.synthetic)} mixtures for each seed"
     values: list[dict[str, np.ndarray]] = []
     with (
@@ -207,12 +213,18 @@ def _run_mixtures(
             progress,
             chains,
             lambda: memory(programs),
-            lambda: estimate_mixtures(plan, programs, teach=read is None),
+            lambda: estimate_mixtures(
+                plan,
+                programs,
+                teach=read is None,
+                finished=lambda point, seed, pair: grids[point].file(seed, *pair).exists(),
+                taught=lambda point: grids[point].teacher.generation(1).is_dir(),
+            ),
         ) as report,
         machine.CompileClock() as clock,
     ):
         start = time.perf_counter()
-        for grid in grids:
+        for grid in grids.values():
             begun = time.perf_counter()
             grid = dataclasses.replace(grid, report=report, checkpoint_steps=checkpoint_steps)
             arrays = {name: array for name, array in grid.run(read).items() if name in plan.metrics}

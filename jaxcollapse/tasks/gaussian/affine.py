@@ -134,6 +134,8 @@ def square_root(cov: Any, dim: int) -> Any:
     dtype = draws.float_dtype()
     if cov is None:
         return np.ones((), dtype)
+    if not checks.is_traced(cov):
+        cov = checks.real_numbers("cov", cov)
     shape = np.shape(cov)
     if shape not in ((), (dim,), (dim, dim)):
         raise checks.refusal(

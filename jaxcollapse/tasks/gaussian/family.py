@@ -339,6 +339,8 @@ def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Tas
 def _real_mean(mean: Any, dim: int) -> Any:
     if mean is None:
         return np.zeros(dim, draws.float_dtype())
+    if not checks.is_traced(mean):
+        mean = checks.real_numbers("mean", mean)
     if np.shape(mean) not in ((), (dim,)):
         raise checks.refusal(
             "mean", f"shape ({dim},)", np.shape(mean), "give one entry a dimension"

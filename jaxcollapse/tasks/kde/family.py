@@ -38,6 +38,8 @@ from jaxcollapse.tasks.kde.sums import keeps_sums, serves, summing_pool
 from jaxcollapse.theory.workflows import REPLACE, record_of
 from jaxcollapse.workflows import Workflow
 
+FAR_FROM_1 = 3.0  # times, of a standard deviation
+
 
 @declared
 def task(
@@ -59,9 +61,10 @@ def task(
     Args:
       dataset: The real data are blobs, circles, moons or swiss-roll, or an array ``[R, D]``; where
         ``data`` are given, this is only what to call them.
-      bandwidth: h, the bandwidth, is a number, "scott", "silverman", "scott-scaled" (Scott's rule
-        times the standard deviation of the points that are fitted), or a schedule in the
-        generation t such as "0.5*t^-0.25".
+      bandwidth: h, the bandwidth, is a number, "scott" or "silverman" (both for data of standard
+        deviation 1, whatever theirs is, as scikit-learn has them), "scott-scaled" (Scott's rule
+        times the standard deviation of the points that are fitted, as SciPy has it), or a schedule
+        in the generation t such as "0.5*t^-0.25".
       num_samples: N, the number of real points and of the points of every generation.
       kernel: The kernel is "gaussian" or "tophat".
       num_test: M, the number of real test points.
@@ -200,6 +203,19 @@ def _approximations(
     )
 
 
+def _advice(point: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Of data of one's own, that a rule of the bandwidth has not their scale."""
+    if point["bandwidth"] not in ("scott", "silverman") or options.get("data") is None:
+        return ""
+    std = _source_of(point, options).variance(point["num_samples"]) ** 0.5
+    if not (std > FAR_FROM_1 or 0 < std < 1 / FAR_FROM_1):
+        return ""
+    return (
+        f"bandwidth {point['bandwidth']} is for data of standard deviation 1, and that of the data "
+        f"is {std:.3g}: scott-scaled is in units of it"
+    )
+
+
 def _closed_form(
     metric, workflow, generation, options, dataset, bandwidth, num_samples, temperature=1.0
 ):
@@ -239,5 +255,6 @@ FAMILY = TaskFamily(
     closed_form=_closed_form,
     presets={"corrected": {"test_centres": "shared"}, "authors": {"test_centres": "redrawn"}},
     approximations=_approximations,
+    advice=_advice,
     mixtures=MixtureFacts(real=(8, 16, 32, 64, 128), synthetic=(0, 8, 32, 128, 512)),
 )
