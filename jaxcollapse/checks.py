@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import numpy as np
@@ -69,7 +69,7 @@ def known_size(name: str, value: Any, remedy: str = "use pool='statistics' or") 
     return value
 
 
-def is_several(value: Any) -> bool:
+def is_several(value: Any) -> TypeGuard[Iterable[Any]]:
     """Whether a value is a list of values, or an array of some."""
     several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
     return several and getattr(value, "ndim", 1) > 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -90,7 +89,7 @@ def counts(name: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         value = [_whole(part) for part in value.split(",")]
-    numbers = list(value) if isinstance(value, Iterable) else [value]
+    numbers = list(value) if checks.is_several(value) else [value]
     if not numbers:
         raise checks.refusal(name, "at least one number of rows", "none", f"say {name}=10,20,40")
     return tuple(n if checks.is_traced(n) else checks.whole_number(name, n) for n in numbers)

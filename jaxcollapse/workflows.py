@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -298,7 +298,7 @@ def as_workflows(workflows: Any) -> list[Workflow]:
     Raises:
       ValueError: there is none, one is none, or two are the same.
     """
-    one = isinstance(workflows, str | Workflow) or not isinstance(workflows, Iterable)
+    one = isinstance(workflows, Workflow) or not checks.is_several(workflows)
     made = [as_workflow(workflow) for workflow in ([workflows] if one else workflows)]
     for workflow in made:
         for name, value in workflow.numbers.items():

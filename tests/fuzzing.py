@@ -20,7 +20,7 @@ from jaxcollapse.cli import main as cli
 from jaxcollapse.lm.text import conversations, reading, texts
 from jaxcollapse.registry import TASKS, as_family
 from jaxcollapse.show import figures, tables
-from jaxcollapse.sweeps import profiles, results
+from jaxcollapse.sweeps import chains, profiles, results
 from jaxcollapse.workflows import Workflow, as_workflow
 
 SECONDS = 10  # none takes longer
@@ -28,7 +28,21 @@ SECONDS = 10  # none takes longer
 VALUES = [
     *["", "0", "-1", "1", "2", "3", "10", "0.5", "1.5", "-0.0", "1e-400", "1e400", "nan", "inf"],
     *["99999999999999999999", "1e9", "4294967296", "1_000", "0x10", "½", "٣", "1,2", "1;2", "1e5"],
-    *["5:8", "8:5", ":", "5:", ":5", "-3:2", "0:99999999999", "all", "None", "True", "[]", "{}"],
+    *[
+        "5:8",
+        "8:5",
+        "2000000000",
+        ":",
+        "5:",
+        ":5",
+        "-3:2",
+        "0:99999999999",
+        "all",
+        "None",
+        "True",
+        "[]",
+        "{}",
+    ],
     *["a", "=", "a=b", "dim=1", "dim=", "=1", "dim=1,1", "dim=x", "--", "-", "%s", "{0}", "[/b]"],
     *["replace", "accumulate", "replace:draw=", "window:keep=3", "window:keep=-1", "window:", ":"],
     *["fresh-real:share=nan", "fresh-real:share=0.1", "fixed-real:weight=0.9,0.5", "x" * 5000],
@@ -276,7 +290,21 @@ ARGUMENTS = [
     *["", "a", "once", "kept", "fresh", "0.5", "0.5*t^-1", "nan", b"a", 1j, (), [], {}, set()],
     *[(0.5, 0.1), [1, 2], (1, -1), ("a",), {"a": 1}, [[1.0]], range(3), object(), print, type],
     *[np.float32(0.5), np.int8(-1), np.zeros(3), np.zeros((2, 2)), np.asarray("a"), np.nan],
-    *[10, 20, 5, 0.1, 0.9, "replace", "moons", "scott", (10, 20), (0.9, 0.5), "points"],
+    *[
+        10,
+        20,
+        5,
+        2**31 - 1,
+        range(10**9),
+        0.1,
+        0.9,
+        "replace",
+        "moons",
+        "scott",
+        (10, 20),
+        (0.9, 0.5),
+        "points",
+    ],
 ]
 SMALL = {"dim": 2, "num_samples": 8, "bandwidth": 0.3, "num_outcomes": 4, "noise_variance": 0.1}
 
@@ -299,6 +327,12 @@ def argument_case(number):
     point = {
         name: SMALL.get(name, p.how.grid[0]) for name, p in family.parameters.items() if p.is_axis
     }
+    lists = {name: [one] for name, one in point.items()}
+
+    def few(*usual):
+        """Some of these, and some at random."""
+        return [one if rng.random() < 0.5 else value() for one in usual]
+
     kinds = {
         "record": lambda: Workflow(**some(["keep", "real", "draw", "share", "weight", "sizes"])),
         "spelling": lambda: as_workflow(_spelling(rng)),
@@ -314,6 +348,9 @@ def argument_case(number):
         "task": lambda: family.make({**point, **some(family.axes)}, {}),
         "options": lambda: family.make(
             point, some([n for n, p in family.parameters.items() if not p.is_axis])
+        ),
+        "plan": lambda: chains.plan(
+            family, ["replace"], {**lists, **some(family.axes, 1)}, *few(2, 3), metrics=few(None)[0]
         ),
         "chain": lambda: jc.make_chain(gaussian, value(), value()),
     }

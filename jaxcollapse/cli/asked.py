@@ -197,7 +197,7 @@ def _in_whole_lines(kind: type) -> type:
         hint = hints[field.name]
         if field.name in told:
             hint = Annotated[hint, tyro.conf.arg(help=told[field.name])]
-        same = dataclasses.field(default=field.default, default_factory=field.default_factory)  # type: ignore[call-overload]
+        same = dataclasses.field(default=field.default, default_factory=field.default_factory)
         fields.append((field.name, hint, same))
     namespace = {"__doc__": kind.__doc__}
     return dataclasses.make_dataclass(

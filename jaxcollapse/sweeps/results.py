@@ -191,7 +191,7 @@ def _missing(dataset: xarray.Dataset) -> str:
     for name, kind in ATTRIBUTES.items():
         value = dataset.attrs.get(name)
         with contextlib.suppress(TypeError, ValueError):
-            value = json_of(value) if kind is dict else value
+            value = json_of(str(value)) if kind is dict else value
         if not isinstance(value, kind):
             return f"no attribute '{name}'"
         told[name] = value
@@ -203,12 +203,12 @@ def _missing(dataset: xarray.Dataset) -> str:
     for name in (*dims, *axes):
         if not dataset.sizes.get(name) or name not in dataset.indexes:
             return f"no coordinate '{name}'"
-    for name, array in dataset.data_vars.items():
+    for variable, array in dataset.data_vars.items():
         if array.dtype.kind not in "biuf":
-            return f"no numbers in '{name}'"
+            return f"no numbers in '{variable}'"
         labels = [array.attrs.get(label) for label in ("long_name", "units")]
         if dims[-1] in array.dims and not all(isinstance(label, str) for label in labels):
-            return f"no labels of '{name}'"
+            return f"no labels of '{variable}'"
     return ""
 
 
