@@ -8,12 +8,14 @@ import inspect
 import operator
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from types import ModuleType
 from typing import Any, TypeGuard
 
 import jax
 import numpy as np
+
+MOST_VALUES = 2**20
 
 
 def refusal(what: str, expected: str, got: Any, remedy: str) -> ValueError:
@@ -73,6 +75,17 @@ def is_several(value: Any) -> TypeGuard[Iterable[Any]]:
     """Whether a value is a list of values, or an array of some."""
     several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
     return several and getattr(value, "ndim", 1) > 0
+
+
+def not_too_many(name: str, values: Any) -> None:
+    """Raises ``ValueError`` for more values than a list of them should hold, such as of a range."""
+    try:
+        count = len(values) if isinstance(values, Sized) else 0
+    except OverflowError:  # of a range that no list could hold
+        count = sys.maxsize
+    if count > MOST_VALUES:
+        expected, remedy = f"at most {MOST_VALUES:,} of them", "take some of them at a time"
+        raise refusal(name, expected, f"{count:,}", remedy)
 
 
 def real_numbers(name: str, value: Any) -> np.ndarray:

@@ -7,8 +7,7 @@ to use by default: what others (``rbg``, ``unsafe_rbg``) draw depends on how the
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -17,7 +16,6 @@ import numpy as np
 
 from jaxcollapse import checks, draws
 
-MOST_SEEDS = 2**24
 GENERATOR = "threefry2x32"
 
 
@@ -37,24 +35,9 @@ def whole_seeds(seeds: Iterable[int]) -> np.ndarray:
     """Seeds as uint32 ``[S]``; raises ``ValueError`` as ``seed_keys`` does."""
     if not checks.is_several(seeds):
         raise checks.refusal("seeds", "whole numbers", repr(seeds), "use range for that many")
-    check_size(seeds)
+    checks.not_too_many("seeds", seeds)
     numbers = [checks.whole_number("seed", seed, 0, 2**32 - 1) for seed in seeds]
     return np.asarray(numbers, np.uint32)
-
-
-def check_size(seeds: Iterable[int]) -> None:
-    """Refuses more seeds than fit in memory as a list of their own.
-
-    Raises:
-      ValueError: there are more.
-    """
-    try:
-        count = len(seeds) if isinstance(seeds, Sized) else 0
-    except OverflowError:  # of a range that no list could hold
-        count = sys.maxsize
-    if count > MOST_SEEDS:
-        expected, remedy = f"at most {MOST_SEEDS:,} of them", "run a range of them at a time"
-        raise checks.refusal("seeds", expected, f"{count:,}", remedy)
 
 
 def keys_of(seeds: jax.Array | np.ndarray) -> jax.Array:

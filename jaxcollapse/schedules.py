@@ -89,6 +89,7 @@ def counts(name: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         value = [_whole(part) for part in value.split(",")]
+    checks.not_too_many(name, value)
     numbers = list(value) if checks.is_several(value) else [value]
     if not numbers:
         raise checks.refusal(name, "at least one number of rows", "none", f"say {name}=10,20,40")

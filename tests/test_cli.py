@@ -383,15 +383,13 @@ def test_what_there_is(capsys, monkeypatch):
 
 def test_help_breaks_no_sentence(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "400")
-    for words in ("run gaussian", "bench", "profile", "merge"):
+    for words, told in {
+        "run gaussian": "a range FIRST:END without END (5:8 is 5 6 7). ",
+        "bench": "'lm' stands for language models. By default all that are built in. ",
+    }.items():
         with pytest.raises(SystemExit):
             cli.main([*words.split(), "--help"])
-        shown = [line.strip("│ ") for line in capsys.readouterr().out.splitlines()]
-        options = shown[shown.index(next(line for line in shown if "─ options" in line)) :]
-        told = [line for line in options if line and not line.startswith(("-", "╭", "╰", "["))]
-        # What begins neither with a flag nor as a sentence would be the second half of one.
-        assert [line for line in told if not line[0].isupper()] == [], words
-    assert len(shown) > 5
+        assert told in capsys.readouterr().out
 
 
 def failing(monkeypatch, capsys, error):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxcollapse import checks, machine
 from jaxcollapse.datasets.points import DATASETS, PointDataset
 from jaxcollapse.families import TaskFamily
-from jaxcollapse.keys import check_size, whole_seeds
+from jaxcollapse.keys import whole_seeds
 from jaxcollapse.metrics import Metric
 from jaxcollapse.parameters import takes_any
 from jaxcollapse.workflows import Workflow
@@ -262,6 +262,7 @@ def axis_values(name: str, values: Iterable[Any]) -> list[Any]:
     """Distinct numbers and names, also when they are written out in a file."""
     if not checks.is_several(values):
         raise checks.refusal(f"values of {name}", "a list", repr(values), f"write [{values!r}]")
+    checks.not_too_many(f"values of {name}", values)
     # Numbers of NumPy's as Python's own, which labels and files take.
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     for value in plain:
@@ -317,7 +318,7 @@ def check_named(
 def checked_seeds(seeds: int | Iterable[int]) -> np.ndarray:
     """Seeds as they are given, or so many from 0: uint32 ``[S]``."""
     several = seeds if checks.is_several(seeds) else range(checks.whole_number("seeds", seeds))
-    check_size(several)
+    checks.not_too_many("seeds", several)
     return whole_seeds(checks.distinct("seed", several))
 
 
