@@ -19,7 +19,7 @@ from jaxcollapse.show import language_models
         (
             2,
             3,
-            "left out: 2 longer than 64 tokens, 3 with the text or the prompt of one to test on; left are",
+            "2 longer than 64 tokens, 3 with the text or the prompt of one to test on; left are",
         ),
     ],
 )
