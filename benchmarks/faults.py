@@ -340,13 +340,15 @@ def main(
                 row = {"fault": fault, "kind": kind, **dataclasses.asdict(counts)}
                 rows.append({**row, "seconds": round(time.monotonic() - start)})
                 print(json.dumps(rows[-1]), flush=True)
-                write(path, rows, seed)
+                # Without the device: JAX must not begin to compute before all is forked.
+                write(path, rows, {"seed": seed, **machine.versions(), **machine.commit()})
+    write(path, rows, {"seed": seed, **machine.describe(), "settings": machine.settings()})
     print(table(rows))
     bad = sum(row[name] for row in rows for name in ("wrong", "lost", "left", "untold"))
     raise SystemExit(1 if bad else 0)
 
 
-def write(path: Path, rows: list[dict[str, Any]], seed: int) -> None:
+def write(path: Path, rows: list[dict[str, Any]], told: dict[str, Any]) -> None:
     """Writes rows, and keeps those in the file that are of other faults."""
     others = json.loads(path.read_text())["rows"] if path.exists() else []
     made = {(row["fault"], row["kind"]) for row in rows}
@@ -354,9 +356,7 @@ def write(path: Path, rows: list[dict[str, Any]], seed: int) -> None:
     rows.sort(key=lambda row: list(FAULTS).index(row["fault"]))
     facts = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **machine.describe(),
-        "settings": machine.settings(),
-        "seed": seed,
+        **told,
         "columns": Counts.__doc__,
         "rows": rows,
     }
