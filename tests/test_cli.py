@@ -99,7 +99,7 @@ def test_negative_values_are_on_an_axis_with_numbers(file):
         assert axis.get_yscale() == expected
         low, high = axis.get_ylim()
         shown = [tick for tick in axis.get_yticks() if low <= tick <= high]
-        assert (len(shown) >= 2) == (scale is None)
+        assert len(shown) >= 2
     pytest.importorskip("matplotlib.pyplot").close("all")
 
 
