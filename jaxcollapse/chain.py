@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws
+from jaxcollapse import checks, draws, parts
 from jaxcollapse.keys import evaluation_keys, generation_keys, order_keys, real_keys, typed_key
 from jaxcollapse.metrics import (
     EVALUATE,
@@ -88,6 +88,7 @@ class Chain:
         used = [checks.arguments(f, name, JUDGED, 2) for name, f in given.items()]
         used.append(checks.arguments(task.evaluate, EVALUATE, JUDGED, 2))
         self.task = task = task.under(self.workflow, rows=max(used) > 2)
+        self._noise = parts.noise_of(task.noise, self.workflow, task.num_rows)
         self._measures = {
             name: in_real_coordinates(task.coordinates, f, name) for name, f in given.items()
         }
@@ -108,7 +109,7 @@ class Chain:
         inputs = self._inputs(key, 0, self.num_generations)
         first, rest = (jax.tree.map(lambda x, i=i: x[i], inputs) for i in (0, slice(1, None)))
         # What the last generation publishes is seen by none, and has no room in the pool.
-        truth, pool, begun = self._begin(first.noise, self.num_generations)
+        truth, pool, begun = self._begin(key, first.noise, self.num_generations)
         carry: tuple[Any, ...] = begun
         if self._fit_takes > 3:
             carry = (*begun, self._no_model(pool, begun, first))
@@ -118,7 +119,7 @@ class Chain:
         """The state before generation 1: the truth, and a pool that holds the real batch."""
         key = typed_key(key)
         first = jax.tree.map(lambda x: x[0], self._inputs(key, 0, 0))
-        truth, pool, carry = self._begin(first.noise, self.num_generations + 1)
+        truth, pool, carry = self._begin(key, first.noise, self.num_generations + 1)
         model = self._no_model(pool, carry, first)
         state = State(key, jnp.int32(0), truth, carry[0], model, carry[1])
         return draws.varying_as(state, key)
@@ -205,15 +206,14 @@ class Chain:
         """Of generation ``first`` and so many more."""
         keys = generation_keys(key, more, first)
         numbers = jnp.asarray(first, jnp.int32) + jnp.arange(more + 1, dtype=jnp.int32)
-        noise = jax.vmap(self.task.noise)
         fresh = self.workflow.real == "fresh"
         some = self.workflow.share is not None or self.workflow.sizes is not None
         return _Inputs(
-            noise=noise(keys[:, 0]),
+            noise=self._noise.published(keys[:, 0], numbers),
             fit=keys[:, 1],
             choice=keys[:, 2],
             number=numbers,
-            real=noise(real_keys(key, numbers)) if fresh else (),
+            real=self._noise.fresh(real_keys(key, numbers), numbers) if fresh else (),
             evaluation=evaluation_keys(key, numbers) if self._has_evaluation_keys else (),
             order=order_keys(key, numbers, fresh) if some else None,
         )
@@ -221,8 +221,12 @@ class Chain:
     def _pool(self, truth: Truth, num_generations: int) -> Pool:
         return self.task.pool(truth, self.workflow, num_generations)
 
-    def _begin(self, noise: Any, num_generations: int) -> tuple[Truth, Pool, tuple[Any, Any]]:
+    def _begin(
+        self, key: jax.Array, noise: Any, num_generations: int
+    ) -> tuple[Truth, Pool, tuple[Any, Any]]:
         """The truth, a pool, and its state with the real batch beside the workflow's own state."""
+        if self._noise.first is not None:
+            noise = self._noise.first(generation_keys(key, 0)[0, 0])
         begun = self.task.init(noise)
         if not (isinstance(begun, tuple) and len(begun) == 2):
             raise checks.refusal(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcollapse import checks, theory
+from jaxcollapse import checks, schedules, theory
 from jaxcollapse.metrics import SHARE, SHARE_OF_REAL_DATA, Metric
 from jaxcollapse.parameters import Parameter, parameters_of, takes_any
 from jaxcollapse.rows import check_sizes
@@ -244,7 +244,9 @@ class TaskFamily(NamedTuple):
         if workflow.sizes is not None:
             check_sizes(workflow, size)
             # A fit to that many points must be one that the task allows.
-            self.make({**point, self.batch: min(workflow.sizes)}, options)
+            last = np.arange(generations)
+            fewest = int(schedules.values_of_counts(workflow.sizes, last).min())
+            self.make({**point, self.batch: fewest}, options)
         if not workflow.draw:
             return
         # A fit to that many points must be one that the task allows.

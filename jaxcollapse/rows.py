@@ -87,7 +87,7 @@ def batch_rows(workflow: Workflow, batch: jax.Array, num_rows: Any) -> jax.Array
     most = jnp.asarray(num_rows, np.int32)
     if workflow.sizes is None:
         return jnp.broadcast_to(most, jnp.shape(batch))
-    return jnp.minimum(schedules.at(workflow.sizes, batch + 1).astype(np.int32), most)
+    return jnp.minimum(schedules.counts_at(workflow.sizes, batch).astype(np.int32), most)
 
 
 def check_sizes(workflow: Workflow, num_rows: int) -> None:
@@ -98,11 +98,12 @@ def check_sizes(workflow: Workflow, num_rows: int) -> None:
     """
     if workflow.sizes is None or schedules.is_traced(workflow.sizes):
         return
-    if max(workflow.sizes) > num_rows:
+    most = schedules.most(workflow.sizes)
+    if most > num_rows:
         raise checks.refusal(
             f"sizes of {workflow.name}",
             f"at most {num_rows}, the rows for which a batch has room",
-            max(workflow.sizes),
+            most,
             "lower it, or raise the number of points",
         )
 
@@ -131,6 +132,44 @@ def scales(
     return scale(weight, real), scale(1.0 - weight, synthetic)
 
 
+def shared_out(
+    workflow: Workflow,
+    now: jax.Array,
+    num_rows: Any,
+    held: jax.Array,
+    any_real: jax.Array,
+    any_synthetic: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Of how many rows the real and the synthetic ones are to count under a share, see above.
+
+    A number within rounding of a whole one is that, so that no row counts as next to nothing.
+
+    Args:
+      workflow: its record, with a share a.
+      now: which generation's model sees them.
+      num_rows: N.
+      held: n, how many real rows there are.
+      any_real: whether there are real rows.
+      any_synthetic: whether there are synthetic ones.
+    """
+    share = jnp.where(any_real, _fraction(workflow.share, now), 0.0)
+    share = jnp.where(any_synthetic, share, 1.0)
+    newest = batch_rows(workflow, now - 1, num_rows).astype(share.dtype)
+    total = newest
+    if workflow.sizes is not None:  # otherwise there are as many real rows as are ever wanted
+        short = any_real & (share * newest > held)
+        total = jnp.where(short, held / jnp.where(short, share, 1.0), newest)
+    real = _whole(share * total, total)
+    return real, _whole(total - real, total)
+
+
+def _whole(count: jax.Array, total: jax.Array) -> jax.Array:
+    """A number of rows of so many in all; the whole number that it differs from by rounding."""
+    off = count - jnp.round(count)
+    rounding = 4 * jnp.finfo(count.dtype).eps * total
+    return count - jax.lax.stop_gradient(jnp.where(jnp.abs(off) <= rounding, off, 0.0))
+
+
 def _fraction(schedule: Any, now: jax.Array) -> jax.Array:
     """The value of a schedule, NaN where it leaves the interval from 0 to 1."""
     value = schedules.at(schedule, now).astype(draws.float_dtype())
@@ -149,21 +188,14 @@ def _shared(
     dtype = draws.float_dtype()
     real = there & rows.real
     synthetic = there & ~rows.real
-    any_real, any_synthetic = jnp.any(real), jnp.any(synthetic)
-    share = jnp.where(
-        any_synthetic, jnp.where(any_real, _fraction(workflow.share, rows.now), 0.0), 1.0
-    )
-    newest = batch_rows(workflow, rows.now - 1, num_rows).astype(dtype)
-    limit = newest
-    if workflow.sizes is not None:  # otherwise there are as many real rows as are ever wanted
-        held = jnp.sum(real, dtype=dtype)
-        short = any_real & (share * newest > held)
-        limit = jnp.where(short, held / jnp.where(short, share, 1.0), newest)
+    held = jnp.sum(real, dtype=dtype)
+    kinds = jnp.any(real), jnp.any(synthetic)
+    of_real, of_synthetic = shared_out(workflow, rows.now, num_rows, held, *kinds)
     one_batch = workflow.keep == 1
     order = place if one_batch else _drawn_order(key, synthetic)
-    wanted = jnp.where(rows.real, share, 1.0 - share) * limit
     rank = jnp.where(rows.real, place, order).astype(dtype)
-    return jnp.where(there, jnp.clip(wanted - rank, 0.0, 1.0), 0.0)
+    count = jnp.where(rows.real, of_real, of_synthetic)
+    return jnp.where(there, jnp.clip(count - rank, 0.0, 1.0), 0.0)
 
 
 def _drawn_order(key: jax.Array, rows: jax.Array) -> jax.Array:

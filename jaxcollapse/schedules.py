@@ -80,7 +80,8 @@ def fraction(name: str, value: Any) -> Any:
 def counts(name: str, value: Any) -> Any:
     """Whole numbers of at least 1, of batches 0, 1, ..., from one, several, or their spelling.
 
-    What is traced stays as it is, unchecked.
+    A ``Decay`` in the batch's number, counted from 1, is rounded, and 1 where it is less. What is
+    traced stays as it is, unchecked.
 
     Raises:
       ValueError: there are none, or one is no such number.
@@ -88,7 +89,14 @@ def counts(name: str, value: Any) -> Any:
     if value is None or checks.is_traced(value):
         return value
     if isinstance(value, str):
-        value = [_whole(part) for part in value.split(",")]
+        value = read_decay(value) or [_whole(part) for part in value.split(",")]
+    if isinstance(value, Decay):
+        made = _schedule(value)
+        known = [part for part in jax.tree.leaves(made) if not checks.is_traced(part)]
+        if made is None or not all(0 <= part < float("inf") for part in known):
+            remedy = f"choose {name}=100*t^-0.5, or numbers"
+            raise checks.refusal(name, "c*t^-a of finite c and a of at least 0", str(value), remedy)
+        return made
     checks.not_too_many(name, value)
     numbers = list(value) if checks.is_several(value) else [value]
     if not numbers:
@@ -110,6 +118,23 @@ def at(schedule: Any, generation: jax.Array) -> jax.Array:
     return values[jnp.clip(generation - 1, 0, values.shape[0] - 1)]
 
 
+def counts_at(sizes: Any, batch: jax.Array) -> jax.Array:
+    """How many rows batches of some numbers have, 0 being the real one: int32."""
+    found = at(sizes, jnp.maximum(batch, 0) + 1)
+    return _rounded(found, jnp).astype(np.int32) if isinstance(sizes, Decay) else found
+
+
+def values_of_counts(sizes: Any, batch: Any) -> np.ndarray:
+    """The same of sizes that are not traced, float64."""
+    found = values(sizes, np.asarray(batch, np.int64) + 1)
+    return _rounded(found, np) if isinstance(sizes, Decay) else found
+
+
+def _rounded(x: Any, module: Any) -> Any:
+    """Whole numbers of at least 1; a half, or what float32 may take for less, is rounded up."""
+    return module.maximum(module.floor(x * (1 + 1e-5) + 0.5), 1.0)
+
+
 def values(schedule: Any, generation: Any) -> np.ndarray:
     """The values of a schedule that is not traced in generations of any shape, float64."""
     generation = np.asarray(generation, np.int64)
@@ -117,6 +142,28 @@ def values(schedule: Any, generation: Any) -> np.ndarray:
         return schedule.scale * np.maximum(generation, 1) ** -float(schedule.power)
     known = np.atleast_1d(np.asarray(schedule, np.float64))
     return known[np.clip(generation - 1, 0, known.size - 1)]
+
+
+def length(schedule: Any) -> int:
+    """How many values of its own a schedule has that is no ``Decay``; 0 of None."""
+    if schedule is None:
+        return 0
+    return len(schedule) if isinstance(schedule, tuple) else int(np.size(schedule))
+
+
+def fewest(sizes: Any) -> Any:
+    """The least of numbers of rows, traced where they are; of a ``Decay``, which ends there, 1."""
+    if isinstance(sizes, Decay):
+        return 1
+    if is_traced(sizes):
+        numbers = sizes if isinstance(sizes, tuple) else jnp.atleast_1d(sizes)
+        return jnp.min(jnp.stack([jnp.asarray(n) for n in numbers]))
+    return min(sizes)
+
+
+def most(sizes: Any) -> int:
+    """The largest of numbers of rows that are not traced."""
+    return int(values_of_counts(sizes, 0)) if isinstance(sizes, Decay) else max(sizes)
 
 
 def is_traced(schedule: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxcollapse import checks
+from jaxcollapse import checks, parts
 from jaxcollapse.metrics import Metrics
 from jaxcollapse.pools import POOLS, Pool, View, points_pool
 from jaxcollapse.workflows import Workflow
@@ -44,6 +44,7 @@ class _Functions(NamedTuple):
     scores: Mapping[str, Callable[..., Any]] = {}
     held_out: Callable[[jax.Array, Truth], Any] | None = None
     pooled: Callable[[Truth, Params], Metrics] | None = None
+    num_rows: Any = None
 
 
 class Task(_Functions):
@@ -85,6 +86,10 @@ class Task(_Functions):
         real coordinates up to a shift. None for more of ``real``.
       pooled: ``pooled(truth, params) -> metrics`` of the even mixture of the laws of several
         models, stacked ``[k, ...]``: those of ``evaluate`` that it has. None if there are none.
+      num_rows: N, of a task on statistics that can draw those of fewer rows, as a share and sizes
+        ask for; may be traced. Then there is ``noise(key, rows)`` of so many rows, int32, or of
+        several sets of rows, ``[P]``, whose statistics ``init``, ``real`` and ``sample`` give
+        stacked.
     """
 
     __slots__ = ()
@@ -109,17 +114,27 @@ class Task(_Functions):
         if self.use == "statistics" and not served:
             raise checks.refusal(
                 f"pool for {workflow.name}",
-                "auto or points, since it tells points apart"
-                if workflow.needs_points
-                else (
-                    "auto or points, since statistics cannot be right there"
-                    if not rows
-                    else "auto or points, whose rows a metric looks at"
-                ),
+                f"auto or points, {_why_points(workflow, self.statistics, rows)}",
                 "statistics",
                 "use pool='auto'",
             )
         return self.statistics if served and self.use != "points" else self
+
+
+def _why_points(workflow: Workflow, statistics: Task | None, rows: bool) -> str:
+    """Why statistics do not serve."""
+    if rows:
+        return "whose rows a metric looks at"
+    if parts.draws_rows(workflow):
+        return "since models see rows drawn of batches that stay"
+    sized = workflow.share is not None or workflow.sizes is not None
+    if sized and statistics is not None and statistics.num_rows is None:
+        return "since its statistics are those of whole batches"
+    if not parts.served(workflow):
+        return "since real rows stay of which each model sees another number"
+    if sized or workflow.weight is not None or workflow.real == "fresh":
+        return "since its statistics are not right there, or not of so few rows"
+    return "since statistics cannot be right there"
 
 
 def nothing_published(params: Params, rows: Any) -> Any:

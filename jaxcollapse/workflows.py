@@ -53,8 +53,9 @@ class Workflow:
         the last number going on; None gives all of them N.
 
     ``share`` and ``weight`` are a number, a tuple of the values of generation 1, 2, ..., of which
-    the last goes on, or ``"c*t^-a"`` in the generation t; or they are traced. With ``sizes``, a
-    ``share`` is of as many rows as the newest batch has, or of fewer where the real ones run short.
+    the last goes on, or ``"c*t^-a"`` in the generation t; or they are traced. So are ``sizes``, of
+    batch t - 1, rounded. With them a ``share`` is of as many rows as the newest batch has, or of
+    fewer where the real ones run short.
 
     Raises:
       ValueError: a field has none of these values, or two of them cannot stand together.

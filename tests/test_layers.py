@@ -15,7 +15,7 @@ FLOORS = [
     {"locks", "spelling", "workflow_checks"},
     {"workflows", "keys", "subsamples"},
     {"ring", "rows"},
-    {"pools"},
+    {"pools", "parts"},
     {"statistics"},
     {"task"},
     {"chain"},

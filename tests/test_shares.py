@@ -12,13 +12,13 @@ from cases import mean_task
 from conftest import MICRO, optimised_jit, random_text, standard_errors
 
 import jaxcollapse as jc
-from jaxcollapse import theory
-from jaxcollapse.rows import Rows, row_counts
+from jaxcollapse import parts, theory
+from jaxcollapse.rows import Rows, batch_rows, row_counts
 from jaxcollapse.schedules import Decay
 from jaxcollapse.sweeps import chains, kept
 from jaxcollapse.sweeps.closed_forms import closed_form
 from jaxcollapse.theory import counted, moments
-from jaxcollapse.theory.workflows import record_of
+from jaxcollapse.theory.workflows import record_of, rows_of_batch
 from jaxcollapse.workflows import Workflow, as_workflow, parse
 
 SEEDS = 20_000
@@ -85,14 +85,117 @@ class Own(Workflow):
 def test_what_does_not_fit_is_refused():
     task = jc.gaussian.task(2, 6)
     with pytest.raises(ValueError, match=r"sizes of .*: expected at most 6, .* got 7; lower it"):
-        jc.make_chain(task, "accumulate:sizes=3,7", 2)(jax.random.key(0))
+        jax.eval_shape(jc.make_chain(task, "accumulate:sizes=3,7", 2), jax.random.key(0))
     with pytest.raises(ValueError, match=r"sizes of .*: expected at most 6"):
         jc.sweep("gaussian", "replace:sizes=7", AXES, 1, 2)
-    on_statistics = jc.gaussian.task(2, 6, pool="statistics")
-    with pytest.raises(ValueError, match=r"pool for fixed-real:share=0.5: expected auto or points"):
-        jc.make_chain(on_statistics, "fixed-real:share=0.5", 2)
+    counted = jc.categorical.task(2, 6, pool="statistics")
+    with pytest.raises(ValueError, match=r"sizes of .*: expected at most 6, .* got 7; lower it"):
+        jax.eval_shape(jc.make_chain(counted, "accumulate:sizes=3,7", 2), jax.random.key(0))
     with pytest.raises(ValueError, match="weight of a sweep's workflow: expected numbers known"):
         jax.jit(lambda w: jc.sweep("gaussian", jc.fixed_real(weight=w), AXES))(0.5)
+
+
+@pytest.mark.parametrize(
+    ("task", "workflow", "why"),
+    [
+        ("gaussian", "accumulate:share=0.5", "models see rows drawn of batches that stay"),
+        ("categorical", "accumulate-subsample", "models see rows drawn of batches that stay"),
+        ("linear-regression", "fixed-real:share=0.5", "its statistics are those of whole batches"),
+        (
+            "gaussian",
+            "fixed-real:share=0.5*t^-1",
+            "real rows stay of which each model sees another",
+        ),
+        (
+            "gaussian",
+            "window:keep=2:sizes=6,3",
+            "its statistics are not right there, or not of so",
+        ),
+        (
+            "gaussian",
+            jc.window(2, sizes=(6, 3)),
+            "its statistics are not right there, or not of so",
+        ),
+    ],
+)
+def test_statistics_that_do_not_serve_say_why(task, workflow, why):
+    made = {
+        "gaussian": jc.gaussian.task(2, 6, pool="statistics"),
+        "categorical": jc.categorical.task(2, 6, pool="statistics"),
+        "linear-regression": jc.linear_regression.task(2, 6, pool="statistics"),
+    }[task]
+    with pytest.raises(ValueError, match=f"pool for .*: expected auto or points, since {why}"):
+        jc.make_chain(made, workflow, 2)
+
+
+def test_where_statistics_serve():
+    """Gaussians with real data of a share, a weight or fresh where N >= 2 D, other tasks always."""
+
+    def on_statistics(task, workflow):
+        return task.under(as_workflow(workflow)) is not task
+
+    for workflow in ("fresh-real", "fixed-real:weight=0", "fixed-real:share=0.3,0.5"):
+        assert on_statistics(jc.gaussian.task(3, 6), workflow)
+        assert not on_statistics(jc.gaussian.task(3, 5), workflow)
+    assert on_statistics(jc.gaussian.task(3, 5), "accumulate:sizes=2,5,1")
+    assert on_statistics(jc.gaussian.task(3, 5), "replace:sizes=4,1")
+    for task in (jc.categorical.task(3, 5), jc.linear_regression.task(3, 2, design="fresh")):
+        assert on_statistics(task, "fresh-real:share=0.5*t^-1:sizes=2,1")
+        assert not on_statistics(task, "fixed-real:share=0.5*t^-1")
+    traced = jax.jit(lambda n: on_statistics(jc.gaussian.task(1, 5), jc.window(2, sizes=n)) * 1)
+    assert traced(3) == 0  # which may be too few
+    assert not on_statistics(
+        jc.kde.task("cloud", 0.5, 8, num_test=2, data=cloud()), "replace:sizes=3"
+    )
+
+
+@pytest.mark.parametrize("spelling", ["share=0.26", "share=0.5,0.5,0.31,1,0:sizes=9,9,5,7"])
+def test_rows_of_a_part_count_alike(spelling):
+    """Each as the row of a batch in its place, whose parts have all rows that are wanted."""
+    kept, fresh = (as_workflow(f"{name}:{spelling}") for name in ("fixed-real", "fresh-real"))
+    n = 9
+
+    @jax.jit
+    @jax.vmap
+    def told(now):
+        wanted = parts.wanted(kept, now, n)
+        of_kept = parts.counts(kept, now, n), parts.of_first(kept, n)
+        of_fresh = parts.counts(fresh, now, n), parts.of_fresh(fresh, now, n)
+        return wanted, *of_kept, *of_fresh, parts.of_published(kept, now - 1, n)
+
+    found = jax.device_get(told(jnp.arange(1, 7, dtype=jnp.int32)))
+    for now in range(6):
+        wanted, of_kept, first, of_fresh, fresh_rows, made = jax.tree.map(
+            lambda x, now=now: x[now], found
+        )
+        assert first.sum() == n
+        for count, rows, want in (
+            (of_kept[0], first, wanted[0]),
+            (of_kept[1], made, wanted[1]),
+            (of_fresh[0], fresh_rows, wanted[0]),
+            (of_fresh[1], made, wanted[1]),
+        ):
+            each = np.repeat(count, rows)
+            np.testing.assert_allclose(each, np.clip(want - np.arange(each.size), 0, 1), atol=1e-6)
+            assert each.sum() == pytest.approx(want, abs=1e-5)
+
+
+def test_sizes_may_decay():
+    workflow = parse("replace:sizes=100*t^-0.5")
+    assert str(workflow) == "replace:sizes=100*t^-0.5"
+    batches = np.arange(400)
+    for decay in (Decay(100.0, 0.5), Decay(15.0, 1.0), Decay(5.0, 1.0), Decay(7.0, 0.0)):
+        record = jc.replace(sizes=decay)
+        seen = np.asarray(batch_rows(record, jnp.asarray(batches, np.int32), 100))
+        np.testing.assert_array_equal(seen, rows_of_batch(record, batches, 100))
+        exact = decay.scale * (batches + 1.0) ** -decay.power
+        np.testing.assert_array_equal(seen, np.maximum(np.floor(exact * (1 + 1e-9) + 0.5), 1))
+    with pytest.raises(
+        ValueError, match=r"sizes: expected c\*t\^-a of finite c and a of at least 0"
+    ):
+        jc.replace(sizes=Decay(100, -1))
+    with pytest.raises(ValueError, match=r"sizes of .*: expected at most 6, .* got 100"):
+        jax.eval_shape(jc.make_chain(jc.gaussian.task(1, 6), workflow, 2), jax.random.key(0))
 
 
 def test_how_much_rows_count():
@@ -147,7 +250,7 @@ def gaussians(kind, field, values, pool, dim, num_samples, generations, ddof=0):
 
 
 QUICK = [("fixed-real", "weight", (0.0, 0.3, 1.0), pool, 1, 6) for pool in ("points", "statistics")]
-QUICK += [("fixed-real", "share", (0.25, 0.5), "points", 1, 6)]
+QUICK += [("fixed-real", "share", (0.25, 0.5), "statistics", 1, 6)]
 QUICK += [("accumulate", "share", (0.3,), "points", 1, 4)]
 LONG = [
     (kind, field, (0.0, 0.15, 0.5, 1.0), pool, dim, n)
@@ -155,7 +258,7 @@ LONG = [
     for field in ("weight", "share")
     for pool in ("points", "statistics")
     for dim, n in ((1, 6), (3, 20))
-    if (field, pool) != ("share", "statistics")
+    if (field, pool) != ("share", "statistics") or kind in ("fixed-real", "fresh-real")
 ]
 
 
@@ -193,6 +296,7 @@ def cloud():
 TASKS = {
     "gaussian": jc.gaussian.task(1, 6),
     "ddof": jc.gaussian.task(1, 6, 1),
+    "gaussian on points": jc.gaussian.task(1, 6, pool="points"),
     "counts": jc.categorical.task(3, 8, pool="statistics"),
     "outcomes": jc.categorical.task(3, 8, pool="points"),
     "kde": jc.kde.task("cloud", 0.5, 8, num_test=2, data=cloud()),
@@ -212,11 +316,25 @@ T = np.arange(1, 6)
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                ("gaussian", "replace:sizes=6,3,5"),
-                ("gaussian", "window:keep=2:sizes=3,6,5"),
-                ("gaussian", "accumulate:weight=0.2:sizes=6,4,2"),
+                *(
+                    (pool, spelling)
+                    for pool in ("gaussian", "gaussian on points")
+                    for spelling in (
+                        "replace:sizes=6,3,5",
+                        "window:keep=2:sizes=3,6,5",
+                        "accumulate:sizes=3,6,2",
+                        "accumulate:weight=0.2:sizes=6,4,2",
+                        "fixed-real:keep=2:weight=0.7:sizes=3,6,5",
+                        "fixed-real:share=0.9,0.2,0.5:weight=0.3",
+                        "fresh-real:share=0.9,0.2,0.5",
+                        "fresh-real:share=0.8*t^-1:sizes=6*t^-0.5",
+                    )
+                ),
                 ("gaussian", "window:keep=3:share=0.35:weight=0.5"),
-                ("gaussian", "fresh-real:share=0.9,0.2,0.5"),
+                ("gaussian on points", "fixed-real:share=0.4:sizes=3,6,5"),
+                ("counts", "fixed-real:share=0.3"),
+                ("counts", "fresh-real:share=0.55:weight=0.3:sizes=8,5"),
+                ("counts", "window:keep=2:sizes=8,4"),
                 ("ddof", "accumulate:share=0.5*t^-1"),
                 ("ddof", "window:keep=3:weight=0.7"),
                 ("counts", "accumulate:weight=0.7,0.4"),
@@ -254,6 +372,31 @@ def test_closed_forms(task, spelling):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dim", "num_samples", "spelling"),
+    [
+        (2, 9, "fixed-real:share=0.3,0.8"),
+        (2, 9, "fresh-real:share=0.3:weight=0.6"),
+        (4, 3, "fixed-real:share=0.5"),
+        (3, 9, "accumulate:sizes=9,4,2"),
+        (3, 6, "fresh-real:weight=0.2:sizes=3,6"),
+        (6, 4, "window:keep=2:sizes=4,2"),
+    ],
+)
+def test_both_pools_have_one_law_of_regressions(dim, num_samples, spelling):
+    """Of logarithms, whose variance is finite: N < D too."""
+    keys = jc.seed_keys(range(SEEDS))
+    found = []
+    for pool in ("points", "statistics"):
+        task = jc.linear_regression.task(dim, num_samples, 0.5, "fresh", num_test=3, pool=pool)
+        metrics = jax.jit(jax.vmap(jc.make_chain(task, spelling, 5)))(keys)
+        found.append(np.log(np.asarray(metrics["excess_risk"], np.float64)))
+    for ours, theirs in zip(*(pool.T for pool in found), strict=True):
+        spread = np.sqrt((ours.var() + theirs.var()) / ours.size)
+        assert abs(ours.mean() - theirs.mean()) < 5 * spread
+
+
+@pytest.mark.slow
 def test_both_pools_have_one_law_under_a_weight():
     """Where only one kind counts, too: of regressions with other inputs each time, N < D."""
     for weight in (0.0, 1.0):
@@ -268,14 +411,40 @@ def test_both_pools_have_one_law_under_a_weight():
             assert abs(ours.mean() - theirs.mean()) < 5 * spread
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("spelling", ["fixed-real:share=0.3,0.6", "fresh-real:share=0.4:sizes=8,5"])
+@pytest.mark.parametrize("task", ["gaussian", "categorical", "regression"])
+def test_parts_go_on_from_a_state(task, spelling):
+    made = {
+        "gaussian": jc.gaussian.task(2, 8, pool="statistics"),
+        "categorical": jc.categorical.task(3, 8, pool="statistics"),
+        "regression": jc.linear_regression.task(2, 8, 0.5, "fresh", 3, pool="statistics"),
+    }[task]
+    key = jax.random.key(3)
+    whole = jax.jit(jc.make_chain(made, spelling, 4))(key)
+    chain = jc.make_chain(made, spelling, 6)
+    state, first = jax.jit(lambda key: chain.run(chain.init(key), 1))(key)
+    _, rest = jax.jit(lambda state: chain.run(state, 3))(state)
+    for name, values in whole.items():
+        ours = np.concatenate([first[name], rest[name]])
+        np.testing.assert_allclose(ours, values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("pool", "workflow"), [("points", jc.fresh_real), ("statistics", jc.fixed_real)]
 )
 def test_a_weight_of_nothing_loses_no_digits(pool, workflow):
-    """Real data that count for nothing are ``replace``, however far it has gone."""
-    task = jc.gaussian.task(2, 5, pool=pool)
-    chain = jc.make_chain(task, workflow(weight=0), 400)
-    log = np.asarray(jax.jit(jax.vmap(chain))(jc.seed_keys(range(200)))["log_det_ratio"])
+    """Real data that count for nothing are ``replace``, however far it has gone.
+
+    Of statistics where N is traced, as it is in a sweep.
+    """
+
+    def log_det(num_samples, key):
+        n = num_samples if pool == "statistics" else 5
+        chain = jc.make_chain(jc.gaussian.task(2, n, pool=pool), workflow(weight=0), 400)
+        return chain(key)["log_det_ratio"]
+
+    log = np.asarray(jax.jit(jax.vmap(log_det, (None, 0)))(5, jc.seed_keys(range(200))))
     expected = 400 * theory.gaussian_replace_log_det_drift(5, 2)
     assert expected < -500
     assert standard_errors(log[:, -1], expected) < 5
@@ -352,10 +521,19 @@ def test_no_closed_form_is_a_wrong_one():
 
 @pytest.mark.parametrize(
     ("pool", "field", "at"),
-    [("points", "weight", 0.3), ("statistics", "weight", 0.3), ("points", "share", 0.55)],
+    [
+        pytest.param("points", "weight", 0.3, marks=pytest.mark.slow),
+        ("statistics", "weight", 0.3),
+        pytest.param("points", "share", 0.55, marks=pytest.mark.slow),
+        ("statistics", "share", 0.55),
+        ("statistics", "share", 0.5),
+    ],
 )
 def test_gradients(pool, field, at):
-    """Of the error of the mean of many seeds, against the slope of its closed form."""
+    """Of the error of the mean of many seeds, against the slope of its closed form.
+
+    Where a share is a number of rows: against the mean of those to either side.
+    """
     task = jc.gaussian.task(1, 10, pool=pool)
 
     def error(value, key):
@@ -372,18 +550,33 @@ def test_gradients(pool, field, at):
     assert standard_errors(slopes, slope) < 5
 
 
-def test_the_slope_where_a_share_is_a_number_of_rows():
+@pytest.mark.parametrize(
+    ("task", "pool"),
+    [
+        ("gaussian", "points"),
+        ("regression", "points"),
+        pytest.param("regression", "statistics", marks=pytest.mark.slow),
+    ],
+)
+def test_the_slope_where_a_share_is_a_number_of_rows(task, pool):
     """The mean of the slopes to either side: rows that do not count yet have one."""
-    task = jc.gaussian.task(2, 8, pool="points")
+    made, metric = {
+        "gaussian": (jc.gaussian.task(2, 8, pool=pool), "trace_ratio"),
+        "regression": (jc.linear_regression.task(1, 8, 0.5, "fresh", 2, pool), "excess_risk"),
+    }[task]
 
-    def trace(value, key):
-        return jc.make_chain(task, jc.fixed_real(share=value), 2)(key)["trace_ratio"][-1]
+    def last(value, key):
+        return jc.make_chain(made, jc.fixed_real(share=value), 2)(key)[metric][-1]
 
-    keys = jc.seed_keys(range(8))
-    both = jax.jit(jax.vmap(jax.value_and_grad(trace), (None, 0)))
-    step = 1e-2
-    (above, _), (below, _), (_, slope) = (both(0.5 + x, keys) for x in (step, -step, 0.0))
-    np.testing.assert_allclose(slope, (above - below) / (2 * step), rtol=0.05, atol=0.02)
+    slopes = jax.jit(jax.vmap(jax.grad(last), (None, 0)))
+    keys = jc.seed_keys(range(8 if pool == "points" else 4000))
+    step = 1e-3
+    above, below, here = (slopes(0.5 + x, keys) for x in (step, -step, 0.0))
+    if pool == "points":  # whose rows are the same at all shares
+        np.testing.assert_allclose(here, (above + below) / 2, rtol=0.05, atol=0.02)
+    else:
+        assert standard_errors(here - (above + below) / 2, 0.0) < 5
+        assert standard_errors(here, 0.0) > 2
 
 
 # Sweeps -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output, forget_unfinished
 from jaxcollapse.parameters import parameters_of
 from jaxcollapse.sweeps import chains, hosts, mixtures, nonfinite
-from jaxcollapse.sweeps.plan import Plan, check_no_fields, parse_seeds
+from jaxcollapse.sweeps.plan import Plan, check_no_fields, number_of, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
 from jaxcollapse.sweeps.run import run_share
 
@@ -165,7 +165,8 @@ def run(args: Any) -> None:
     if args.debug:
         print(*nonfinite.places(checked, dataset), sep="\n", file=sys.stderr)
     print(
-        f"{args.out}: {dataset.attrs['title']}, {dataset.attrs['programs']} programs compiled in "
+        f"{args.out}: {dataset.attrs['title']}, "
+        f"{number_of(dataset.attrs['programs'], 'program')} compiled in "
         f"{dataset.attrs['compile_seconds']:.1f} s, ran for {dataset.attrs['run_seconds']:.1f} s"
     )
 

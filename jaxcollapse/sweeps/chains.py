@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcollapse import checks, held_out, publishers, registry
+from jaxcollapse import checks, held_out, parts, publishers, registry
 from jaxcollapse.chain import Chain, make_chain
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
@@ -155,7 +155,8 @@ class ChainPlan(Plan):
 
         def start(key):
             noise = task.noise(key)
-            truth, batch = task.init(noise)
+            first = parts.noise_of(task.noise, workflow, task.num_rows).first
+            truth, batch = task.init(noise if first is None else first(key))
             state = task.pool(truth, workflow, self.generations).start(batch)
             return state, (batch, truth), jax.tree.leaves(noise)
 

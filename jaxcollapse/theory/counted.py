@@ -23,6 +23,7 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcollapse import schedules
 from jaxcollapse.theory.moments import Moments, recursion
 from jaxcollapse.theory.workflows import Record, Seen, rows_of_batch, seen
 
@@ -54,7 +55,7 @@ def counted(
     """
     n, last = num_samples, num_generations
     mean_error, variance = np.full((2, last + 1), np.nan)
-    if record.sizes is None or max(record.sizes) <= n:
+    if record.sizes is None or schedules.most(record.sizes) <= n:
         views = [seen(record, t, n) for t in range(1, last + 1)]
         starts, counts = _groups_of_real(views, int(rows_of_batch(record, 0, n)))
         own, from_truth = (1 - 1 / n, 1.0) if real is None else real

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcollapse import schedules
 from jaxcollapse.theory.counted import counted
 from jaxcollapse.theory.moments import recursion
 from jaxcollapse.theory.workflows import REPLACE, Record, record_of, rows_of_batch, seen
@@ -76,7 +77,9 @@ def _weighted_second_moment(
     record: Record, real_variance: float, of_fresh: float, added: np.ndarray
 ) -> np.ndarray:
     """With a share, a weight or sizes: the mean over rows, by what each counts."""
-    rows = 1.0 if record.sizes is None else float(max(record.sizes))  # which says nothing else
+    rows = (
+        1.0 if record.sizes is None else float(schedules.most(record.sizes))
+    )  # which says nothing else
     moments: list[float] = []  # of batches 1, 2, ...
     for t, k in enumerate(added, 1):
         view = seen(record, t, rows)

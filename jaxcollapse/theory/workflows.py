@@ -27,7 +27,7 @@ class Record(NamedTuple):
       share: how much of the N rows that a model sees is real: a number, a tuple of the values of
         generation 1, 2, ..., or a ``schedules.Decay``; None takes all rows that there are.
       weight: what the real rows count together, of 1, likewise; None counts all alike.
-      sizes: how many rows batches 0, 1, ... have; None for N.
+      sizes: how many rows batches 0, 1, ... have, a tuple or a ``schedules.Decay``; None for N.
     """
 
     keep: int | None = None
@@ -35,7 +35,7 @@ class Record(NamedTuple):
     draw: int | None = None
     share: Any = None
     weight: Any = None
-    sizes: tuple[int, ...] | None = None
+    sizes: Any = None
 
     @property
     def counts(self) -> bool:
@@ -115,7 +115,7 @@ def rows_of_batch(record: Record, batch: ArrayLike, num_rows: float) -> np.ndarr
     batch = np.asarray(batch, np.int64)
     if record.sizes is None:
         return np.full(batch.shape, float(num_rows))
-    return schedules.values(record.sizes, batch + 1)
+    return schedules.values_of_counts(record.sizes, batch)
 
 
 def seen(record: Record, t: int, num_rows: float) -> Seen:
@@ -185,7 +185,7 @@ def share_of_real_data(
         return None
     t = np.asarray(t, np.float64)
     if record.counts:
-        rows = num_samples or (1 if record.sizes is None else max(record.sizes))
+        rows = num_samples or (1 if record.sizes is None else schedules.most(record.sizes))
         shares = [seen(record, int(g), rows).weight for g in t.flat]
         return np.asarray(shares, np.float64).reshape(t.shape)
     gone = record.real == "once" and record.keep is not None and t > record.keep

@@ -9,15 +9,17 @@ from typing import Annotated, Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws, theory
+from jaxcollapse import checks, draws, parts, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
+from jaxcollapse.products import product
 from jaxcollapse.statistics import statistics_pool
 from jaxcollapse.task import Task, points_task, with_fields, with_statistics
 from jaxcollapse.tasks.categorical.fitting import (
     METRICS,
     Truth,
     absorption,
+    counts_of_parts,
     evaluate,
     evaluate_pooled,
     fit,
@@ -72,6 +74,9 @@ def task(
     def scaled(counts, times):
         return times * counts.astype(times.dtype)
 
+    def joined(counts, times):
+        return product(times, counts.astype(times.dtype))
+
     points = points_task(
         init=lambda key: (truth, real(key)),
         fit=lambda key, view: count(view.data, inclusion=view.inclusion),
@@ -89,17 +94,24 @@ def task(
             "model": lambda truth, counts, outcomes: jnp.log(counts.astype(dtype))[outcomes],
         },
     )
+
+    def tally(noise, draw):
+        key, rows = noise
+        return count(draw(key)) if rows is None else counts_of_parts(draw(key), rows, num_outcomes)
+
     counted = with_fields(
         points,
-        init=lambda key: (truth, count(real(key))),
+        noise=lambda key, rows=None: (key, rows),
+        init=lambda noise: (truth, tally(noise, real)),
         pool=lambda truth, workflow, generations: statistics_pool(
-            jnp.add, workflow, generations, scaled
+            jnp.add, workflow, generations, scaled, joined, num_samples
         ),
         fit=lambda key, view: view.content,
-        sample=lambda key, counts: count(sample(key, counts, num_samples)),
-        central=lambda key, counts, mass: count(central(key, counts, mass)),
-        real=lambda key, truth: count(real(key)),
-        serves=lambda workflow: not workflow.needs_points,
+        sample=lambda noise, counts: tally(noise, lambda key: sample(key, counts, num_samples)),
+        central=lambda noise, counts, mass: tally(noise, lambda key: central(key, counts, mass)),
+        real=lambda noise, truth: tally(noise, real),
+        serves=parts.served,
+        num_rows=num_samples,
     )
     return with_statistics(points, counted, pool)
 

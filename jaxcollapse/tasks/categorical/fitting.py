@@ -120,6 +120,22 @@ def fit(outcomes: jax.Array, num_outcomes: int, inclusion: jax.Array | None = No
     return jnp.zeros(num_outcomes, inclusion.dtype).at[outcomes].add(inclusion)
 
 
+def counts_of_parts(outcomes: jax.Array, rows: jax.Array, num_outcomes: int) -> jax.Array:
+    """Counts of the first ``rows`` outcomes of ``[N]``, or ``[P, K]`` of parts of so many each.
+
+    Args:
+      outcomes: int32 ``[N]``; what is left of them counts for nothing.
+      rows: int32, or ``[P]`` of parts that follow one another.
+      num_outcomes: K.
+    """
+    place = jnp.arange(outcomes.shape[0], dtype=np.int32)
+    if rows.ndim == 0:
+        return fit(outcomes, num_outcomes, place < rows)
+    part = jnp.searchsorted(jnp.cumsum(rows), place, side="right")
+    nothing = jnp.zeros((rows.size, num_outcomes), np.int32)
+    return nothing.at[part, outcomes].add(1, mode="drop")
+
+
 # Evaluate -----------------------------------------------------------------------------------
 
 

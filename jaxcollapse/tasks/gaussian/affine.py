@@ -114,6 +114,21 @@ def merge(a: Moments, b: Moments) -> Moments:
     )
 
 
+def joined(parts: Moments, counts: jax.Array) -> Moments:
+    """The moments of several sets of points, of which each point counts as so many, pooled.
+
+    Args:
+      parts: stacked ``[P, ...]``; a set may have no points.
+      counts: ``[P]``.
+    """
+    number = counts * parts.num_points
+    total = jnp.sum(number)
+    mean = product(number, parts.mean) / total
+    apart = parts.mean - mean[None, :]
+    between = product((number[:, None] * apart).T, apart)
+    return Moments(total, mean, jnp.sum(counts[:, None, None] * parts.scatter, axis=0) + between)
+
+
 def counting(moments: Moments, times: Any) -> Moments:
     """The moments of points of which each counts as so many."""
     number, mean, scatter = moments

@@ -22,37 +22,19 @@ from jaxcollapse import checks, draws, schedules, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import points_pool
-from jaxcollapse.products import product
-from jaxcollapse.statistics import statistics_pool
 from jaxcollapse.task import Coordinates, Task, with_statistics
-from jaxcollapse.tasks.gaussian.affine import (
-    Moments,
-    compose,
-    counting,
-    image,
-    imaged,
-    inverse_map,
-    merge,
-    moved,
-    preimage,
-    scaled,
-    square_root,
-    standard,
-    standard_like,
-)
+from jaxcollapse.tasks.gaussian.affine import image, inverse_map, preimage, scaled, square_root
 from jaxcollapse.tasks.gaussian.central import central_points
 from jaxcollapse.tasks.gaussian.fitting import (
     METRICS,
     Truth,
     evaluate,
     evaluate_pooled,
-    fit_moments,
     fit_view,
     in_real_coordinates,
     in_standard_coordinates,
     log_kernel,
     real_points,
-    sample_moments,
     standard_points,
 )
 from jaxcollapse.tasks.gaussian.framed import (
@@ -63,11 +45,9 @@ from jaxcollapse.tasks.gaussian.framed import (
     framed_pool,
     pooled,
     real_model,
+    standard_rank,
 )
-from jaxcollapse.workflows import Workflow
-
-# Whose normals of 100 generations take 0.4 MB a seed; those of D = 100 would take 4.
-MOST_DIM_DRAWN_AHEAD = 32
+from jaxcollapse.tasks.gaussian.statistics import statistics_task
 
 
 @declared
@@ -113,10 +93,9 @@ def task(
         )
     truth = Truth(_real_mean(mean, dim), square_root(cov, dim))
     rank_of_real = dim if truth.factor.ndim == 0 else truth.factor.shape[1]
+    points = _points_task(rank_of_real, num_samples, ddof, truth)
     return with_statistics(
-        _points_task(rank_of_real, num_samples, ddof, truth),
-        _statistics_task(rank_of_real, num_samples, ddof, truth),
-        pool,
+        points, statistics_task(points, truth, rank_of_real, num_samples, ddof), pool
     )
 
 
@@ -129,8 +108,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
     def pool(truth, workflow, num_generations):
         fresh = workflow.real == "fresh"
         batches = workflow.slots(num_generations) if fresh else 1
-        sizes = (size(),) if workflow.sizes is None else workflow.sizes
-        known = not schedules.is_traced(sizes)
+        fewest = size() if workflow.sizes is None else schedules.fewest(workflow.sizes)
         return framed_pool(
             points_pool(workflow, num_generations),
             workflow,
@@ -139,7 +117,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
             inverted=inverse_map,
             returned=image,
             entering=inverse_map,
-            full=known and min(*sizes, size()) > dim,
+            full=not checks.is_traced(fewest) and min(fewest, size()) > dim,
             rank=Rank(min(batches * size() - 1, dim)),
             spans=None if fresh else Rank(size()),
             shown=lambda origin, z: real_points(truth, image(origin, z)),
@@ -153,7 +131,7 @@ def _points_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
         return Batch(model, draws.normal_points(key, size(), dim))
 
     def real(key, truth):
-        return sample_batch(key, real_model(dim, _standard_rank(num_samples, dim)))
+        return sample_batch(key, real_model(dim, standard_rank(num_samples, dim)))
 
     return Task(
         init=lambda key: (truth, real(key, truth)),
@@ -231,14 +209,6 @@ _SCORES = {
 }
 
 
-def _standard_rank(num_samples: Any, dim: int) -> Any:
-    """A bound on the rank of a fit where all rows lie in the span of the first batch."""
-    if checks.is_traced(num_samples):
-        n = jnp.asarray(num_samples, draws.float_dtype())
-        return jnp.minimum(n - 1, dim)
-    return Rank(min(num_samples - 1, dim))
-
-
 def _evaluate(truth: Truth, model: Any) -> dict[str, jax.Array]:
     rank = int(model.rank) if isinstance(model.rank, Rank) else model.rank
     return evaluate(truth, model.in_standard, rank)
@@ -246,94 +216,6 @@ def _evaluate(truth: Truth, model: Any) -> dict[str, jax.Array]:
 
 def _pooled(truth: Truth, models: Model) -> dict[str, jax.Array]:
     return evaluate_pooled(truth, models.in_standard)
-
-
-def _statistics_task(dim: int, num_samples: Any, ddof: Any, truth: Truth) -> Task:
-    """The task on mean and scatter. ``dim`` is the rank of the real covariance."""
-    # A constant of numpy's, so that building a task runs nothing.
-    as_float = jnp.asarray if checks.is_traced(num_samples) else np.asarray
-    n: Any = as_float(num_samples, draws.float_dtype())
-    rank = _standard_rank(num_samples, dim)
-    count, ahead = (dim + 1) * dim, dim <= MOST_DIM_DRAWN_AHEAD
-
-    def further(model, drawn):
-        factor = product(model.factor, drawn.factor)
-        mean = model.mean + product(model.factor, drawn.mean)
-        return Moments(num_points=n, mean=mean, scatter=n * product(factor, factor.T))
-
-    def as_standard(batch):
-        # A batch is standard in the coordinates of the Gaussian that fits it.
-        present = jnp.isfinite(batch.drawn.log_diagonal).astype(n.dtype)
-        return compose(batch.model.in_standard, batch.drawn), Moments(
-            num_points=n, mean=jnp.zeros(dim, n.dtype), scatter=n * jnp.diag(present)
-        )
-
-    def settled(origin, kept):
-        one = jax.tree.map(lambda x: x[0], kept)
-        drawn = fit_moments(one, ddof=0)
-        frame, content = as_standard(Batch(Model(origin, origin, rank, origin), drawn))
-        return frame, jax.tree.map(lambda x: x[None], content)
-
-    def as_drawn(batch):
-        return standard(dim), further(standard(dim), batch.drawn)
-
-    def pool(truth, workflow, num_generations):
-        inner = statistics_pool(merge, workflow, num_generations, counting)
-        return framed_pool(
-            inner,
-            workflow,
-            first=as_drawn if workflow.real == "fresh" else as_standard,
-            further=further,
-            inverted=lambda model, kept: jax.vmap(lambda one: moved(model, one))(kept),
-            returned=lambda model, kept: jax.vmap(lambda one: imaged(model, one))(kept),
-            entering=moved,
-            full=not checks.is_traced(num_samples) and num_samples > dim,
-            rank=rank,
-            spans=None,
-            shown=lambda origin, rows: rows,
-            settled=settled,
-        )
-
-    def serves(workflow: Workflow) -> bool:
-        # Moments of N <= D fresh points are singular in directions that no zeros show.
-        enough = checks.is_traced(num_samples) or num_samples > dim
-        return not workflow.needs_points and (enough or workflow.real != "fresh")
-
-    def fit(key, seen):
-        if not seen.known.newest:
-            return fitted(seen.known, fit_moments(seen.view.content, ddof))
-        # As ``as_standard`` makes it, the batch is standard, and its Gaussian a multiple of that.
-        origin = seen.known.origin
-        in_frame = scaled(standard_like(origin), n / (n - ddof))
-        return Model(in_frame, scaled(origin, n / (n - ddof)), seen.known.rank, origin)
-
-    def noise(key):
-        # Drawn ahead, for all generations, which is faster; normals of many dimensions are large.
-        normals = draws.normal(key, (count,)) if ahead else key
-        return normals, jnp.sqrt(draws.chi_square(key, n - 1 - jnp.arange(dim, dtype=n.dtype)))
-
-    def sample_batch(noise, model):
-        normals, chi = noise
-        if not ahead:
-            normals = draws.normal_in_halves(normals, count)
-        return Batch(model, sample_moments(normals, chi, n))
-
-    def real(noise, truth):
-        return sample_batch(noise, real_model(dim, rank))
-
-    return Task(
-        init=lambda noise: (truth, real(noise, truth)),
-        pool=pool,
-        fit=fit,
-        noise=noise,
-        sample=sample_batch,
-        evaluate=_evaluate,
-        real=real,
-        serves=serves,
-        coordinates=_coordinates(truth),
-        tempered=_tempered,
-        pooled=_pooled,
-    )
 
 
 def _real_mean(mean: Any, dim: int) -> Any:

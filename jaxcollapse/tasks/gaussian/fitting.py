@@ -64,8 +64,20 @@ def log_kernel(points: jax.Array) -> jax.Array:
     return -0.5 * jnp.sum(points**2, axis=-1)
 
 
-def sample_moments(normals: jax.Array, chi: jax.Array, num_samples: Any) -> Gaussian:
-    """The Gaussian that fits (``ddof=0``) N standard normal points, without the points.
+class Drawn(NamedTuple):
+    """What a Gaussian fit needs of standard normal points.
+
+    Attributes:
+      num_points: how many.
+      law: the Gaussian that fits them with ``ddof=0``.
+    """
+
+    num_points: Any
+    law: Gaussian
+
+
+def sample_moments(normals: jax.Array, chi: jax.Array, num_samples: Any) -> Drawn:
+    """What a fit needs of N standard normal points, drawn without the points.
 
     Their mean is ``z / sqrt N``, and their scatter is Wishart with N-1 degrees of freedom: the law
     of ``T T'`` when the triangle T has ``chi_j`` on its diagonal, ``chi_j^2`` of N-1-j degrees (j
@@ -75,12 +87,15 @@ def sample_moments(normals: jax.Array, chi: jax.Array, num_samples: Any) -> Gaus
     Args:
       normals: ``[(D + 1) D]``, standard.
       chi: ``[D]``, the diagonal of T; 0 marks a column that is absent.
-      num_samples: N.
+      num_samples: N; of 0 points the mean is as of one, and counts for nothing.
     """
     dim = chi.shape[0]
     normals = normals.reshape(dim + 1, dim)
     scale = jnp.sqrt(num_samples)
-    return from_factor(normals[0] / scale, draws.bartlett(normals[1:], chi) / scale)
+    if checks.is_traced(num_samples):
+        scale = jnp.sqrt(jnp.maximum(num_samples, 1.0))
+    law = from_factor(normals[0] / scale, draws.bartlett(normals[1:], chi) / scale)
+    return Drawn(num_samples, law)
 
 
 # Fit ----------------------------------------------------------------------------------------

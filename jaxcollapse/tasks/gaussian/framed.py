@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcollapse import checks, draws
 from jaxcollapse.pools import Beside, Pool
 from jaxcollapse.tasks.gaussian.affine import (
     Gaussian,
@@ -62,7 +63,7 @@ class Batch(NamedTuple):
 
     Attributes:
       model: the model.
-      drawn: the standard normal points ``[N, D]``, or the Gaussian that fits them with ``ddof=0``.
+      drawn: the standard normal points ``[N, D]``, or ``Drawn``, what a fit needs of them.
     """
 
     model: Model
@@ -222,6 +223,14 @@ def pooled(batches: Batch, owner: Any) -> Batch:
 
 # A standard deviation, of the largest of all directions, that may be rounding.
 _NO_VARIANCE = 1e-6
+
+
+def standard_rank(num_samples: Any, dim: int) -> Any:
+    """A bound on the rank of a fit where all rows lie in the span of the first batch."""
+    if checks.is_traced(num_samples):
+        n = jnp.asarray(num_samples, draws.float_dtype())
+        return jnp.minimum(n - 1, dim)
+    return Rank(min(num_samples - 1, dim))
 
 
 def real_model(dim: int, rank: Any) -> Model:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws, theory
+from jaxcollapse import checks, draws, parts, theory
 from jaxcollapse.families import MixtureFacts, TaskFamily
 from jaxcollapse.parameters import Axis, Option, declared
 from jaxcollapse.pools import beside, points_pool
@@ -35,6 +35,7 @@ from jaxcollapse.tasks.linear_regression.fitting import (
     sample,
 )
 from jaxcollapse.tasks.linear_regression.least_squares import minimum_norm, pseudo_inverse
+from jaxcollapse.workflows import Workflow
 
 
 @declared
@@ -104,9 +105,26 @@ def _merge_roots(a: Batch, b: Batch) -> Batch:
 
 
 def _scaled_roots(batch: Batch, times: Any) -> Batch:
-    """R and c of data of which each row counts as so many."""
-    root = jnp.where(times > 0, jnp.sqrt(jnp.where(times > 0, times, 1.0)), 0.0 * times)
+    """R and c of data of which each row counts as so many.
+
+    As none they count as fewer than rounding tells from it, so that the root has a slope.
+    """
+    least = jnp.finfo(times.dtype).eps / 16
+    few = times < least
+    root = jnp.sqrt(jnp.where(few, least, times))
+    root = jnp.where(few, root + 0.5 * (times - jax.lax.stop_gradient(times)) / root, root)
     return jax.tree.map(lambda x: root * x, batch)
+
+
+def _joined_roots(batches: Batch, counts: jax.Array) -> Batch:
+    """R and c of sets of data, stacked ``[P, ...]``, of which each row counts as so many."""
+    scaled = jax.vmap(_scaled_roots)(batches, counts)
+    orthogonal, root = jnp.linalg.qr(scaled.inputs.reshape(-1, batches.inputs.shape[-1]))
+    return Batch(root, product(orthogonal.T, scaled.targets.ravel()))
+
+
+# Folded into the key of a batch, for each of its parts.
+_OF_PARTS = 8
 
 
 def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
@@ -184,26 +202,39 @@ def _fresh_coordinates() -> Coordinates:
 
 
 def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
-    def sample_batch(key, model):
+    def sample_batch(noise, model):
+        key, rows = noise
+        if rows is not None and rows.ndim:
+            keys = draws.fold_in(key, _OF_PARTS + np.arange(rows.size))
+            return jax.vmap(lambda key, rows: sample_batch((key, rows), model))(keys, rows)
         root = model.inputs
         if not fixed:
-            root = gram_root(draws.fold_in(key, 1), dim, num_samples)
+            root = gram_root(draws.fold_in(key, 1), dim, num_samples if rows is None else rows)
         targets = sample(key, root, model.weights, _noise_of(model, noise_variance))
         return Batch(root, targets)
 
-    def init(key):
+    def noise(key, rows=None):
+        return key, rows
+
+    def serves(workflow: Workflow) -> bool:
+        # Batches of a fixed design have one set of inputs, of which parts of them have others.
+        return not workflow.needs_points if fixed else parts.served(workflow)
+
+    def init(noise):
+        key, _ = noise
         weights = draws.normal(draws.fold_in(key, 2), (dim,))
         test_root = gram_root(draws.fold_in(key, 3), dim, num_test) / np.sqrt(num_test)
         root = gram_root(draws.fold_in(key, 4), dim, num_samples)
         truth = Truth(weights, test_root, root)
-        return truth, real(key, truth)
+        return truth, real(noise, truth)
 
-    def real(key, truth):
-        return sample_batch(key, Model(truth.weights, truth.design))
+    def real(noise, truth):
+        return sample_batch(noise, Model(truth.weights, truth.design))
 
     def pool(truth, workflow, num_generations):
         if not fixed:
-            return statistics_pool(_merge_roots, workflow, num_generations, _scaled_roots)
+            how = _scaled_roots, _joined_roots, num_samples
+            return statistics_pool(_merge_roots, workflow, num_generations, *how)
 
         # All generations share R: what is pooled is the sum of their c.
         def merge(a, b):
@@ -232,6 +263,8 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
             return Model(product(view.known, mean), content.inputs)
         content = view.content
         rank = rank_of(view.counted)
+        if view.rows is not None:
+            rank = jnp.minimum(view.rows, dim).astype(np.int32)
         return Model(minimum_norm(content.inputs, content.targets, rank), content.inputs)
 
     return Task(
@@ -241,7 +274,9 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
         sample=sample_batch,
         evaluate=lambda truth, model: evaluate(truth, model.weights),
         real=real,
-        serves=lambda workflow: not workflow.needs_points,
+        serves=serves,
+        noise=noise,
+        num_rows=None if fixed else num_samples,
         coordinates=_fresh_coordinates(),
         tempered=_tempered,
         pooled=_pooled,

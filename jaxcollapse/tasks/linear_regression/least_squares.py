@@ -98,8 +98,14 @@ def repeated_rows(
 
 def weighted_rows(inputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
     """``minimum_norm`` where each example counts as ``weights`` ``[N]`` of them."""
-    root = jnp.where(weights > 0, jnp.sqrt(jnp.where(weights > 0, weights, 1.0)), 0.0)
-    return minimum_norm(inputs * root[:, None], targets * root)
+    some = weights > 0
+    root = jnp.where(some, jnp.sqrt(jnp.where(some, weights, 1.0)), 0.0)
+    left, inverse, right = _inverse_parts(inputs * root[:, None], None)
+    found = product(right.T, inverse * product(left.T, targets * root))
+    # Rows that count for nothing bring nothing, but for the slope that the root does not have.
+    brought = jnp.where(some, 0.0, weights) * (targets - product(inputs, found))
+    by_rows = product(right, product(inputs.T, brought))
+    return found + product(right.T, inverse**2 * by_rows)
 
 
 def _by_normal_equations(inputs, count, total):
