@@ -16,23 +16,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import draws, schedules
+from jaxcollapse import checks, draws, schedules
 from jaxcollapse.rows import batch_rows, shared_out
 from jaxcollapse.workflows import Workflow
 
 OF_A_BATCH = 3  # parts: before the edge, and the two rows about it
 
 
-def served(workflow: Workflow) -> bool:
+def served(workflow: Workflow, num_rows: Any = None, entries: int = 1) -> bool:
     """Whether statistics of parts of batches say all that models see under a workflow.
 
     Not where rows are drawn anew of batches that stay, nor where real rows stay and of as many of
-    them as there are generations another number is wanted.
+    them as there are generations another number is wanted, or so many others that their parts take
+    more than four times the work of the rows.
+
+    Args:
+      workflow: the record.
+      num_rows: N; None, or traced, for as many as are needed.
+      entries: how many numbers statistics have for each that a row has.
     """
     if draws_rows(workflow):
         return False
-    decays = any(isinstance(s, schedules.Decay) for s in (workflow.share, workflow.sizes))
-    return workflow.share is None or workflow.real == "fresh" or not decays
+    if workflow.share is None or workflow.real == "fresh":
+        return True
+    if any(isinstance(s, schedules.Decay) for s in (workflow.share, workflow.sizes)):
+        return False
+    several = _last(workflow) > 2 and num_rows is not None and not checks.is_traced(num_rows)
+    return not several or 3 * _last(workflow) * entries <= 4 * num_rows
 
 
 def draws_rows(workflow: Workflow) -> bool:
@@ -135,10 +145,14 @@ def _starts(count: Any) -> Any:
 
 def _starts_of_kept(workflow: Workflow, num_rows: Any) -> Any:
     """Those of real rows that stay, for all numbers of them that are ever wanted."""
-    last = max(2, schedules.length(workflow.share), schedules.length(workflow.sizes))
-    real, _ = wanted(workflow, jnp.arange(2, last + 1, dtype=np.int32), num_rows)
+    real, _ = wanted(workflow, jnp.arange(2, _last(workflow) + 1, dtype=np.int32), num_rows)
     edges = _starts(real)[:, 1:]
     return jnp.sort(jnp.concatenate([jnp.zeros(1, np.int32), edges.ravel(), edges[:, 1] + 1]))
+
+
+def _last(workflow: Workflow) -> int:
+    """The last generation, from 2 on, of which another number of real rows may be wanted."""
+    return max(2, schedules.length(workflow.share), schedules.length(workflow.sizes))
 
 
 def _rows_about(count: Any, most: Any) -> Any:

@@ -139,6 +139,8 @@ def test_where_statistics_serve():
         assert not on_statistics(jc.gaussian.task(3, 5), workflow)
     assert on_statistics(jc.gaussian.task(3, 5), "accumulate:sizes=2,5,1")
     assert on_statistics(jc.gaussian.task(3, 5), "replace:sizes=4,1")
+    assert on_statistics(jc.gaussian.task(1, 100), jc.fixed_real(share=(0.5, 0.2) * 50))
+    assert not on_statistics(jc.gaussian.task(30, 100), jc.fixed_real(share=(0.5, 0.2) * 50))
     for task in (jc.categorical.task(3, 5), jc.linear_regression.task(3, 2, design="fresh")):
         assert on_statistics(task, "fresh-real:share=0.5*t^-1:sizes=2,1")
         assert not on_statistics(task, "fixed-real:share=0.5*t^-1")

@@ -110,7 +110,7 @@ def task(
         sample=lambda noise, counts: tally(noise, lambda key: sample(key, counts, num_samples)),
         central=lambda noise, counts, mass: tally(noise, lambda key: central(key, counts, mass)),
         real=lambda noise, truth: tally(noise, real),
-        serves=parts.served,
+        serves=lambda workflow: parts.served(workflow, num_samples, num_outcomes),
         num_rows=num_samples,
     )
     return with_statistics(points, counted, pool)

@@ -112,7 +112,7 @@ def statistics_task(points: Task, truth: Truth, dim: int, num_samples: Any, ddof
         return jnp.minimum(jnp.asarray(least, n.dtype), jnp.asarray(num_samples, n.dtype))
 
     def serves(workflow: Workflow) -> bool:
-        if not parts.served(workflow):
+        if not parts.served(workflow, num_samples, dim):
             return False
         if not needs_full_rank(workflow) or checks.is_traced(num_samples):
             return True

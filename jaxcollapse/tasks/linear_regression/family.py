@@ -218,7 +218,7 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
 
     def serves(workflow: Workflow) -> bool:
         # Batches of a fixed design have one set of inputs, of which parts of them have others.
-        return not workflow.needs_points if fixed else parts.served(workflow)
+        return not workflow.needs_points if fixed else parts.served(workflow, num_samples, dim)
 
     def init(noise):
         key, _ = noise
