@@ -21,6 +21,7 @@ from jaxcollapse.rows import batch_rows, shared_out
 from jaxcollapse.workflows import Workflow
 
 OF_A_BATCH = 3  # parts: before the edge, and the two rows about it
+_OF_PARTS = 2**20  # folded into the key of a batch, and from there on for each of its rows
 
 
 def served(workflow: Workflow, num_rows: Any = None, entries: int = 1) -> bool:
@@ -111,6 +112,16 @@ def of_first(workflow: Workflow, num_rows: Any) -> Any:
         return of_fresh(workflow, jnp.int32(1), num_rows)
     most = batch_rows(workflow, jnp.int32(0), num_rows)
     return _rows(_starts_of_kept(workflow, num_rows), most, most)
+
+
+def keys_of(key: Any, rows: Any) -> Any:
+    """A key ``[P]`` for each part of so many rows, named by the first of them.
+
+    So a row at the edge is the same whatever comes before, and others of it are others: slopes of
+    single rows, which a mean over seeds and shares is to smooth, are not one row's at all shares.
+    """
+    first = jnp.cumsum(rows) - rows
+    return draws.fold_in(key, first + np.int32(_OF_PARTS))
 
 
 def counts(workflow: Workflow, now: Any, num_rows: Any) -> tuple[Any, Any]:

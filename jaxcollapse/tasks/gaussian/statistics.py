@@ -131,22 +131,22 @@ def statistics_task(points: Task, truth: Truth, dim: int, num_samples: Any, ddof
         return Model(in_frame, scaled(origin, number / (number - ddof)), seen.known.rank, origin)
 
     def noise(key, rows=None):
+        if rows is not None and rows.ndim:
+            return jax.vmap(noise)(parts.keys_of(key, rows), rows)
         # Drawn ahead, for all generations, which is faster; normals of many dimensions are large.
         number = n if rows is None else rows.astype(n.dtype)
-        normals = draws.normal(key, (*number.shape, count)) if ahead else key
-        below = jnp.arange(dim, dtype=n.dtype).reshape(*[1] * number.ndim, dim)
-        degrees = number[..., None] - 1 - below
-        chi = jnp.sqrt(draws.chi_square(key, degrees))
+        normals = draws.normal(key, (count,)) if ahead else key
+        chi = jnp.sqrt(draws.chi_square(key, number - 1 - jnp.arange(dim, dtype=n.dtype)))
         return normals, chi, None if rows is None else number
 
-    def sample(noise, model):
-        normals, chi, number = noise
-        number = n if number is None else number
+    def drawn(normals, chi, number):
         if not ahead:
-            normals = draws.normal_in_halves(normals, number.size * count)
-            normals = normals.reshape(*number.shape, count)
-        of = jax.vmap(sample_moments) if number.ndim else sample_moments
-        return Batch(model, of(normals, chi, number))
+            normals = draws.normal_in_halves(normals, count)
+        return sample_moments(normals, chi, n if number is None else number)
+
+    def sample(noise, model):
+        in_parts = noise[1].ndim > 1
+        return Batch(model, (jax.vmap(drawn) if in_parts else drawn)(*noise))
 
     def real(noise, truth):
         return sample(noise, real_model(dim, rank))

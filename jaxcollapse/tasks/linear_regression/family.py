@@ -123,10 +123,6 @@ def _joined_roots(batches: Batch, counts: jax.Array) -> Batch:
     return Batch(root, product(orthogonal.T, scaled.targets.ravel()))
 
 
-# Folded into the key of a batch, for each of its parts.
-_OF_PARTS = 8
-
-
 def _points_task(dim: int, num_samples: Any, noise_variance: Any, fixed: bool, num_test: int):
     def size() -> int:
         return checks.known_size("num_samples", num_samples)
@@ -205,8 +201,8 @@ def _statistics_task(dim: int, num_samples: Any, noise_variance: Any, fixed: boo
     def sample_batch(noise, model):
         key, rows = noise
         if rows is not None and rows.ndim:
-            keys = draws.fold_in(key, _OF_PARTS + np.arange(rows.size))
-            return jax.vmap(lambda key, rows: sample_batch((key, rows), model))(keys, rows)
+            of_parts = parts.keys_of(key, rows), rows
+            return jax.vmap(lambda *one: sample_batch(one, model))(*of_parts)
         root = model.inputs
         if not fixed:
             root = gram_root(draws.fold_in(key, 1), dim, num_samples if rows is None else rows)
