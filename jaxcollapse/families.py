@@ -77,8 +77,9 @@ class TaskFamily(NamedTuple):
       closed_form: ``closed_form(metric, workflow, generation, options, **axes)``, the mean over
         seeds that is known in closed form, an array like ``generation``, or None; ``workflow`` is
         the record. Publishers' axes come to one that names them, as ``temperature=1``.
-      summaries: ``summaries(metrics)``, from arrays ``[..., G]`` by metric (those that were
-        computed), one number a chain.
+      summaries: ``summaries(metrics, generation)``, from arrays ``[..., G]`` by metric (those that
+        were computed) and the numbers of their generations ``[G]``, one number a chain. One that
+        takes metrics alone is asked only where every generation is kept.
       approximations: ``approximations(workflow, point, options)``, what is not exact in law
         there and by how much, in words for the result's attributes; "" where all is exact.
       advice: ``advice(point, options)``, what whoever asks for that should know before it runs, in
@@ -106,7 +107,7 @@ class TaskFamily(NamedTuple):
     presets: Mapping[str, Mapping[str, Any]] = {"corrected": {}}
     relative_cost: Callable[..., float] = lambda **axes: 1.0
     closed_form: Callable[..., np.ndarray | None] = lambda *given, **axes: None
-    summaries: Callable[[Mapping[str, np.ndarray]], dict[str, Summary]] = lambda metrics: {}
+    summaries: Callable[..., dict[str, Summary]] = lambda metrics: {}
     approximations: Callable[[Workflow, Mapping, Mapping], str] = lambda *given: ""
     advice: Callable[[Mapping, Mapping], str] = lambda *given: ""
     mixtures: MixtureFacts = MixtureFacts()

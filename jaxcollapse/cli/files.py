@@ -77,7 +77,7 @@ def plot(args: Plot) -> None:
     from jaxcollapse.show import against, figures, mixture_figures
 
     check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
-    dataset = select(results.load(args.file), args.select)
+    dataset = select(results.lazily(args.file), args.select)
     if results.is_mixture(dataset):
         asked = args.hue, args.against, args.scale
         if any(asked) or args.statistic != "mean":
@@ -108,7 +108,7 @@ def info(args: Info) -> None:
     """``jaxcollapse info FILE``."""
     if args.csv is not None:
         check_output(args.csv, (".csv",), args.overwrite)
-    dataset = results.load(args.file)
+    dataset = results.lazily(args.file)
     if results.is_mixture(dataset):
         from jaxcollapse.show import mixture_tables
 
@@ -117,8 +117,9 @@ def info(args: Info) -> None:
     else:
         tables.show(dataset, str(args.file))
     if args.csv is not None:
-        with whole_file(args.csv) as temporary:
-            dataset.to_dataframe().to_csv(temporary)
+        with whole_file(args.csv) as temporary, temporary.open("w", newline="") as file:
+            for number, cell in enumerate(results.cells_of(dataset, drop=False)):
+                cell.to_dataframe().to_csv(file, header=number == 0)
 
 
 def merge(args: Merge) -> None:

@@ -62,7 +62,7 @@ def profile(args: Profile) -> None:
         check_output(args.out, (".html",), args.overwrite)
     if args.json is not None:
         check_output(args.json, (".json",), args.overwrite)
-    dataset = select(results.load(args.file), args.select)
+    dataset = select(results.lazily(args.file), args.select)
     thresholds = {name: getattr(args, name) for name in Thresholds._fields}
     found = profiles.profile(dataset, args.metric, **thresholds)
     profile_tables.show(found)

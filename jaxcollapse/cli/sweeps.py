@@ -81,6 +81,8 @@ class Run(Spread, Chains):
 
     out: Path
     """The results file to write, NetCDF-4 (.nc)."""
+    every: int = 1
+    """Metrics of generations K, 2K, ... alone are kept, and of the first and the last."""
     metric: tuple[str, ...] = ()
     """The metrics to compute; the task's own by default. Those of points are named where wanted."""
     memory_limit: float | None = None
@@ -152,6 +154,7 @@ def run(args: Any) -> None:
         args.preset,
         args.metric or None,
         _bytes(args.memory_limit),
+        every=args.every,
         **asked.options_of(args),
     )
     _advise(checked)

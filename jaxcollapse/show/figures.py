@@ -209,7 +209,7 @@ def _panel(
 ) -> None:
     generation = panel["generation"].values
     for value, colour in zip(panel[hue].values, colours, strict=True):
-        line = panel.sel({hue: value})
+        line = panel.sel({hue: value})[[metric]].load()
         if line[metric].isnull().all():
             continue  # left out
         low, centre, high = band(line, metric, statistic)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +51,8 @@ def show(dataset: xarray.Dataset, name: str) -> None:
     """Prints what a result is, its provenance and its summary table."""
     console = show_origin(dataset, name)
     for metric in results.metrics_of(dataset):
-        if metric == SHARE_OF_REAL_DATA or not dataset[metric].any():
+        told = any(cell[metric].any() for cell in results.cells_of(dataset))
+        if metric == SHARE_OF_REAL_DATA or not told:
             continue  # known without a table, or all 0
         console.print()
         console.print(summary(dataset, metric))
@@ -93,7 +93,7 @@ def generations_per_second(dataset: xarray.Dataset) -> float | None:
     if not (np.isfinite(seconds).all() and seconds.sum() > 0):
         return None
     chains = seconds.size * dataset.sizes["seed"]
-    return float(chains * dataset.sizes["generation"] / seconds.sum())
+    return float(chains * int(dataset["generation"][-1]) / seconds.sum())
 
 
 def _rounded(rate: float) -> str:
@@ -115,10 +115,9 @@ def summary(dataset: xarray.Dataset, metric: str) -> Any:
         table.add_column(heading.replace("_", " "), min_width=max(map(len, heading.split("_"))))
     for heading in ("mean", "s.e.", "theory", "median"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=6)
-    grid = [dataset[name].values for name in ("workflow", *axes)]
-    for point in itertools.product(*grid):
-        cell = dataset.sel(dict(zip(("workflow", *axes), point, strict=True)))
-        values = cell[metric].values[:, -1].astype(np.float64)
+    for cell in results.cells_of(dataset):
+        point = [cell[name].item() for name in ("workflow", *axes)]
+        values = cell[metric].isel(generation=-1).values.astype(np.float64)
         theory = closed_form(cell, metric)
         infinite = bool(np.isinf(values).any())
         error = np.nan if infinite or values.size < 2 else values.std(ddof=1) / values.size**0.5

@@ -19,8 +19,8 @@ from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, functions_
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import fields, results
 from jaxcollapse.sweeps import plan as plans
-from jaxcollapse.sweeps.plan import Cell, Plan
-from jaxcollapse.sweeps.programs import Arrays, tree_bytes
+from jaxcollapse.sweeps.plan import Cell, Plan, Variable
+from jaxcollapse.sweeps.programs import tree_bytes
 from jaxcollapse.sweeps.progress import Report
 from jaxcollapse.sweeps.run import run
 from jaxcollapse.task import JUDGED, Task
@@ -41,6 +41,7 @@ NUMBERS_OF_WORKFLOW = "workflow"  # beside the task's own traced parameters
 # On a CPU, where with ten times as many each takes a fifth longer: they leave the caches.
 MOST_SEEDS_ON_POINTS = 128
 NONFINITE = "First generation with a metric that is not finite; 0 where there is none"
+OF_KEPT = ", of the generations that are kept"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +53,21 @@ class ChainPlan(Plan):
       generations: G.
       measures: metrics of one's own, as ``make_chain`` takes them.
       of_points: names of the metrics of points among those that it computes.
+      every: of which generations metrics are kept: every so many, the first and the last.
     """
 
     workflows: list[Workflow] = dataclasses.field(default_factory=list)
     generations: int = 1
     measures: Measures = None
     of_points: list[str] = dataclasses.field(default_factory=list)
+    every: int = 1
+
+    @property
+    def kept_generations(self) -> np.ndarray:
+        """Of which generations metrics are kept: 1, K, 2K, ... and the last, ``[T]``."""
+        numbers = np.arange(1, self.generations + 1)
+        ends = (numbers == 1) | (numbers == self.generations)
+        return numbers[ends | (numbers % self.every == 0)]
 
     @property
     def cells(self) -> list[Cell]:
@@ -71,6 +81,7 @@ class ChainPlan(Plan):
             "workflow": [workflow.name for workflow in self.workflows],
             "records": [workflow.describe() for workflow in self.workflows],
             "generations": self.generations,
+            **({} if self.every == 1 else {"every": self.every}),
         }
 
     @property
@@ -134,7 +145,15 @@ class ChainPlan(Plan):
 
     def function(self, cell: Cell) -> Callable[[jax.Array, Any], dict[str, jax.Array]]:
         """``function(key, traced) -> metrics`` of one seed: the chain of a cell."""
-        return lambda key, traced: self.chain(cell, traced)(key)
+
+        def metrics_of(key, traced):
+            metrics = self.chain(cell, traced)(key)
+            if self.every == 1:
+                return metrics
+            kept = self.kept_generations - 1
+            return {name: array[kept] for name, array in metrics.items()}
+
+        return metrics_of
 
     def chain(self, cell: Cell, traced: Mapping[str, Any] = MappingProxyType({})) -> Chain:
         """The chain of a cell, with traced values in place of those of its traced axes."""
@@ -182,43 +201,56 @@ class ChainPlan(Plan):
             return POINT_METRICS[metric].label
         return self.family.labels.get(metric) or unlabelled(metric)
 
-    def labelled(self, values: list[Arrays]) -> tuple[dict, dict]:
-        """Coordinates and variables of a result from its cells, in order."""
-        coords: dict[str, Any] = {
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """Coordinates of a result, those of its dimensions first, in their order."""
+        return {
             "workflow": [workflow.name for workflow in self.workflows],
             **results.axis_coordinates(self),
             "seed": self.seeds.astype(np.int64),
-            "generation": np.arange(1, self.generations + 1),
+            "generation": self.kept_generations,
+            **fields.coordinates(self.workflows),
         }
-        dims = tuple(coords)
-        shape = tuple(map(results.length_of, coords.values()))
-        variables: dict[str, Any] = {}
-        finite = np.ones(shape, bool)
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """The first dimensions of a result: those along which its cells are, in order."""
+        return ("workflow", *self.axes)
+
+    def variables(self, cell: Mapping[str, np.ndarray]) -> dict[str, Variable]:
+        """What a result says of a cell, from its metrics ``[S, G, ...]`` and its seconds."""
+        found: dict[str, Variable] = {}
+        generation = self.kept_generations
+        of_kept = "" if self.every == 1 else OF_KEPT
+        finite = np.ones((self.seeds.size, generation.size), bool)
         for name in self.metrics:
-            metric = self.label(name)
-            array = np.stack([cell[name] for cell in values])
-            more = array.shape[3:]  # of a metric that is an array itself
-            array = array.reshape(*shape, *more)
-            entries = metric.dims or tuple(f"{name}_{axis}" for axis in range(len(more)))
-            variables[name] = ((*dims, *entries), array, results.labels_of(metric))
+            metric, array = self.label(name), cell[name]
+            # Of a metric that is an array itself, with dimensions of its own.
+            own = tuple(f"{name}_{axis}" for axis in range(array.ndim - 2))
+            found[name] = Variable(
+                ("seed", "generation", *(metric.dims or own)), array, results.labels_of(metric)
+            )
             if np.issubdtype(array.dtype, np.inexact):
                 good = ~np.isnan(array) if metric.infinite else np.isfinite(array)
-                finite &= good.all(axis=tuple(range(len(shape), array.ndim)))
-        first = np.where(finite.all(axis=-1), 0, 1 + np.argmin(finite, axis=-1))
-        variables["first_nonfinite_generation"] = (
-            dims[:-1],
-            first.astype(np.int32),
-            {"long_name": NONFINITE},
+                finite &= good.all(axis=tuple(range(2, array.ndim)))
+        first = np.where(finite.all(axis=-1), 0, generation[np.argmin(finite, axis=-1)])
+        found["first_nonfinite_generation"] = Variable(
+            ("seed",), first.astype(np.int32), {"long_name": NONFINITE + of_kept}
         )
-        variables[results.RUN_SECONDS] = (
-            dims[:-2],
-            np.stack([cell[results.RUN_SECONDS] for cell in values]).reshape(shape[:-2]),
+        found[results.RUN_SECONDS] = Variable(
+            (),
+            cell[results.RUN_SECONDS],
             {"long_name": "Time that the cell ran, compiling apart", "units": "s"},
         )
-        computed = {name: variables[name][1] for name in self.metrics}
-        for name, summary in self.family.summaries(computed).items():
-            variables[name] = (dims[:-1], summary.values, {"long_name": summary.long_name})
-        return coords | fields.coordinates(self.workflows), variables
+        computed = {name: cell[name] for name in self.metrics}
+        given = ("metrics", "generation")
+        takes = checks.arguments(self.family.summaries, "summaries", given, 1)
+        if self.every == 1 or takes > 1:  # others take places for generations
+            summaries = self.family.summaries(*(computed, generation)[:takes])
+            for name, summary in summaries.items():
+                said = {"long_name": summary.long_name + of_kept}
+                found[name] = Variable(("seed",), summary.values, said)
+        return found
 
 
 def _check_names(names: Iterable[str], family: TaskFamily) -> None:
@@ -243,6 +275,7 @@ def plan(
     metrics: Sequence[str] | None = None,
     memory_limit: float | None = None,
     measures: Measures = None,
+    every: int = 1,
     **options: Any,
 ) -> ChainPlan:
     """Checks everything that ``sweep`` takes, before anything is compiled or written.
@@ -267,6 +300,7 @@ def plan(
         workflows=as_workflows(workflows),
         generations=checks.whole_number("generations", generations),
         measures=measures,
+        every=checks.whole_number("every", every),
     )
     checked.check()
     fields = dict.fromkeys(name for w in checked.workflows for name in w.fields)
@@ -341,6 +375,7 @@ def sweep(
     metrics: Sequence[str] | None = None,
     memory_limit: float | None = None,
     measures: Measures = None,
+    every: int = 1,
     folder: Path | str | None = None,
     progress: bool | Report | None = None,
     **options: Any,
@@ -362,6 +397,7 @@ def sweep(
       memory_limit: bytes that running chains may take; an eighth of what is free by default.
       measures: metrics of one's own, as ``make_chain`` takes them; a ``Metric`` with a function
         also gives label and units.
+      every: keeps metrics of generations K, 2K, ... alone, and of the first and the last.
       folder: keeps finished cells, from which the same sweep goes on if it is interrupted, and
         which it takes when it is asked for again.
       progress: whether to show a bar, or a function that is called after every chunk of seeds; by
@@ -387,6 +423,7 @@ def sweep(
         metrics,
         memory_limit,
         measures,
+        every,
         **options,
     )
     return run(checked, folder, progress)

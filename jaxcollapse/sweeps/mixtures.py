@@ -23,8 +23,8 @@ from jaxcollapse.mixture import make_mixture
 from jaxcollapse.registry import as_family
 from jaxcollapse.sweeps import plan as plans
 from jaxcollapse.sweeps import results
-from jaxcollapse.sweeps.plan import Cell, Plan
-from jaxcollapse.sweeps.programs import Arrays, tree_bytes
+from jaxcollapse.sweeps.plan import Cell, Plan, Variable
+from jaxcollapse.sweeps.programs import tree_bytes
 from jaxcollapse.sweeps.progress import Report
 from jaxcollapse.sweeps.run import run
 from jaxcollapse.task import Task
@@ -188,30 +188,41 @@ class MixturePlan(Plan):
         """The label and units of a metric."""
         return self.family.labels.get(metric) or unlabelled(metric)
 
-    def labelled(self, values: list[Arrays]) -> tuple[dict, dict]:
-        """Coordinates and variables of a result from its points, in order."""
-        coords: dict[str, Any] = {
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """Coordinates of a result, those of its dimensions first, in their order."""
+        return {
             **results.axis_coordinates(self),
             "real": self.real,
             "synthetic": self.synthetic,
             "seed": self.seeds.astype(np.int64),
         }
-        shape = tuple(map(results.length_of, coords.values()))
-        variables: dict[str, Any] = {}
-        for name in self.metrics:
-            array = np.stack([np.moveaxis(cell[name], 0, -1) for cell in values]).reshape(shape)
-            variables[name] = (tuple(coords), array, results.labels_of(self.label(name)))
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """The first dimensions of a result: those along which its cells are, in order."""
+        return tuple(self.axes)
+
+    def variables(self, cell: Mapping[str, np.ndarray]) -> dict[str, Variable]:
+        """What a result says of a point, from its metrics ``[S, R, M]`` and its seconds."""
+        dims = ("real", "synthetic", "seed")
+        found = {
+            name: Variable(
+                dims, np.moveaxis(cell[name], 0, -1), results.labels_of(self.label(name))
+            )
+            for name in self.metrics
+        }
+        ran = {"long_name": "Time that the point ran, compiling apart", "units": "s"}
+        return {**found, results.RUN_SECONDS: Variable((), cell[results.RUN_SECONDS], ran)}
+
+    @property
+    def constants(self) -> dict[str, Variable]:
+        """What a result says beside its points: the shares of real data."""
         real, synthetic = np.meshgrid(self.real, self.synthetic, indexing="ij")
         label = results.labels_of(self.label(SHARE_OF_REAL_DATA))
         label.pop("scale")
         share = real / (real + synthetic)
-        variables[SHARE_OF_REAL_DATA] = (("real", "synthetic"), share, label)
-        variables[results.RUN_SECONDS] = (
-            tuple(self.axes),
-            np.stack([cell[results.RUN_SECONDS] for cell in values]).reshape(shape[:-3]),
-            {"long_name": "Time that the point ran, compiling apart", "units": "s"},
-        )
-        return coords, variables
+        return {SHARE_OF_REAL_DATA: Variable(("real", "synthetic"), share, label)}
 
 
 def plan(

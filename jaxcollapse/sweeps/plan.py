@@ -66,6 +66,20 @@ class Memory(NamedTuple):
     most: float
 
 
+class Variable(NamedTuple):
+    """A variable of a result, or the part of it that is a cell's.
+
+    Attributes:
+      dims: the names of its dimensions, without those along which cells are.
+      values: one number, or an array.
+      attrs: what is said of it.
+    """
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+    attrs: dict[str, Any]
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan(abc.ABC):
     """A grid of chains or of mixtures; see ``chains.ChainPlan`` and ``mixtures.MixturePlan``.
@@ -152,9 +166,24 @@ class Plan(abc.ABC):
     def check(self) -> None:
         """Refuses cells that the task cannot have."""
 
+    @property
     @abc.abstractmethod
-    def labelled(self, values: list[dict[str, np.ndarray]]) -> tuple[dict, dict]:
-        """Coordinates and variables of a result from its cells, in order."""
+    def coordinates(self) -> dict[str, Any]:
+        """Coordinates of a result, those of its dimensions first, in their order."""
+
+    @property
+    @abc.abstractmethod
+    def along(self) -> tuple[str, ...]:
+        """The first dimensions of a result: those along which its cells are, in order."""
+
+    @abc.abstractmethod
+    def variables(self, cell: Mapping[str, np.ndarray]) -> dict[str, Variable]:
+        """What a result says of a cell, from its metrics ``[S, ...]`` and its seconds."""
+
+    @property
+    def constants(self) -> dict[str, Variable]:
+        """What a result says beside its cells."""
+        return {}
 
     # What all of them have ----------------------------------------------------------------------
 

@@ -6,16 +6,20 @@ import contextlib
 import datetime
 import hashlib
 import inspect
+import itertools
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxcollapse import checks, locks, machine
-from jaxcollapse.files import check_output, reserve, whole_file
+from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.inputs import json_of
 from jaxcollapse.registry import is_own
+from jaxcollapse.sweeps import netcdf
+from jaxcollapse.sweeps.netcdf import Declared, Part
 from jaxcollapse.sweeps.plan import Plan
 
 if TYPE_CHECKING:
@@ -26,21 +30,71 @@ if TYPE_CHECKING:
 FORMAT = "jaxcollapse sweep 1"
 MIXTURE_FORMAT = "jaxcollapse mixing 1"
 RUN_SECONDS = "run_seconds"
-BESIDE_NUMBERS = 2**17  # bytes of a file for names, attributes and places, about
 
 
 def dataset(
     plan: Plan,
-    values: list[dict[str, np.ndarray]],
+    values: Iterable[Mapping[str, np.ndarray]],
     compile_seconds: float,
     run_seconds: float,
     programs: int,
+    device: str | None = None,
 ) -> xarray.Dataset:
     """The result of a plan from its cells, in order: metrics ``[S, ...]`` and ``run_seconds``."""
+    bare = _bare(plan, compile_seconds, run_seconds, programs, device)
+    shape = tuple(bare.sizes[name] for name in plan.along)
+    cells = [plan.variables(cell) for cell in values]
+    found: dict[str, Any] = {}
+    for name, (dims, array, told) in cells[0].items():
+        stacked = np.stack([cell[name].values for cell in cells])
+        found[name] = ((*plan.along, *dims), stacked.reshape((*shape, *array.shape)), told)
+    return bare.assign(found | plan.constants)
+
+
+def save_cells(
+    path: Path,
+    plan: Plan,
+    values: Iterable[Mapping[str, np.ndarray]],
+    compile_seconds: float,
+    run_seconds: float,
+    programs: int,
+    device: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes ``dataset(plan, values, ...)``, of whose cells one is in memory at a time.
+
+    Raises:
+      ValueError: see ``check_output``; or cells differ in a metric's type.
+    """
+    check_output(path, (".nc",), overwrite)
+    bare = _bare(plan, compile_seconds, run_seconds, programs, device)
+    shape = tuple(bare.sizes[name] for name in plan.along)
+    cells = (plan.variables(cell) for cell in values)
+    first = next(cells)
+    declared = {
+        name: Declared((*plan.along, *dims), (*shape, *array.shape), len(shape), array.dtype, told)
+        for name, (dims, array, told) in first.items()
+    }
+    constants = [Part(name, (), values) for name, (_, values, _) in plan.constants.items()]
+    for name, (dims, array, told) in plan.constants.items():
+        declared[name] = Declared(dims, array.shape, 0, array.dtype, told)
+    parts = (
+        Part(name, place, variable.values)
+        for place, cell in zip(np.ndindex(shape), itertools.chain([first], cells), strict=True)
+        for name, variable in cell.items()
+    )
+    with _writing(path, overwrite) as temporary:
+        netcdf.write(temporary, bare, declared, itertools.chain(constants, parts))
+
+
+def _bare(
+    plan: Plan, compile_seconds: float, run_seconds: float, programs: int, device: str | None
+) -> xarray.Dataset:
+    """A result without its cells; of a device that is not this one, if it is told."""
     xarray = checks.require("xarray", "sweep")
-    coords, variables = plan.labelled(values)
     attrs = attributes(plan, compile_seconds, run_seconds, programs)
-    return xarray.Dataset(variables, coords, attrs)
+    told = {} if device is None else {"device": device}
+    return xarray.Dataset({}, plan.coordinates, attrs | told)
 
 
 def axis_coordinates(plan: Plan) -> dict[str, Any]:
@@ -50,11 +104,6 @@ def axis_coordinates(plan: Plan) -> dict[str, Any]:
         name: (name, coordinate(values), {"symbol": parameters[name].symbol})
         for name, values in plan.axes.items()
     }
-
-
-def length_of(coordinate: Any) -> int:
-    """How many values a coordinate has."""
-    return len(coordinate[1] if isinstance(coordinate, tuple) else coordinate)
 
 
 def labels_of(metric: Metric) -> dict[str, Any]:
@@ -130,15 +179,37 @@ def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> 
     """
     path = Path(path)
     check_output(path, (".nc",), overwrite)
+    with _writing(path, overwrite) as temporary:
+        netcdf.write(temporary, *_in_parts(dataset))
+
+
+def _in_parts(
+    dataset: xarray.Dataset,
+) -> tuple[xarray.Dataset, dict[str, Declared], Iterator[Part]]:
+    """A result as ``netcdf.write`` takes it: what is bare, what is declared, and its numbers."""
+    axes = axes_of(dataset) if "configuration" in dataset.attrs else []
+    declared, along = {}, ("workflow", *axes)
+    for name, array in dataset.data_vars.items():
+        if array.dtype.kind in "biuf":
+            first = sum(dim in along for dim in array.dims)
+            dims = tuple(map(str, array.dims))
+            declared[str(name)] = Declared(dims, array.shape, first, array.dtype, array.attrs)
+    parts = (
+        Part(name, place, dataset[name][place].values)
+        for name, variable in declared.items()
+        for place in np.ndindex(variable.shape[: variable.along])
+    )
+    return dataset.drop_vars(list(declared)), declared, parts
+
+
+@contextlib.contextmanager
+def _writing(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary path for a result that nobody else writes meanwhile."""
     checks.require("h5netcdf", "sweep")
     with locks.writing(path):
         check_output(path, (".nc",), overwrite)  # which another may have written meanwhile
-        # With checksums, so that a number that a disk has changed is not read as another.
-        numbers = [k for k, a in dataset.variables.items() if a.size > 1 and a.dtype.kind in "iuf"]
-        checked = {name: {"fletcher32": True} for name in numbers}
         with whole_file(path) as temporary:
-            reserve(temporary, dataset.nbytes + BESIDE_NUMBERS)
-            dataset.to_netcdf(temporary, engine="h5netcdf", encoding=checked)
+            yield temporary
 
 
 def load(path: Path | str) -> xarray.Dataset:
@@ -148,6 +219,19 @@ def load(path: Path | str) -> xarray.Dataset:
       ValueError: there is no such file, or it is no such result.
       ImportError: the extra ``sweep`` is not installed.
     """
+    with lazily(path) as dataset:
+        try:
+            return dataset.load()
+        except Exception as error:  # likewise
+            raise _unreadable(path, error) from None
+
+
+def lazily(path: Path | str) -> xarray.Dataset:
+    """A result whose numbers are read from its file when they are asked for; see ``load``.
+
+    The file is open until the result is closed, as at the end of ``with lazily(path) as dataset``,
+    or is used no more.
+    """
     path = Path(path)
     xarray = checks.require("xarray", "sweep")
     checks.require("h5netcdf", "sweep")
@@ -155,18 +239,11 @@ def load(path: Path | str) -> xarray.Dataset:
         remedy = "give a file in it, such as results.nc" if path.is_dir() else "check the path"
         raise checks.refusal("results file", "a file that exists", str(path), remedy)
     try:
-        with xarray.open_dataset(path, engine="h5netcdf") as opened:
-            dataset = opened.load()
+        dataset = xarray.open_dataset(path, engine="h5netcdf", cache=False)
     except Exception as error:  # readers raise many kinds at bytes that are none of their own
-        if isinstance(error, PermissionError):
-            raise
-        raise checks.refusal(
-            "results file",
-            "NetCDF-4 written by 'jaxcollapse run'",
-            f"{path} ({error})",
-            "run again",
-        ) from None
+        raise _unreadable(path, error) from None
     if dataset.attrs.get("format") not in (FORMAT, MIXTURE_FORMAT):
+        dataset.close()
         raise checks.refusal(
             "results file",
             f"one of format '{FORMAT}' or '{MIXTURE_FORMAT}'",
@@ -175,6 +252,7 @@ def load(path: Path | str) -> xarray.Dataset:
         )
     missing = _missing(dataset)
     if missing:
+        dataset.close()
         raise checks.refusal(
             "results file", "a whole result", f"{path} with {missing}", "run again"
         )
@@ -212,6 +290,14 @@ def _missing(dataset: xarray.Dataset) -> str:
     return ""
 
 
+def _unreadable(path: Path | str, error: Exception) -> Exception:
+    if isinstance(error, PermissionError):
+        return error
+    return checks.refusal(
+        "results file", "NetCDF-4 written by 'jaxcollapse run'", f"{path} ({error})", "run again"
+    )
+
+
 def is_mixture(dataset: xarray.Dataset) -> bool:
     """Whether a result is one of mixtures of real and synthetic data."""
     return {"real", "synthetic"} <= set(dataset.dims)
@@ -231,3 +317,16 @@ def metrics_of(dataset: xarray.Dataset) -> list[str]:
 def axes_of(dataset: xarray.Dataset) -> list[str]:
     """The names of a result's grid axes, in the order of its dimensions."""
     return list(json.loads(dataset.attrs["configuration"])["axes"])
+
+
+def cells_of(dataset: xarray.Dataset, drop: bool = True) -> Iterator[xarray.Dataset]:
+    """The parts of a result at each workflow and point of its axes, in order.
+
+    Args:
+      dataset: of a sweep or of mixtures; it may be in its file.
+      drop: whether their dimensions of one value are dropped.
+    """
+    axes = [name for name in ("workflow", *axes_of(dataset)) if name in dataset.dims]
+    for place in itertools.product(*(range(dataset.sizes[name]) for name in axes)):
+        at = dict(zip(axes, place, strict=True))
+        yield dataset.isel(at if drop else {name: [index] for name, index in at.items()})

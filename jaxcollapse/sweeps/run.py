@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,8 +47,8 @@ def run(
     checks.installed("xarray", "sweep")
     piece = _piece(plan, None if folder is None else Path(folder), chunk=chunk)
     with reported(progress) as report:
-        (values,) = _run([piece], ALONE, report)
-    return _dataset(piece, values, ALONE)
+        (held,) = _run([piece], ALONE, report)
+    return results.dataset(plan, _cells(piece, held), **_took(held, ALONE))
 
 
 def run_and_save(
@@ -58,7 +58,7 @@ def run_and_save(
     progress: bool | Report | RunLog | None = None,
     extend: bool = False,
 ) -> xarray.Dataset:
-    """Runs a plan and writes its result to ``out``.
+    """Runs a plan and writes its result to ``out``, of whose cells one is in memory at a time.
 
     Finished cells are kept in ``out`` with ``.partial`` added, from which the same plan goes on if
     it is interrupted; the folder goes once the result is written.
@@ -69,7 +69,10 @@ def run_and_save(
       overwrite: whether an existing file is replaced.
       progress: as for ``run``.
       extend: whether an existing file grows: it has its own values and those of the plan then, of
-        which only what is missing is run.
+        which only what is missing is run, and all are in memory.
+
+    Returns:
+      The result, whose numbers are read from ``out`` when they are asked for.
 
     Raises:
       ValueError: another process writes to ``out``, or it exists and neither ``overwrite`` nor
@@ -133,16 +136,23 @@ def _run_share(
     if done:
         print(f"going on: {done} of {len(everything)} cells were done", file=sys.stderr)
     with reported(progress) as report:
-        values = _run(pieces, share, report)
+        held = _run(pieces, share, report)
     if share.process > 0:
         return None
-    found += [_dataset(piece, own, share) for piece, own in zip(pieces, values, strict=True)]
-    dataset = merging.merge(found) if len(found) > 1 else found[0]
-    results.save(dataset, out, overwrite or extend)
+    told = [
+        (p.plan, _cells(p, own), _took(own, share)) for p, own in zip(pieces, held, strict=True)
+    ]
+    if found:
+        found += [results.dataset(plan, cells, **took) for plan, cells, took in told]
+        dataset = merging.merge(found) if len(found) > 1 else found[0]
+        results.save(dataset, out, overwrite=True)
+    else:
+        ((plan, cells, took),) = told
+        results.save_cells(out, plan, cells, **took, overwrite=overwrite or extend)
     for piece in pieces:
         for store in piece.stores:
             store.remove()
-    return dataset
+    return results.lazily(out)
 
 
 class _Piece(NamedTuple):
@@ -183,7 +193,7 @@ def _piece(
 
 
 def _run(pieces: Sequence[_Piece], share: Share, report: Report) -> list[list[list[Arrays]]]:
-    """Arrays of every unit, by piece and cell; nothing of a process that is not the first."""
+    """What is held of units, by piece and cell; nothing of a process that is not the first."""
     everything = [unit for piece in pieces for unit in piece.units]
     order: dict[tuple[int, object], int] = {}
     for unit in everything:
@@ -199,7 +209,7 @@ def _run(pieces: Sequence[_Piece], share: Share, report: Report) -> list[list[li
     found = units.run_units([everything[n] for n in mine], done)
     if share.process > 0:
         return []
-    values = {mine[place]: arrays for place, arrays in found.items()}
+    held = {mine[place]: arrays for place, arrays in found.items()}
 
     def tell(place: int) -> None:
         if waited[place] in missing:
@@ -208,23 +218,27 @@ def _run(pieces: Sequence[_Piece], share: Share, report: Report) -> list[list[li
     hosts.wait([(owner[n], everything[n]) for n in waited], share, tell)
     for number in waited:
         unit = everything[number]
-        values[number] = unit.store.load(unit.cell) or {}
-    arrays = iter([values[number] for number in range(len(everything))])
+        held[number] = unit.held(unit.whole({}))
+    arrays = iter([held[number] for number in range(len(everything))])
     return [[[next(arrays) for _ in p.parts] for _ in p.plan.cells] for p in pieces]
 
 
-def _dataset(piece: _Piece, values: list[list[Arrays]], share: Share) -> xarray.Dataset:
-    """The result of a piece from its units, by cell."""
-    every = [unit for cell in values for unit in cell]
+def _cells(piece: _Piece, held: list[list[Arrays]]) -> Iterator[Arrays]:
+    """Cells of a piece in order, from what is held of their units and where these are kept."""
+    some = iter(piece.units)
+    for cell in held:
+        yield units.joined_units([next(some).whole(part) for part in cell])
+
+
+def _took(held: list[list[Arrays]], share: Share) -> dict[str, Any]:
+    """What a result says of running, from what is held of its units."""
+    every = [unit for cell in held for unit in cell]
     compiled = [float(unit.get(units.COMPILE_SECONDS, 0)) for unit in every]
-    dataset = results.dataset(
-        piece.plan,
-        [units.joined_units(cell) for cell in values],
-        compile_seconds=sum(compiled),
-        run_seconds=float(sum(np.float64(unit[results.RUN_SECONDS]) for unit in every)),
-        programs=sum(seconds > 0 for seconds in compiled),
-    )
     devices = dict.fromkeys(str(unit[units.DEVICE]) for unit in every if units.DEVICE in unit)
     of_each = f"{share.processes} processes of " if share.processes > 1 else ""
-    dataset.attrs["device"] = of_each + "; ".join(devices)
-    return dataset
+    return {
+        "compile_seconds": sum(compiled),
+        "run_seconds": float(sum(np.float64(unit[results.RUN_SECONDS]) for unit in every)),
+        "programs": sum(seconds > 0 for seconds in compiled),
+        "device": of_each + "; ".join(devices),
+    }

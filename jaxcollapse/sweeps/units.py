@@ -26,6 +26,7 @@ from jaxcollapse.sweeps.progress import Progress, Report
 
 # What a finished unit says beside its metrics and the seconds that it ran.
 COMPILE_SECONDS, DEVICE = "compile_seconds", "device"
+TOLD = (results.RUN_SECONDS, COMPILE_SECONDS, DEVICE)
 
 
 class Unit(NamedTuple):
@@ -58,6 +59,24 @@ class Unit(NamedTuple):
         """How long it takes, relative to others."""
         return self.plan.work(self.cell) * self.plan.seeds.size
 
+    def held(self, arrays: Arrays) -> Arrays:
+        """What stays in memory of it: where it is kept, only what is said beside its metrics."""
+        if self.store.folder is None:
+            return arrays
+        return {name: arrays[name] for name in TOLD if name in arrays}
+
+    def whole(self, held: Arrays) -> Arrays:
+        """All of it, read again from where it is kept.
+
+        Raises:
+          ValueError: it is there no more.
+        """
+        arrays = held if self.store.folder is None else self.store.load(self.cell)
+        if arrays is None:
+            remedy = "give the command again: the others are kept"
+            raise checks.refusal(f"kept cell {self.cell}", "as it was written", "none", remedy)
+        return arrays
+
 
 class Done:
     """How much is done, told from any thread."""
@@ -79,7 +98,7 @@ class Done:
 
 
 def run_units(units: Sequence[Unit], done: Done) -> dict[int, Arrays]:
-    """Runs those that are not kept; of each its arrays, by its place in the list."""
+    """Runs those that are not kept; what is held of each, by its place in the list."""
     found: dict[int, Arrays] = {}
     programs: dict[tuple[int, object], list[int]] = {}
     stop = threading.Event()
@@ -89,7 +108,7 @@ def run_units(units: Sequence[Unit], done: Done) -> dict[int, Arrays]:
             arrays = unit.store.load(unit.cell)
             if arrays is not None:
                 arrays.pop(COMPILE_SECONDS, None)  # of the run before
-                found[number] = arrays
+                found[number] = unit.held(arrays)
                 continue
             programs.setdefault(unit.program, []).append(number)
             if unit.program not in compiling:
@@ -104,7 +123,7 @@ def run_units(units: Sequence[Unit], done: Done) -> dict[int, Arrays]:
                 numbers = programs[name]
                 some = [units[number] for number in numbers]
                 for place, arrays in _run_program(compiling[name], some, done, stop):
-                    found[numbers[place]] = arrays
+                    found[numbers[place]] = some[place].held(arrays)
 
         try:
             lanes: dict[int, list[tuple[int, object]]] = {}
@@ -190,12 +209,13 @@ def _next_chunks(
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:
+    if len(parts) == 1:
+        return dict(parts[0])
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def joined_units(units: Sequence[Arrays]) -> Arrays:
     """A cell from its units, in the order of their seeds."""
-    single = (results.RUN_SECONDS, COMPILE_SECONDS, DEVICE)
-    metrics = _joined([{k: v for k, v in unit.items() if k not in single} for unit in units])
+    metrics = _joined([{k: v for k, v in unit.items() if k not in TOLD} for unit in units])
     seconds = sum(unit[results.RUN_SECONDS] for unit in units)
     return {**metrics, results.RUN_SECONDS: np.asarray(seconds, np.float32)}

@@ -91,7 +91,7 @@ def profile(
         workflows=tuple(dataset["workflow"].values.tolist()),
         axes=grid,
         seeds=dataset.sizes["seed"],
-        generations=dataset.sizes["generation"],
+        generations=int(dataset["generation"][-1]),
         thresholds=thresholds,
         findings=tuple(findings),
     )
@@ -149,7 +149,9 @@ class _Cell:
     ):
         """What the profile knows, and which cell."""
         self.workflow, self.point, self.thresholds = workflow, point, thresholds
-        self.table, self.dataset = table, dataset.sel({"workflow": workflow, **point})
+        self.table = table
+        cell = dataset[list(table)].sel({"workflow": workflow, **point})
+        self.dataset = cell.load()  # from a file, once
         self.generation = dataset["generation"].values
         self._measured: dict[str, Measured] = {}
 

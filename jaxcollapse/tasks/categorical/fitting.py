@@ -196,7 +196,7 @@ METRICS = {
 ABSORBED = 1e-8  # of the real entropy; with counts, it is reached when one outcome is left
 
 
-def absorption(metrics: Mapping[str, np.ndarray]) -> dict[str, Summary]:
+def absorption(metrics: Mapping[str, np.ndarray], generation: np.ndarray) -> dict[str, Summary]:
     """``absorption_generation``: the first with an entropy ratio below 1e-8.
 
     inf if there is none, so that a median over seeds is right as long as half of them got there.
@@ -207,6 +207,6 @@ def absorption(metrics: Mapping[str, np.ndarray]) -> dict[str, Summary]:
         absorbed = metrics["outcomes_left"] == 1
     else:
         return {}
-    first = np.where(absorbed.any(axis=-1), 1.0 + np.argmax(absorbed, axis=-1), np.inf)
+    first = np.where(absorbed.any(axis=-1), generation[np.argmax(absorbed, axis=-1)], np.inf)
     label = "First generation with an entropy ratio below 1e-8; inf where there is none"
     return {"absorption_generation": Summary(first, label)}
