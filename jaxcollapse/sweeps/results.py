@@ -281,12 +281,15 @@ def _missing(dataset: xarray.Dataset) -> str:
     for name in (*dims, *axes):
         if not dataset.sizes.get(name) or name not in dataset.indexes:
             return f"no coordinate '{name}'"
+    whole = ("workflow", *axes, "seed", "generation")
     for variable, array in dataset.data_vars.items():
         if array.dtype.kind not in "biuf":
             return f"no numbers in '{variable}'"
         labels = [array.attrs.get(label) for label in ("long_name", "units")]
         if dims[-1] in array.dims and not all(isinstance(label, str) for label in labels):
             return f"no labels of '{variable}'"
+        if is_chains and "generation" in array.dims and array.dims[: len(whole)] != whole:
+            return f"'{variable}' along {', '.join(map(str, array.dims))} alone"
     return ""
 
 
