@@ -53,7 +53,7 @@ OF_THE_WHOLE_GRID = ("real_data_kept", "models_into_one_pool")
 SLOW = (
     *("kde_tophat", "figure4_classical", "figure3_finetuning", "figure4_pretraining"),
     *("figure5_mixing", "categorical", "real_data_kept", "strong_collapse", "mad_loops"),
-    *("models_into_one_pool", "verifiers", "rewards"),
+    *("models_into_one_pool", "verifiers", "rewards", "kde_bandwidth_study", "linear_regression"),
 )
 
 

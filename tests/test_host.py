@@ -36,6 +36,7 @@ WORKFLOWS = {
     "fixed-real": "fixed-real",
     "fresh-real": "fresh-real",
 }
+QUICK = ("replace", "accumulate-subsample", "fresh-real")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,10 @@ def uninterrupted(planned, corpus, folder, programs):
     return host.run(planned, corpus, folder, programs=programs, keep_weights="all")
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS)
+@pytest.mark.parametrize(
+    "workflow",
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in WORKFLOWS],
+)
 def test_is_the_compiled_chain(workflow, planned, uninterrupted):
     task = jc.language_model.task("micro", 12, **planned.options)
     chain = jax.vmap(jc.make_chain(task, workflow, 3))

@@ -111,7 +111,16 @@ def test_refused(file, capsys, tmp_path):
     missing = refused(capsys, "profile", tmp_path / "none.nc")
     assert "results file: expected a file that exists" in missing
     mixed = tmp_path / "mixed.nc"
-    dims = ("real", "synthetic", "seed")
-    attrs = {"format": results.MIXTURE_FORMAT}
-    jc.save(xarray.Dataset({"kl": (dims, np.ones((2, 2, 3)))}, attrs=attrs), mixed)
+    coords = {"real": [1, 2], "synthetic": [0, 1], "seed": [0, 1, 2]}
+    attrs = {
+        "title": "",
+        "task": "",
+        "preset": "",
+        "options": "{}",
+        "configuration": '{"axes": {}}',
+    }
+    labels = {"long_name": "", "units": ""}
+    kl = (tuple(coords), np.ones((2, 2, 3)), labels)
+    attrs |= {"format": results.MIXTURE_FORMAT}
+    jc.save(xarray.Dataset({"kl": kl}, coords, attrs), mixed)
     assert "result to profile: expected chains" in refused(capsys, "profile", mixed)
