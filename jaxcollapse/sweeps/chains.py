@@ -17,7 +17,7 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Measures, Metric, functions_of, unlabelled
 from jaxcollapse.registry import as_family
-from jaxcollapse.sweeps import fields, results
+from jaxcollapse.sweeps import fields, labelled, results
 from jaxcollapse.sweeps import plan as plans
 from jaxcollapse.sweeps.plan import Cell, Plan, Variable
 from jaxcollapse.sweeps.programs import tree_bytes
@@ -40,8 +40,6 @@ RESERVED = (
 NUMBERS_OF_WORKFLOW = "workflow"  # beside the task's own traced parameters
 # On a CPU, where with ten times as many each takes a fifth longer: they leave the caches.
 MOST_SEEDS_ON_POINTS = 128
-NONFINITE = "First generation with a metric that is not finite; 0 where there is none"
-OF_KEPT = ", of the generations that are kept"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,38 +217,9 @@ class ChainPlan(Plan):
 
     def variables(self, cell: Mapping[str, np.ndarray]) -> dict[str, Variable]:
         """What a result says of a cell, from its metrics ``[S, G, ...]`` and its seconds."""
-        found: dict[str, Variable] = {}
-        generation = self.kept_generations
-        of_kept = "" if self.every == 1 else OF_KEPT
-        finite = np.ones((self.seeds.size, generation.size), bool)
-        for name in self.metrics:
-            metric, array = self.label(name), cell[name]
-            # Of a metric that is an array itself, with dimensions of its own.
-            own = tuple(f"{name}_{axis}" for axis in range(array.ndim - 2))
-            found[name] = Variable(
-                ("seed", "generation", *(metric.dims or own)), array, results.labels_of(metric)
-            )
-            if np.issubdtype(array.dtype, np.inexact):
-                good = ~np.isnan(array) if metric.infinite else np.isfinite(array)
-                finite &= good.all(axis=tuple(range(2, array.ndim)))
-        first = np.where(finite.all(axis=-1), 0, generation[np.argmin(finite, axis=-1)])
-        found["first_nonfinite_generation"] = Variable(
-            ("seed",), first.astype(np.int32), {"long_name": NONFINITE + of_kept}
-        )
-        found[results.RUN_SECONDS] = Variable(
-            (),
-            cell[results.RUN_SECONDS],
-            {"long_name": "Time that the cell ran, compiling apart", "units": "s"},
-        )
-        computed = {name: cell[name] for name in self.metrics}
-        given = ("metrics", "generation")
-        takes = checks.arguments(self.family.summaries, "summaries", given, 1)
-        if self.every == 1 or takes > 1:  # others take places for generations
-            summaries = self.family.summaries(*(computed, generation)[:takes])
-            for name, summary in summaries.items():
-                said = {"long_name": summary.long_name + of_kept}
-                found[name] = Variable(("seed",), summary.values, said)
-        return found
+        labels = {name: self.label(name) for name in self.metrics}
+        is_whole, summaries = self.every == 1, self.family.summaries
+        return labelled.of_chains(cell, labels, self.kept_generations, is_whole, summaries)
 
 
 def _check_names(names: Iterable[str], family: TaskFamily) -> None:

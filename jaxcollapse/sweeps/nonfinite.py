@@ -48,8 +48,12 @@ def places(plan: ChainPlan, dataset: xarray.Dataset) -> Iterator[Place]:
     """Of each cell that has chains which turned non-finite, where the first of them did.
 
     Raises:
-      ValueError: the result has other cells or seeds than the plan.
+      ValueError: the result has other cells or seeds than the plan, or not all generations.
     """
+    if plan.every > 1:
+        raise checks.refusal(
+            "result to debug", "every generation", f"every {plan.every}", "leave out --every"
+        )
     first = dataset["first_nonfinite_generation"].values
     if first.size != len(plan.cells) * plan.seeds.size:
         raise checks.refusal(
