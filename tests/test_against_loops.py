@@ -33,7 +33,7 @@ CELLS = [
         for n in (10, 100)
     ),
     *(
-        cell("linear-regression", True, dim=d, noise_variance=s, num_samples=n)
+        cell("linear-regression", (d, n) == (10, 10), dim=d, noise_variance=s, num_samples=n)
         for d, n, s in [(3, 10, 0.1), (10, 10, 1.0), (10, 8, 1.0), (4, 100, 10.0)]
     ),
     *(cell("categorical", True, num_outcomes=k, num_samples=n) for k, n in [(10, 20), (300, 50)]),

@@ -42,7 +42,7 @@ POOLS = [
 @pytest.mark.parametrize(
     ("workflow", "pool", "num_outcomes", "num_samples"),
     [
-        pytest.param(*given, k, n, marks=[pytest.mark.slow] if "points" in given and k > 10 else [])
+        pytest.param(*given, k, n, marks=[pytest.mark.slow] if k > 10 else [])
         for given in POOLS
         for k, n in ((10, 20), (200, 15))
     ],
@@ -87,6 +87,7 @@ def test_outcomes_left_of_zipfs_law():
     assert theory.categorical_metric("outcomes_left", jc.replace(), 1, 10, 1001) is None
 
 
+@pytest.mark.slow
 def test_absorption():
     """Two outcomes, N = 20: the mean time from the exact chain, and the diffusion limit near it."""
     axes = {"num_outcomes": [2], "num_samples": [20]}

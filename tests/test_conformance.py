@@ -31,6 +31,7 @@ COUNTED = ("fresh-real:weight=0.3", "window:keep=3:share=0.4:sizes=6,8,7")
 
 
 def all_cases():
+    """Of language models the new workflows, and second points, in the longer run."""
     for name, points in POINTS.items():
         of_language = name in OPTIONS
         for index, point in enumerate(points):
@@ -38,7 +39,9 @@ def all_cases():
             seeds = 20 if of_language else 400
             if name == "gaussian" and not index:
                 workflows = (*workflows, *COUNTED)
-            yield from testing.cases(name, point, workflows, OPTIONS.get(name), seeds=seeds)
+            for found in testing.cases(name, point, workflows, OPTIONS.get(name), seeds=seeds):
+                long = index or (of_language and found.workflow.name not in FEW)
+                yield pytest.param(found, marks=[pytest.mark.slow] if long else [])
 
 
 CASES = list(all_cases())

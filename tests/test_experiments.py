@@ -54,6 +54,7 @@ SLOW = (
     *("kde_tophat", "figure4_classical", "figure3_finetuning", "figure4_pretraining"),
     *("figure5_mixing", "categorical", "real_data_kept", "strong_collapse", "mad_loops"),
     *("models_into_one_pool", "verifiers", "rewards", "kde_bandwidth_study", "linear_regression"),
+    "figure2_kde",
 )
 
 

@@ -295,6 +295,7 @@ def test_samples_are_published_once_however_many_are_written_at_a_time(
     assert found.drawn == 24
 
 
+@pytest.mark.slow
 def test_mixtures_with_documents_of_a_teacher(corpus, base, programs, tmp_path):
     """The teacher knows the mixtures' real documents; killed, they go on to the same."""
     ((point, program),) = programs.items()

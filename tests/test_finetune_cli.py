@@ -126,6 +126,7 @@ def test_a_model_is_called_as_its_weights_are(files, tmp_path):
     assert plans.locate("gemma2-2b", str(folder)) == (folder, "gemma2-2b")
 
 
+@pytest.mark.slow
 def test_mixtures(files, tmp_path, capsys):
     out = tmp_path / "mix"
     rows = ["--real", 8, 24, "--synthetic", 0, 16, "--synthetic-data", files["ROWS"]]

@@ -33,9 +33,9 @@ def on_statistics(workflow, dim):
 @pytest.mark.parametrize(
     ("dim", "num_samples"),
     [
-        (1, 2),
-        (3, 2),
         (3, 10),
+        pytest.param(1, 2, marks=pytest.mark.slow),
+        pytest.param(3, 2, marks=pytest.mark.slow),
         pytest.param(3, 3, marks=pytest.mark.slow),
         pytest.param(5, 4, marks=pytest.mark.slow),
     ],

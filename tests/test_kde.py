@@ -82,7 +82,7 @@ SUMS = [
     pytest.param(
         dataset,
         bandwidth,
-        marks=[] if bandwidth == 0.1 or dataset == "moons" else [pytest.mark.slow],
+        marks=[] if dataset == "moons" else [pytest.mark.slow],
     )
     for dataset in DATASETS.names()
     for bandwidth in (0.1, "scott", "0.5*t^-0.4")
@@ -121,6 +121,7 @@ def test_sums_are_the_direct_evaluation(dataset, bandwidth):
             np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-4, err_msg=f"{name} at {t}")
 
 
+@pytest.mark.slow
 def test_tophat_counts():
     for workflow in ("replace", "accumulate"):
         sums = chains(jc.kde.task("moons", 0.3, 10, "tophat"), workflow, 10, 50)
@@ -210,6 +211,7 @@ def test_data_far_from_the_origin():
     np.testing.assert_allclose(nll[0], nll[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_dimensions():
     task = jc.kde.task("blobs", "1*t^-0.5", 6, num_test=4, blob_dim=200)
     assert np.isfinite(chains(task, "accumulate", 4, 2)["nll"]).all()

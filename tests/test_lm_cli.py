@@ -65,6 +65,7 @@ def test_pretrain(run):
     assert (run / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_more_generations_of_the_same_run(run, capsys):
     before = results.load(run / "results.nc")["nll"].values
     message = refused(capsys, "lm", "pretrain", "--out", run, *OPTIONS, "--generations", 3)
@@ -157,6 +158,7 @@ def test_evaluate_is_what_the_chain_measured(run, weights, tmp_path, capsys):
     assert "documents cut: 3 of 3, with" in shown.err
 
 
+@pytest.mark.slow
 def test_compiled_driver(run, tmp_path):
     given = ["--out", tmp_path, *OPTIONS, "--generations", 2, "--workflow", "replace"]
     lm("pretrain", *given, "--driver", "compiled")
@@ -168,6 +170,7 @@ def test_compiled_driver(run, tmp_path):
     assert (tmp_path / "figure.png").exists()
 
 
+@pytest.mark.slow
 def test_mixtures_of_stories(tmp_path, capsys):
     counts = "--model micro --real 8 --synthetic 0 8 --seeds 1 --steps 2"
     cli.main(["mix", "language-model", "--out", str(tmp_path / "mix.nc"), *counts.split()])

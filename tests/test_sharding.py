@@ -77,7 +77,9 @@ print(json.dumps(held))
 """
 
 
-@pytest.mark.parametrize("recipe", [{}, {"lora_rank": 4}], ids=["all", "adapters"])
+@pytest.mark.parametrize(
+    "recipe", [{}, pytest.param({"lora_rank": 4}, marks=pytest.mark.slow)], ids=["all", "adapters"]
+)
 def test_meshes_agree_and_share(recipe, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", CODE, tmp_path, json.dumps(MESHES), json.dumps(recipe)],

@@ -150,8 +150,8 @@ def gaussians(spelling, pool, dim, num_samples):
 @pytest.mark.parametrize(
     ("dim", "num_samples"),
     [
-        (1, 6),
         (3, 20),
+        pytest.param(1, 6, marks=pytest.mark.slow),
         pytest.param(1, 20, marks=pytest.mark.slow),
         pytest.param(3, 6, marks=pytest.mark.slow),
     ],
@@ -184,6 +184,7 @@ def test_the_recursions_of_real_data_in_every_generation():
             assert standard_errors(metrics[:, t - 1], expected[t - 1]) < 5
 
 
+@pytest.mark.slow
 def test_a_window_collapses_for_a_thousand_generations_without_losing_digits():
     """Both pools: the log-determinant falls as a line, far below what floats can square."""
     logs = []
@@ -277,7 +278,7 @@ def loop_of_regressions(rng, spelling, design, n, d, noise, generations, seeds):
     return np.stack(errors, axis=-1)
 
 
-@pytest.mark.parametrize("design", ["fixed", "fresh"])
+@pytest.mark.parametrize("design", [pytest.param("fixed", marks=pytest.mark.slow), "fresh"])
 @pytest.mark.parametrize("spelling", NEW)
 def test_regressions_against_a_loop(spelling, design):
     n, d, noise, generations, seeds = 9, 2, 0.5, 7, 10_000
