@@ -82,6 +82,18 @@ def json_of(text: str) -> Any:
         raise ValueError("brackets in brackets, too many to read") from None
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, which may begin with a mark of the order of bytes.
+
+    Raises:
+      ValueError: it is no text of UTF-8, no JSON or no object.
+    """
+    content = json_of(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__}")
+    return content
+
+
 # Arrays of numbers ------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from jaxcollapse.analysis import mixtures
+from jaxcollapse.analysis import mixtures, synthetic_counts
 from jaxcollapse.show import mixture_figures as figures
 from jaxcollapse.show import mixture_tables
 
@@ -62,7 +62,7 @@ def test_a_fitted_exponent_is_the_best_one(exponent):
 
 def test_intervals_hold_where_cells_of_a_seed_share_data(monkeypatch):
     """Cells of a seed share the error of their real count: F-tests of it then reject too often."""
-    monkeypatch.setattr(mixtures, "RESAMPLES", 400)
+    monkeypatch.setattr(synthetic_counts, "RESAMPLES", 400)
     real, synthetic, seeds, trials = REAL[:3], SYNTHETIC[:4], 30, 200
     n, m = np.meshgrid(real, synthetic, indexing="ij")
     rng = np.random.default_rng(6)

@@ -87,15 +87,7 @@ def against(
     rest = figures.points_of(last, [name for name in axes if name != hue])
     size = (max(figures.PAGE_WIDTH * len(columns) / 3, 4.2), 1.9 * len(shown) * len(rest) + 0.9)
     with plt.rc_context(figures.STYLE):
-        figure, panels = plt.subplots(
-            len(shown) * len(rest),
-            len(columns),
-            figsize=size,
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, panels = figures.empty_panels(len(shown) * len(rest), len(columns), size)
         places = [(metric, point) for metric in shown for point in rest]
         for (metric, point), row in zip(places, panels, strict=True):
             at = last.sel(point)

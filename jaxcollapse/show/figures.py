@@ -119,6 +119,13 @@ class Row(NamedTuple):
     title: str
 
 
+def empty_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure of ``size`` inches and panels ``[rows, columns]``; those of a row share a scale."""
+    plt = checks.require("matplotlib.pyplot", "plot")
+    shared: dict[str, Any] = {"sharex": True, "sharey": "row", "squeeze": False}
+    return plt.subplots(rows, columns, figsize=size, layout="constrained", **shared)
+
+
 def panels(
     rows: Sequence[Row], hue: str, statistic: str = "mean", scale: str | None = None
 ) -> Figure:
@@ -139,15 +146,7 @@ def panels(
     columns = [None] if hue == WORKFLOW else rows[0].dataset["workflow"].values
     size = (max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.85 * len(rows) + 0.9)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            len(rows),
-            len(columns),
-            figsize=size,
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, axes = empty_panels(len(rows), len(columns), size)
         colours = colours_of(rows[0].dataset.sizes[hue])
         for row, panel_axes in zip(rows, axes, strict=True):
             for workflow, axis in zip(columns, panel_axes, strict=True):

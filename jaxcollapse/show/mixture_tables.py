@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.analysis.mixtures import (
-    FEWEST_SEEDS,
     REAL,
     SHARE,
     Analysis,
@@ -21,6 +20,7 @@ from jaxcollapse.analysis.mixtures import (
     analyse,
     loss_of,
 )
+from jaxcollapse.analysis.synthetic_counts import FEWEST_SEEDS
 from jaxcollapse.files import whole_file
 from jaxcollapse.show.figures import equation
 from jaxcollapse.show.tables import TABLE_WIDTH, plain_table

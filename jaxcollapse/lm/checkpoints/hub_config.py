@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks
+from jaxcollapse.inputs import json_object
 from jaxcollapse.lm import architectures
 from jaxcollapse.lm.architectures.hub_fields import CONFIG, Fields, unknown_feature
 from jaxcollapse.lm.decoder.config import Config
@@ -24,15 +25,11 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise checks.refusal("model", f"a folder with {name}", str(folder), "check the folder")
     try:
-        # Editors and spreadsheets put a byte order mark before UTF-8.
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(content, dict):
-            raise ValueError(f"a {type(content).__name__}")
-    except (ValueError, RecursionError) as error:
+        return json_object(path)
+    except ValueError as error:
         raise checks.refusal(
             name, "a JSON object", f"{path} ({error})", "download or write it again"
         ) from None
-    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks
+from jaxcollapse.inputs import json_object
 from jaxcollapse.lm.hub import first_sentence
 
 FILES = ("tokenizer_config.json", "special_tokens_map.json", "config.json")
@@ -29,10 +29,8 @@ def of_folder(folder: Path, backend: Any) -> tuple[int, int]:
         if not path.is_file():
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-            if not isinstance(content, dict):
-                raise ValueError(f"a {type(content).__name__}")
-        except (ValueError, RecursionError) as error:
+            content = json_object(path)
+        except ValueError as error:
             raise checks.refusal(
                 "tokenizer", f"a JSON object in {name}", first_sentence(error), "mend it"
             ) from None
