@@ -102,7 +102,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Modules that are imported when they are asked for."""
+    """Modules that are imported when they are asked for, and the version."""
+    if name == "__version__":
+        return machine.version("jaxcollapse")
     if name in _LATER:
         return importlib.import_module(_LATER[name])
     raise AttributeError(f"module 'jaxcollapse' has no attribute {name!r}")

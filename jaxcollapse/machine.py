@@ -7,9 +7,11 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import json
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -22,6 +24,7 @@ import jaxlib
 # Enough for what was tried: forty programs of decompositions in flight, on two cores.
 THREADS = 4
 THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
+NOT_INSTALLED = "not installed"
 _spared = False
 _too_few = False
 
@@ -186,6 +189,13 @@ _OF_ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 _NO_NUMBERS = ("--xla_force_host_platform_device_count", "--xla_dump", "--xla_hlo_profile")
 
 
+# Beginnings of names of variables that a report of a fault tells.
+_REPORTED = (
+    *("JAX_", "XLA_", "LIBTPU_", "PJRT_", "CUDA_", "NVIDIA_", "ROCR_", "HIP_"),
+    *("NPROC", "OPENBLAS_", "OMP_", "MKL_"),
+)
+
+
 def settings() -> dict[str, Any]:
     """What changes numbers of how JAX and XLA are set, as JSON can hold it."""
     found = {name: getattr(jax.config, name) for name in _OF_JAX if hasattr(jax.config, name)}
@@ -224,11 +234,14 @@ def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def commit() -> dict[str, str]:
-    """The commit of the source tree that this package runs from, and whether it was clean."""
+    """The commit of the source tree that this package runs from, and whether it was clean.
+
+    Of an installed copy, that from which it was built: building writes it beside the modules.
+    """
     return dict(_commit())
 
 
@@ -247,10 +260,44 @@ def _commit() -> dict[str, str]:
     tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
     head = git("rev-parse", "HEAD") if tracked else None
     if head is None:
-        return {"commit": "unknown", "source_tree": "not a checkout"}
+        return _built_from(here)
     changes = git("status", "--porcelain", "--", str(here))
     state = {None: "unknown", "": "clean"}.get(changes, "modified")
     return {"commit": head, "source_tree": state}
+
+
+def _built_from(folder: Path) -> dict[str, str]:
+    """What building wrote of the commit, see setup.py."""
+    try:
+        told = json.loads((folder / "built_from.json").read_text())
+        return {name: str(told[name]) for name in ("commit", "source_tree")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {"commit": "unknown", "source_tree": "not a checkout"}
+
+
+def environment() -> dict[str, Any]:
+    """What a report of a fault needs to tell: versions, devices, memory, and how JAX is set.
+
+    Of the environment only what is set of JAX's, XLA's and the drivers' variables.
+    """
+    required = metadata.requires("jaxcollapse") if version("jaxcollapse") != NOT_INSTALLED else None
+    of_users = (line for line in required or [] if not re.search("extra == .test", line))
+    packages = dict.fromkeys(re.split(r"[^\w.-]", line)[0] for line in of_users)
+    packages.pop("jaxcollapse", None)  # of extras that bring others
+    told = {name: text for name, text in os.environ.items() if name.startswith(_REPORTED)}
+    return {
+        **versions(),
+        **commit(),
+        **{f"{name}_version": version(name) for name in packages},
+        "python_version": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": cores(),
+        "free_memory_bytes": int(free_memory()),
+        "device": describe_devices(),
+        "devices": [str(device) for device in jax.local_devices()],
+        "settings": settings(),
+        "environment": dict(sorted(told.items())),
+    }
 
 
 # How JAX is used ----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ except ModuleNotFoundError:
     raise SystemExit(2) from None
 
 from jaxcollapse.cli import (
+    about,
     asked,
     bench,
     catalogue,
@@ -78,6 +79,7 @@ def commands() -> dict[str, Command]:
         "bench": (bench.Bench, bench.bench),
         "list": (catalogue.List, catalogue.list_things),
         "describe": (catalogue.Describe, catalogue.describe),
+        "env": (about.Env, about.env),
     }
     found |= {name: _plain(name, *command) for name, command in plain.items()}
     return found | {name: _of_lm(name, *command) for name, command in lm.COMMANDS.items()}
@@ -168,6 +170,9 @@ def _parsed(arguments: list[str]) -> tuple[Callable[[Any], None], Any]:
     if name.split(" ")[-1] in ("-h", "--help"):
         print(usage())
         raise SystemExit(0)
+    if name == "--version":
+        print(about.version())
+        raise SystemExit(0)
     command = _command(name, arguments)
     errors = io.StringIO()
     try:
@@ -239,7 +244,9 @@ def usage() -> str:
     """The commands, a line each."""
     lines = [f"  jaxcollapse {name:21} {command.about}" for name, command in commands().items()]
     title = "Model collapse, simulated: sweeps, figures, results."
-    return "\n".join([title, "", *lines, "", "Options: jaxcollapse COMMAND --help"])
+    return "\n".join(
+        [title, "", *lines, "", "Options: jaxcollapse COMMAND --help; jaxcollapse --version"]
+    )
 
 
 if __name__ == "__main__":
