@@ -31,9 +31,9 @@ import tyro
 from processes import Kind, begun, ended, killed, run, small_disk
 
 from jaxcollapse import checks, machine
-from jaxcollapse.files import check_output, whole_file
+from jaxcollapse.files import SUMS, check_output, whole_file
 from jaxcollapse.lm import architectures
-from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps import leftovers, results
 
 GRID = "--dim 1 2 --num-samples 5 9 --seeds 40 --generations 40 --pool points"
 SWEEP = f"run gaussian --workflow replace accumulate {GRID}"
@@ -125,10 +125,14 @@ class Campaign:
                 return
         counts.results += 1
         if self.names[name] ^ _names(folder):
-            # Killed once its result was there, before its figure was or its cells were gone: it is
-            # told to write anew, which it does from these cells, and tidies up.
+            # Killed once its result was there, before what it kept meanwhile was gone, which the
+            # next command removes: the same again, which is refused; or before there was a figure.
             counts.runs += 1
-            counts.lost += run(kind, folder, more=["--overwrite"])[0] != 0
+            lacks = self.names[name] - _names(folder)
+            code, told = run(kind, folder, more=[kind.draws_again] if lacks else [])
+            if code != (0 if lacks else 2):
+                counts.lost += 1
+                print(f"{name}, whole already, ended with {code}: {told}", file=sys.stderr)
         found, expected = results.load(folder / kind.result), self.expected[name]
         for metric in expected.data_vars:
             if metric != results.RUN_SECONDS:
@@ -194,8 +198,7 @@ class Campaign:
             counts.runs += 2
             moment = self.rng.choice([0.0, self.rng.uniform(0.0, 0.2) * self.seconds[name]])
             killed(kind, folder, moment, kind.work)
-            # Hidden ones were not finished, of which nothing is read.
-            found = [p for p in folder.glob(kind.work) if p.is_file() and p.name[0] != "."]
+            found = [p for p in folder.glob(kind.work) if p.is_file() and _is_finished(p)]
             if (folder / kind.result).exists() or not found:
                 continue
             path = found[self.rng.integers(len(found))]
@@ -203,9 +206,12 @@ class Campaign:
             counts.faults += 1
             code, told = run(kind, folder)
             counts.lost += code != 0
-            # A file of a generation is named, or its folder's checksums, or that nothing needs it.
-            named = f"{path}: not as it was written" in told or path.name == "SHA256SUMS"
+            # A file is named, or the one whose checksum was changed, if it is needed.
+            named = f"{path}: not as it was written" in told or path.name == SUMS
             counts.told += named
+            if not named:
+                counts.untold += 1
+                print(f"{name}: {path} was damaged: {told}", file=sys.stderr)
             self.finish(name, folder, counts)
         return counts
 
@@ -272,6 +278,17 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+def _is_finished(path: Path) -> bool:
+    """Whether a file is read when a run goes on; of what was being written, nothing is."""
+    state = next((above for above in path.parents if "-step-" in above.name), None)
+    if state is not None and not (state / SUMS).exists():
+        return False
+    generations = (above for above in path.parents if above.name.startswith("generation-"))
+    if any(above.suffix == ".partial" for above in generations):
+        return False
+    return path.name[0] != "." and path.name != leftovers.NOTE
+
+
 def _names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
@@ -298,7 +315,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
     chains = [*shlex.split(CHAINS), str(text)]
     return {
         "sweep": Kind(shlex.split(SWEEP), "a.nc", "a.nc", "a.nc.partial/*"),
-        "mixtures": Kind(shlex.split(MIXTURE), "a.nc", "a.nc", "a.nc.partial/*"),
+        "mixtures": Kind(shlex.split(MIXTURE), "a.nc", "a.nc", "a.nc.partial/*", "--extend"),
         "chains of language models": Kind(chains, "run", "run/results.nc", "run/*/*/*/**/*"),
     }
 

@@ -36,12 +36,14 @@ class Kind:
       out: name of what it writes.
       result: name of the file of its numbers, in a folder that holds ``out``.
       work: where files are kept meanwhile, likewise, as a pattern.
+      draws_again: an option with which the figure is drawn of a result that is whole.
     """
 
     command: list[str]
     out: str
     result: str
     work: str
+    draws_again: str = "--overwrite"
 
 
 def begun(command: list[str], log: Path, largest_file: int | None = None) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxcollapse import checks, locks, machine, theory
 from jaxcollapse.show import figures as plotting
-from jaxcollapse.sweeps import results
+from jaxcollapse.sweeps import leftovers, results
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.progress import Progress, reported
 from jaxcollapse.sweeps.run import run_and_save
@@ -63,7 +63,7 @@ def run(plan, path, overwrite):
 def run_to_absorption(plan, path, overwrite):
     """The result of a plan whose chains are followed until one outcome is left."""
     machine.enable_compilation_cache()
-    store = CellStore(path.with_name(f"{path.name}.partial"), plan)
+    store = CellStore(leftovers.partial_of(path), plan)
     values = []
     with reported(None) as report, machine.CompileClock() as clock:
         for index, cell in enumerate(plan.cells):
@@ -77,8 +77,12 @@ def run_to_absorption(plan, path, overwrite):
                 store.save(cell, {**found._asdict(), results.RUN_SECONDS: ran})
             values.append(store.load(cell))
     dataset = labelled(plan, values, clock)
-    results.save(dataset, path, overwrite)
-    store.remove()
+
+    def whole(temporary):
+        leftovers.note(path, temporary, store.names)
+
+    results.save(dataset, path, overwrite, whole)
+    leftovers.remove(path)
     return dataset
 
 

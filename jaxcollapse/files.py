@@ -207,12 +207,11 @@ def _digest_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def write_sums(folder: Path, beside: Iterable[str] = ()) -> None:
+def write_sums(folder: Path) -> None:
     """Writes the checksums of all files of a folder, which are flushed, and of those below it.
 
     Args:
       folder: with files that are whole.
-      beside: patterns of names that have none.
     """
     with written_to(folder / SUMS):
         lines = []
@@ -220,28 +219,40 @@ def write_sums(folder: Path, beside: Iterable[str] = ()) -> None:
             if path.is_dir() or path.name == SUMS:
                 continue
             flush(path)
-            if not any(path.match(pattern) for pattern in beside):
-                lines.append(f"{_digest(path)}  {path.relative_to(folder)}\n")
+            lines.append(f"{_digest(path)}  {path.relative_to(folder)}\n")
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
         for path in (folder / SUMS, *(p for p in folder.rglob("*") if p.is_dir()), folder):
             flush(path)
 
 
-def has_sound_files(folder: Path) -> bool:
-    """Whether the files of a folder are as ``write_sums`` found them; one that is not is named."""
-    sums = folder / SUMS
+def damaged(folder: Path, may_lack: Iterable[str] = ()) -> Path | None:
+    """A file of a folder that is not as ``write_sums`` found it, or that list itself, if one is.
+
+    Args:
+      folder: with a list of checksums.
+      may_lack: patterns of names of files that may have been removed.
+    """
+    path = folder / SUMS
     try:
-        lines = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
+        lines = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
         if not lines:
-            raise ValueError
+            return path
         for digest, name in lines:
-            sums = folder / name
-            if _digest(sums) != digest:
-                raise ValueError
+            path = folder / name
+            gone = not path.exists() and any(path.match(pattern) for pattern in may_lack)
+            if not gone and _digest(path) != digest:
+                return path
     except (OSError, ValueError):
-        _tell_damaged(sums)
-        return False
-    return True
+        return path
+    return None
+
+
+def has_sound_files(folder: Path, may_lack: Iterable[str] = ()) -> bool:
+    """Whether no file of a folder is ``damaged``; one that is is named."""
+    path = damaged(folder, may_lack)
+    if path is not None:
+        _tell_damaged(path)
+    return path is None
 
 
 def forget_unfinished(folder: Path, name: str | None = None) -> None:

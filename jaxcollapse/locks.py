@@ -55,11 +55,20 @@ def writing(path: Path) -> Iterator[None]:
         lock.give_back()
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a path has a lock, of a process that lives or of one that is gone."""
+    return _lock_of(path).exists()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.absolute().with_name(f"{path.name}.lock")
+
+
 class _Lock:
     """The lock of a path, of the thread that makes it."""
 
     def __init__(self, path: Path):
-        self.path = path.absolute().with_name(f"{path.absolute().name}.lock")
+        self.path = _lock_of(path)
         self._named = path
         self._maker = os.getpid(), threading.get_ident()
         now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")

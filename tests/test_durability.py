@@ -140,13 +140,16 @@ def test_sums_are_those_of_sha256sum(tmp_path, capsys):
     (tmp_path / "below").mkdir()
     for name in ("a.txt", "below/b.txt", "c.big"):
         (tmp_path / name).write_text(name)
-    files.write_sums(tmp_path, beside=("*.big",))
+    files.write_sums(tmp_path)
     assert files.has_sound_files(tmp_path)
+    (tmp_path / "c.big").unlink()
+    assert files.has_sound_files(tmp_path, may_lack=("*.big",))
+    assert files.damaged(tmp_path) == tmp_path / "c.big"
     lines = (tmp_path / files.SUMS).read_text().splitlines()
     assert lines[0] == f"{hashlib.sha256(b'a.txt').hexdigest()}  a.txt"
-    assert [line.split()[1] for line in lines] == ["a.txt", "below/b.txt"]
+    assert [line.split()[1] for line in lines] == ["a.txt", "below/b.txt", "c.big"]
     (tmp_path / "below/b.txt").write_text("other")
-    assert not files.has_sound_files(tmp_path)
+    assert not files.has_sound_files(tmp_path, ("*.big",))
     assert str(tmp_path / "below/b.txt") in capsys.readouterr().err
     (tmp_path / files.SUMS).write_text("")
     assert not files.has_sound_files(tmp_path)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from jaxcollapse import files
+from jaxcollapse.lm import pretrained
 from jaxcollapse.lm.decoder.training import State
+from jaxcollapse.lm.host import folders
 from jaxcollapse.lm.host.folders import ChainFolder, SampleFolder, StateFolder
 from jaxcollapse.lm.text.documents import Documents
 
@@ -40,6 +42,30 @@ def test_a_generation_of_which_a_file_is_changed_is_made_again(chain, name, caps
     # It has the same documents as before, so what follows stays.
     kept = ["generation-01", "generation-02", "generation-03"]
     assert sorted(path.name for path in chain.path.iterdir()) == kept
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_weights_that_are_changed_are_named_and_those_that_went_are_not_missed(
+    name, tmp_path, monkeypatch, capsys
+):
+    def save(folder, config, params, **ends):
+        for file in ("model.safetensors", "config.json"):
+            (folder / file).write_bytes(params)
+
+    monkeypatch.setattr(folders.checkpoints, "save", save)
+    tokenizer = types.SimpleNamespace(bos=0, save=lambda folder: None, **vars(TOKENIZER))
+    folder = ChainFolder(tmp_path / "seed-0")
+    documents = Documents.from_lists([[0, 7, 1]])
+    for number in (1, 2):
+        folder.finish(number, {"nll": 1.0}, documents, tokenizer, (None, b"weights"))
+    assert not (folder.generation(1) / name).exists()
+    assert folder.finished(1) == folder.finished(2) == {"nll": 1.0}
+    path = folder.generation(2) / name
+    path.write_bytes(b"weighty")
+    with pytest.raises(ValueError, match=f"{name}.* torn or changed; give the command of its run"):
+        pretrained.load(path.parent)
+    assert folder.finished(2) is None
+    assert f"{path}: not as it was written" in capsys.readouterr().err
 
 
 def test_generations_after_one_that_became_another_go_too(chain, capsys):

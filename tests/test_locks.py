@@ -1,5 +1,6 @@
 """One process at a time writes what has a name."""
 
+import errno
 import json
 import os
 import re
@@ -7,13 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from grids import planned as small_grid
+from grids import ran  # noqa: F401
 from test_durability import planned
 
 import jaxcollapse as jc
 from jaxcollapse import files, locks
-from jaxcollapse.sweeps import results
+from jaxcollapse.cli import main as cli
+from jaxcollapse.sweeps import leftovers, results
 from jaxcollapse.sweeps import run as runs
 from jaxcollapse.sweeps.run import run_and_save
 
@@ -24,7 +29,7 @@ def path(tmp_path):
 
 
 def lock_of(path):
-    return path.with_name("a.nc.lock")
+    return path.with_name(f"{path.name}.lock")
 
 
 def in_thread(function, *given):
@@ -216,3 +221,90 @@ def test_a_process_that_is_killed(path):
             except ValueError:
                 time.sleep(0.02)
         assert not lock_of(path).exists()
+
+
+# What a killed process leaves beside a whole result -------------------------------------------
+
+
+def killed_once_whole(plan, path, monkeypatch, dead, **how):
+    """A run that ends as soon as its result has its name; its lock is of a process that is gone."""
+    name = Path.replace
+
+    def named(self, target):
+        name(self, target)
+        if Path(target) == path:
+            raise SystemExit
+
+    monkeypatch.setattr(Path, "replace", named)
+    with pytest.raises(SystemExit):
+        run_and_save(plan, path, **how)
+    monkeypatch.setattr(Path, "replace", name)
+    write_lock(path, pid=dead)
+
+
+def names(path):
+    return sorted(some.name for some in path.parent.iterdir())
+
+
+@pytest.mark.parametrize("command", ["run", "info", "again"])
+def test_the_next_command_removes_what_was_left(command, path, ran, monkeypatch, dead):  # noqa: F811
+    plan = small_grid()
+    killed_once_whole(plan, path, monkeypatch, dead)
+    assert names(path) == ["a.nc", "a.nc.lock", "a.nc.partial"]
+    if command == "info":
+        cli.main(["info", str(path)])
+    elif command == "run":
+        with pytest.raises(SystemExit):
+            cli.main(["run", "gaussian", "--out", str(path)])
+    else:
+        with pytest.raises(ValueError, match="which exists"):
+            run_and_save(plan, path)
+    assert names(path) == ["a.nc"]
+
+
+def test_cells_that_the_result_lacks_stay(path, ran, monkeypatch, dead):  # noqa: F811
+    larger = small_grid(seeds=6)
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_and_save(larger, path, progress=interrupt)
+    (cell,) = names(path.parent / "a.nc.partial" / "cell")
+    killed_once_whole(small_grid(), path, monkeypatch, dead)
+    leftovers.tidy(path)
+    assert names(path) == ["a.nc", "a.nc.partial"]
+    assert names(path.parent / "a.nc.partial" / "cell") == [cell]
+
+
+@pytest.mark.parametrize("change", ["another result", "a torn note", "somebody shares it"])
+def test_what_may_be_needed_stays(change, path, ran, monkeypatch, dead):  # noqa: F811
+    killed_once_whole(small_grid(), path, monkeypatch, dead)
+    folder = path.with_name("a.nc.partial")
+    if change == "another result":  # the one before, as of a run that was to overwrite it
+        os.utime(path, (1, 1))
+    elif change == "a torn note":
+        (folder / leftovers.NOTE).write_text("{")
+    else:
+        write_lock(path.with_name("a.nc.process-1"))
+    before = [name for name in names(folder / "cell") if name != leftovers.NOTE]
+    leftovers.tidy(path)
+    assert [name for name in names(folder / "cell") if name != leftovers.NOTE] == before
+
+
+def test_a_file_that_grows_is_tidied_first(path, ran, monkeypatch, dead):  # noqa: F811
+    killed_once_whole(small_grid(), path, monkeypatch, dead)
+    run_and_save(small_grid(seeds=6), path, extend=True)
+    assert names(path) == ["a.nc"]
+
+
+def test_a_result_that_cannot_be_tidied_is_read(path, ran, monkeypatch, dead, capsys):  # noqa: F811
+    killed_once_whole(small_grid(), path, monkeypatch, dead)
+
+    def read_only(*given):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(locks.os, "open", read_only)
+    leftovers.tidy(path)
+    monkeypatch.undo()
+    assert names(path) == ["a.nc", "a.nc.lock", "a.nc.partial"]

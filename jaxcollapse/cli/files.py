@@ -12,7 +12,7 @@ import tyro
 from jaxcollapse import checks
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.show import tables
-from jaxcollapse.sweeps import merging, results
+from jaxcollapse.sweeps import leftovers, merging, results
 from jaxcollapse.sweeps.plan import number_of
 
 
@@ -77,6 +77,7 @@ def plot(args: Plot) -> None:
     from jaxcollapse.show import against, figures, mixture_figures
 
     check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
+    leftovers.tidy(args.file)
     dataset = select(results.lazily(args.file), args.select)
     if results.is_mixture(dataset):
         asked = args.hue, args.against, args.scale
@@ -108,6 +109,7 @@ def info(args: Info) -> None:
     """``jaxcollapse info FILE``."""
     if args.csv is not None:
         check_output(args.csv, (".csv",), args.overwrite)
+    leftovers.tidy(args.file)
     dataset = results.lazily(args.file)
     if results.is_mixture(dataset):
         from jaxcollapse.show import mixture_tables

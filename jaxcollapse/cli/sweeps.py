@@ -12,7 +12,7 @@ from jaxcollapse.cli import asked
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output, forget_unfinished
 from jaxcollapse.parameters import parameters_of
-from jaxcollapse.sweeps import chains, hosts, mixtures, nonfinite
+from jaxcollapse.sweeps import chains, hosts, leftovers, mixtures, nonfinite
 from jaxcollapse.sweeps.plan import Plan, check_no_fields, number_of, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
 from jaxcollapse.sweeps.run import run_share
@@ -141,6 +141,8 @@ def _flags(arguments: list[str]) -> list[str]:
 
 def run(args: Any) -> None:
     """``jaxcollapse run TASK``: a sweep into a results file, resumed if it was interrupted."""
+    if not args.overwrite:
+        leftovers.tidy(args.out)
     check_output(args.out, (".nc",), _replaces(args))
     seeds = parse_seeds(args.seeds)
     share = _share(args)
@@ -178,6 +180,8 @@ def mix(args: Any) -> None:
     """``jaxcollapse mix TASK``: fits to mixtures, with their tables and figure beside the file."""
     from jaxcollapse.show import mixture_files
 
+    if not args.overwrite:
+        leftovers.tidy(args.out)
     beside = mixture_files.outputs(args.out)
     for path in beside:
         check_output(path, (path.suffix,), _replaces(args))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxcollapse import checks
+from jaxcollapse import checks, files
 from jaxcollapse.lm import checkpoints
 from jaxcollapse.lm.decoder import packing, sampling, training
 from jaxcollapse.lm.decoder.config import Config
@@ -171,9 +171,20 @@ def load(path: Path) -> Pretrained:
       path: the folder of a generation of a run, or as for ``checkpoints.load``.
 
     Raises:
-      ValueError: there is no such checkpoint, or its tokenizer has more tokens than it knows.
+      ValueError: there is no such checkpoint, a file of it is not as its run wrote it, or its
+        tokenizer has more tokens than it knows.
     """
     check_weights_kept(path)
+    of_a_run = all((path / name).exists() for name in ("metrics.json", files.SUMS))
+    changed = files.damaged(path) if of_a_run else None
+    if changed is not None:
+        raise checks.refusal(
+            "model",
+            f"files of which {files.SUMS} tells the checksums",
+            f"{changed}, torn or changed",
+            "give the command of its run again, which makes the generation again; "
+            f"or remove {files.SUMS} if you changed it on purpose",
+        )
     config, params = checkpoints.load(path)
     # A file of weights has its tokenizer beside it; one of llama2.c's does not hold it.
     tokenizer = load_tokenizer(path.parent if path.suffix == ".bin" else path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -73,12 +72,9 @@ class CellStore:
             with whole as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
 
-    def remove(self) -> None:
-        """Removes the cells of this plan, and the folder if nothing else is in it."""
+    @property
+    def names(self) -> list[str]:
+        """Of the files of all cells of this plan, those that are not finished too."""
         if self.folder is None:
-            return
-        for cell in self._plan.cells:
-            self._path(cell).unlink(missing_ok=True)
-        files.forget_unfinished(self.folder)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+            return []
+        return [self._path(cell).name for cell in self._plan.cells]

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,20 @@ def save_cells(
     programs: int,
     device: str | None = None,
     overwrite: bool = False,
+    whole: Callable[[Path], None] = lambda temporary: None,
 ) -> None:
     """Writes ``dataset(plan, values, ...)``, of whose cells one is in memory at a time.
+
+    Args:
+      path: of the file.
+      plan: whose result it is.
+      values: as for ``dataset``.
+      compile_seconds: likewise.
+      run_seconds: likewise.
+      programs: likewise.
+      device: likewise.
+      overwrite: whether an existing file is replaced.
+      whole: called with the file once it is whole, before it has its name.
 
     Raises:
       ValueError: see ``check_output``; or cells differ in a metric's type.
@@ -85,6 +97,7 @@ def save_cells(
     )
     with _writing(path, overwrite) as temporary:
         netcdf.write(temporary, bare, declared, itertools.chain(constants, parts))
+        whole(temporary)
 
 
 def _bare(
@@ -170,8 +183,19 @@ def coordinate(values: list[Any]) -> list[Any]:
     return [str(value) for value in values] if any(isinstance(v, str) for v in values) else values
 
 
-def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> None:
+def save(
+    dataset: xarray.Dataset,
+    path: Path | str,
+    overwrite: bool = False,
+    whole: Callable[[Path], None] = lambda temporary: None,
+) -> None:
     """Writes a result as NetCDF-4, whole or not at all.
+
+    Args:
+      dataset: the result.
+      path: of the file.
+      overwrite: whether an existing file is replaced.
+      whole: called with the file once it is whole, before it has its name.
 
     Raises:
       ValueError: see ``check_output``; or another process writes it.
@@ -181,6 +205,7 @@ def save(dataset: xarray.Dataset, path: Path | str, overwrite: bool = False) -> 
     check_output(path, (".nc",), overwrite)
     with _writing(path, overwrite) as temporary:
         netcdf.write(temporary, *_in_parts(dataset))
+        whole(temporary)
 
 
 def _in_parts(

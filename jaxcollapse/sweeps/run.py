@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxcollapse import checks, locks, machine
 from jaxcollapse.files import check_output
-from jaxcollapse.sweeps import growing, hosts, kept, merging, results, units
+from jaxcollapse.sweeps import growing, hosts, kept, leftovers, merging, results, units
 from jaxcollapse.sweeps.cells import CellStore
 from jaxcollapse.sweeps.hosts import ALONE, Share
 from jaxcollapse.sweeps.lowering import Lowering
@@ -109,6 +109,8 @@ def run_share(
     """
     checks.installed("xarray", "sweep")
     own = out.with_name(f"{out.name}.process-{share.process}") if share.process else out
+    if not overwrite:
+        leftovers.tidy(out)
     with locks.writing(own):
         check_output(out, (".nc",), overwrite or extend)
         return _run_share(plan, out, share, overwrite, progress, extend)
@@ -129,7 +131,7 @@ def _run_share(
     cache = machine.cache_folder("programs")
     if not kept.Programs(cache, plan).keeps:  # two caches of the same would only take longer
         machine.enable_compilation_cache()
-    partial = out.with_name(f"{out.name}.partial")
+    partial = leftovers.partial_of(out)
     pieces = [_piece(plan, partial, share, kept.Programs(cache, plan)) for plan in plans]
     everything = [unit for piece in pieces for unit in piece.units]
     done = sum(unit.is_done for unit in everything)
@@ -142,16 +144,20 @@ def _run_share(
     told = [
         (p.plan, _cells(p, own), _took(own, share)) for p, own in zip(pieces, held, strict=True)
     ]
+    cells_of_it = [name for piece in pieces for store in piece.stores for name in store.names]
+
+    def whole(temporary: Path) -> None:
+        leftovers.note(out, temporary, cells_of_it)
+
     if found:
         found += [results.dataset(plan, cells, **took) for plan, cells, took in told]
         dataset = merging.merge(found) if len(found) > 1 else found[0]
-        results.save(dataset, out, overwrite=True)
+        results.save(dataset, out, overwrite=True, whole=whole)
     else:
         ((plan, cells, took),) = told
-        results.save_cells(out, plan, cells, **took, overwrite=overwrite or extend)
-    for piece in pieces:
-        for store in piece.stores:
-            store.remove()
+        replaces = overwrite or extend
+        results.save_cells(out, plan, cells, **took, overwrite=replaces, whole=whole)
+    leftovers.remove(out)
     return results.lazily(out)
 
 

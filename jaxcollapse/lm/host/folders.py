@@ -1,7 +1,7 @@
 """What is kept of a chain, in a folder of its own.
 
 generation-03/    finished: metrics.json, documents.npz, samples.jsonl, rejected.jsonl, the weights,
-                  and SHA256SUMS of all but the weights
+                  and SHA256SUMS of all these
 training/         a state of the generation in training, written by orbax
 sampling/         documents of the generation that samples
 """
@@ -167,7 +167,7 @@ class ChainFolder:
         path = self.generation(number)
         if not path.is_dir():
             return None
-        if (path / files.SUMS).exists() and not files.has_sound_files(path):
+        if (path / files.SUMS).exists() and not files.has_sound_files(path, WEIGHTS):
             shutil.rmtree(self._damaged(number), ignore_errors=True)
             path.rename(self._damaged(number))
             return None
@@ -203,7 +203,7 @@ class ChainFolder:
         shutil.rmtree(partial, ignore_errors=True)
         with files.written_to(partial):
             self._write(partial, metrics, documents, tokenizer, model, rejected)
-            files.write_sums(partial, beside=WEIGHTS)
+            files.write_sums(partial)
             self._forget_what_followed_others(number)
             partial.rename(final)
             files.flush(final.parent)
