@@ -14,7 +14,7 @@ PACKAGES = ["jaxcollapse"] + [
     module.name for module in pkgutil.walk_packages(jc.__path__, "jaxcollapse.") if module.ispkg
 ]
 HEAVY = {"matplotlib", "xarray", "pandas", "tyro", "rich", "h5py", "flax", "optax", "orbax"}
-HEAVY |= {"transformers", "tokenizers", "safetensors"}
+HEAVY |= {"plotly", "transformers", "tokenizers", "safetensors"}
 
 
 def python(code, **kwargs):

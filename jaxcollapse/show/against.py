@@ -41,8 +41,8 @@ def natural(dataset: xarray.Dataset) -> str | None:
     if len(names) < MANY:
         return None
     for field in FIELDS:
-        others = {_without(str(name), field) for name in names}
-        if field in dataset.coords and len(_numbers(dataset, field)) == len(names):
+        others = {without(str(name), field) for name in names}
+        if field in dataset.coords and len(numbers_of(dataset, field)) == len(names):
             return field if len(others) == 1 else None
     return None
 
@@ -113,7 +113,7 @@ def against(
 
 def _check(dataset: xarray.Dataset, x: str) -> None:
     known = [name for name in results.axes_of(dataset) if dataset[name].dtype.kind in "iuf"]
-    fields = [name for name in FIELDS if name in dataset.coords and _numbers(dataset, name)]
+    fields = [name for name in FIELDS if name in dataset.coords and numbers_of(dataset, name)]
     if x not in (*known, *fields):
         raise checks.refusal(
             "what to draw against",
@@ -123,7 +123,7 @@ def _check(dataset: xarray.Dataset, x: str) -> None:
         )
 
 
-def _numbers(dataset: xarray.Dataset, field: str) -> dict[str, float]:
+def numbers_of(dataset: xarray.Dataset, field: str) -> dict[str, float]:
     """A field by workflow, of those in which it is a number; schedules are none."""
     found = {}
     for name, value in zip(dataset["workflow"].values, dataset[field].values, strict=True):
@@ -136,7 +136,7 @@ def _numbers(dataset: xarray.Dataset, field: str) -> dict[str, float]:
     return found
 
 
-def _without(spelling: str, field: str) -> str:
+def without(spelling: str, field: str) -> str:
     """A workflow's spelling without one field."""
     return ":".join(p for p in spelling.split(":") if not p.startswith(f"{field}="))
 
@@ -150,10 +150,10 @@ def _lines(last: xarray.Dataset, x: str) -> list[_Line]:
             _Line(name, list(map(float, values)), [{"workflow": name, x: v} for v in values])
             for name in names
         ]
-    numbers = _numbers(last, x)
+    numbers = numbers_of(last, x)
     groups: dict[str, list[str]] = {}
     for name in sorted(numbers, key=lambda name: numbers[name]):
-        groups.setdefault(_without(name, x), []).append(name)
+        groups.setdefault(without(name, x), []).append(name)
     return [
         _Line(label, [numbers[name] for name in group], [{"workflow": name} for name in group])
         for label, group in groups.items()

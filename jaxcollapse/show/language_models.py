@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FEW_ACCEPTED = 0.1  # of samples; below it a run says so
 LONGEST_LINE = 240  # characters of a text
+LONGEST_TEXT = 600  # of one on a page, which has more room
 
 
 def show_result(dataset: xarray.Dataset, out: Path) -> None:
@@ -95,9 +97,53 @@ def show_texts(samples: Iterable[tuple[str, Path]], count: int) -> None:
     console = checks.require("rich.console", "sweep").Console(highlight=False, markup=False)
     for name, path in samples:
         console.print(f"\n{name}", soft_wrap=True)
-        with path.open(encoding="utf-8") as lines:
-            for _, line in zip(range(count), lines, strict=False):
-                text = " ".join(json.loads(line)["text"].split())
-                shown = text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 3] + "..."
-                console.print(f"  - {shown}")
+        for document in documents(path, count, LONGEST_LINE):
+            console.print(f"  - {document}")
     console.print()
+
+
+def documents(path: Path, count: int, longest: int) -> list[str]:
+    """The first documents of a file of JSON lines, each a line of at most ``longest`` letters."""
+    found = []
+    with path.open(encoding="utf-8") as lines:
+        for _, line in zip(range(count), lines, strict=False):
+            text = " ".join(json.loads(line)["text"].split())
+            found.append(text if len(text) <= longest else text[: longest - 3] + "...")
+    return found
+
+
+class Text(NamedTuple):
+    """What a model wrote.
+
+    Attributes:
+      chain: which chain it is of, in words.
+      generation: of that chain.
+      documents: some of what it wrote.
+    """
+
+    chain: str
+    generation: int
+    documents: Sequence[str]
+
+
+def texts_of(folder: Path, dataset: xarray.Dataset, count: int) -> Iterator[Text]:
+    """The first ``count`` documents of each generation of a result's chains of its first seed.
+
+    Args:
+      folder: of the run; of one that is none there are no texts.
+      dataset: the result.
+      count: how many documents of each generation.
+    """
+    if not {"model", "workflow", "num_samples"} <= set(dataset.dims) or not count:
+        return
+    for model, size, workflow in itertools.product(
+        *(dataset[name].values for name in ("model", "num_samples", "workflow"))
+    ):
+        spelled = str(workflow).replace(":", "-").replace("=", "-")
+        for name in dict.fromkeys([spelled, spelled.replace("-draw", "")]):
+            chain = folder / f"{model}-{size}" / name / f"seed-{dataset['seed'].values[0]}"
+            for generation in dataset["generation"].values:
+                path = chain / f"generation-{generation:02d}" / "samples.jsonl"
+                if path.is_file():
+                    said = f"{workflow}, {model}, {size} documents"
+                    yield Text(said, int(generation), documents(path, count, LONGEST_TEXT))

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxcollapse.analysis.profile.definitions import DEFINITIONS, SILENT, Definition
 from jaxcollapse.analysis.profile.findings import Finding, Profile
-from jaxcollapse.show import figures, profile_curves
+from jaxcollapse.show import figures, pages, profile_curves
+from jaxcollapse.show.pages import text
 from jaxcollapse.show.profile_tables import brief, compared, notes, sums
 
 if TYPE_CHECKING:
     import xarray
 
-STYLE = """
-:root{color-scheme:light dark;--ink:#1d2329;--soft:#5c6670;--paper:#fff;--line:#d5dae0;
---yes:#f6c9b4;--yes-ink:#7c2606;--no:#c9e3ea;--no-ink:#0d4757;--open:#efe6bd;--open-ink:#5d4c00;
---silent:#eef0f2}
-@media (prefers-color-scheme:dark){:root{--ink:#e4e8ec;--soft:#9aa5b0;--paper:#14181c;
---line:#343c44;--yes:#6e2a10;--yes-ink:#ffd9c7;--no:#123f4c;--no-ink:#c4ecf7;--open:#4b4213;
---open-ink:#f3e7a8;--silent:#22282e}}
-*{box-sizing:border-box}
-body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
-max-width:70rem;margin:0 auto;padding:1rem}
-h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .3rem}
-h3{font-size:.95rem;margin:.8rem 0 .2rem}
-p{margin:.3rem 0}.soft,figcaption,caption{color:var(--soft);font-size:.85rem}
-.row{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem}.wide{overflow-x:auto}
-table{border-collapse:separate;border-spacing:2px;font-size:.85rem}
-th{font-weight:500;text-align:left;padding:.15rem .4rem}
-.map th{color:var(--soft);text-align:right}.map thead th{text-align:center}
-td{padding:.2rem .4rem;border-radius:3px}
-.map td{text-align:center;min-width:3rem;padding:.2rem .15rem}
-.yes{background:var(--yes);color:var(--yes-ink)}.no{background:var(--no);color:var(--no-ink)}
-.undecided{background:var(--open);color:var(--open-ink)}
-.silent{background:var(--silent);color:var(--soft)}.mixed{background:var(--silent)}
-.cells td,.cells th{white-space:nowrap}
-.cells td:last-child{white-space:normal;min-width:15rem}
-caption{text-align:left;padding:.2rem 0}
-.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:.8rem}
-figure{margin:0}svg{width:100%;height:auto}details{margin:.6rem 0}summary{cursor:pointer}
-.key span{padding:.1rem .5rem;border-radius:3px;margin-right:.4rem;font-size:.85rem}
-"""
 FEW_ROWS = 12  # of a table that is open from the beginning
 
 
@@ -58,28 +29,23 @@ def page(profile: Profile, dataset: xarray.Dataset) -> str:
       ImportError: the extra ``plot`` is not installed.
     """
     title = f"Collapse profile: {profile.title}"
+    return pages.document(title, sections(profile, dataset))
+
+
+def sections(profile: Profile, dataset: xarray.Dataset, curves: bool = True) -> str:
+    """What the page says below its title; without curves as a part of another page."""
     told = [d for d in DEFINITIONS if _is_told(profile, d.name)]
     silent = [d for d in DEFINITIONS if d not in told]
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        *(f"<p class='soft'>{_text(note)}</p>" for note in notes(profile)),
+        *(f"<p class='soft'>{text(note)}</p>" for note in notes(profile)),
         _key(),
         _overview(profile, told),
         *(_section(profile, dataset, definition) for definition in told),
         _silent(profile, silent),
         _theory(profile),
-        _curves(profile, dataset),
+        _curves(profile, dataset) if curves else "",
     ]
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width,initial-scale=1'>"
-        f"<title>{_text(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value), quote=True)
+    return "".join(parts)
 
 
 def _class(verdict: str) -> str:
@@ -102,7 +68,7 @@ def _key() -> str:
 
 
 def _overview(profile: Profile, told: Sequence[Definition]) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in ("", *profile.workflows))
+    head = "".join(f"<th>{text(name)}</th>" for name in ("", *profile.workflows))
     rows = []
     for definition in told:
         cells = []
@@ -113,8 +79,8 @@ def _overview(profile: Profile, told: Sequence[Definition]) -> str:
             said = sums(profile, definition.name, workflow)
             if len(found) == 1 and kind in ("yes", "no"):
                 said = brief(found[0])
-            cells.append(f"<td class='{kind}'>{_text(said)}</td>")
-        rows.append(f"<tr><th>{_text(definition.title)}</th>{''.join(cells)}</tr>")
+            cells.append(f"<td class='{kind}'>{text(said)}</td>")
+        rows.append(f"<tr><th>{text(definition.title)}</th>{''.join(cells)}</tr>")
     return (
         "<h2>Does it collapse?</h2><div class='wide'><table>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -124,9 +90,7 @@ def _overview(profile: Profile, told: Sequence[Definition]) -> str:
 def _silent(profile: Profile, silent: Sequence[Definition]) -> str:
     if not silent:
         return ""
-    items = "".join(
-        f"<li>{_text(d.title)}: {_text(compared(profile, d.name))}.</li>" for d in silent
-    )
+    items = "".join(f"<li>{text(d.title)}: {text(compared(profile, d.name))}.</li>" for d in silent)
     return f"<h2>Not told</h2><ul>{items}</ul>"
 
 
@@ -136,13 +100,13 @@ def _silent(profile: Profile, silent: Sequence[Definition]) -> str:
 def _section(profile: Profile, dataset: xarray.Dataset, definition: Definition) -> str:
     rows = _every_cell(profile, definition.name)
     head = (
-        f"<h2>{_text(definition.title)}</h2>"
-        f"<p class='soft'>{_text(compared(profile, definition.name))}</p>"
+        f"<h2>{text(definition.title)}</h2>"
+        f"<p class='soft'>{text(compared(profile, definition.name))}</p>"
     )
     if all(len(profile.of(definition.name, workflow)) == 1 for workflow in profile.workflows):
         return head + rows  # a map of one cell shows nothing
     maps = [
-        f"<div><h3>{_text(workflow)}</h3>{_maps(profile, dataset, definition.name, workflow)}</div>"
+        f"<div><h3>{text(workflow)}</h3>{_maps(profile, dataset, definition.name, workflow)}</div>"
         for workflow in profile.workflows
     ]
     return (
@@ -181,20 +145,20 @@ def _map(
     rest: Mapping[str, Any],
 ) -> str:
     said = ", ".join(figures.equation(dataset, name, value) for name, value in rest.items())
-    caption = f"<caption>{_text(said)}</caption>" if said else ""
+    caption = f"<caption>{text(said)}</caption>" if said else ""
     if across is None:
         return f"<table class='map'>{caption}<tr>{_tile(found[0])}</tr></table>"
     corner = figures.label(dataset, across)
     if down is not None:
         corner = f"{figures.label(dataset, down)} \\ {corner}"
-    head = "".join(f"<th>{_text(value)}</th>" for value in axes[across])
+    head = "".join(f"<th>{text(value)}</th>" for value in axes[across])
     rows = []
     for value in axes[down] if down is not None else ("",):
         row = [f for f in found if down is None or f.point[down] == value]
         tiles = "".join(_tile(f) for f in row)
-        rows.append(f"<tr><th>{_text(value)}</th>{tiles}</tr>")
+        rows.append(f"<tr><th>{text(value)}</th>{tiles}</tr>")
     return (
-        f"<div class='wide'><table class='map'>{caption}<thead><tr><th>{_text(corner)}</th>"
+        f"<div class='wide'><table class='map'>{caption}<thead><tr><th>{text(corner)}</th>"
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -202,7 +166,7 @@ def _map(
 def _tile(finding: Finding) -> str:
     title = f"{finding.verdict}: {finding.because}"
     return (
-        f"<td class='{_class(finding.verdict)}' title='{_text(title)}'>{_text(brief(finding))}</td>"
+        f"<td class='{_class(finding.verdict)}' title='{text(title)}'>{text(brief(finding))}</td>"
     )
 
 
@@ -210,16 +174,16 @@ def _every_cell(profile: Profile, definition: str) -> str:
     found = [f for f in profile.findings if f.definition == definition]
     axes = [name for name in found[0].point if len(profile.axes[name]) > 1]
     head = "".join(
-        f"<th>{_text(name)}</th>"
+        f"<th>{text(name)}</th>"
         for name in ("workflow", *axes, "", "value", "95%", "since", "because")
     )
     rows = []
     for f in found:
         place = (f.workflow, *(f.point[name] for name in axes))
-        named = "".join(f"<td>{_text(cell)}</td>" for cell in place)
+        named = "".join(f"<td>{text(cell)}</td>" for cell in place)
         said = (_number(f.value), _range(f.interval), _since(f), f.because)
-        told = "".join(f"<td>{_text(cell)}</td>" for cell in said)
-        verdict = f"<td class='{_class(f.verdict)}'>{_text(f.verdict)}</td>"
+        told = "".join(f"<td>{text(cell)}</td>" for cell in said)
+        verdict = f"<td class='{_class(f.verdict)}'>{text(f.verdict)}</td>"
         rows.append(f"<tr>{named}{verdict}{told}</tr>")
     return f"<div class='wide'><table class='cells'><tr>{head}</tr>{''.join(rows)}</table></div>"
 
@@ -250,13 +214,13 @@ def _theory(profile: Profile) -> str:
     last, later = profile.generations, found[0][1].later
     axes = list(found[0][0].point)
     headings = ("workflow", *axes, "metric", f"mean at {last}", f"theory at {last}")
-    head = "".join(f"<th>{_text(name)}</th>" for name in (*headings, f"theory at {later}"))
+    head = "".join(f"<th>{text(name)}</th>" for name in (*headings, f"theory at {later}"))
     rows = []
     for f, t in found:
         mean = f"{t.mean:.3g}" + (f" ± {t.standard_error:.1g}" if t.standard_error >= 0 else "")
         cells = (*(f.workflow, *f.point.values()), t.metric, mean)
         cells = (*cells, f"{t.closed_form:.3g}", f"{t.closed_form_later:.3g}")
-        rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>")
     return (
         "<h2>The asymptotic law against theory</h2><p class='soft'>Means over seeds with their "
         "standard error, which misleads where the law is heavy-tailed, and the mean known in "
@@ -271,9 +235,9 @@ def _curves(profile: Profile, dataset: xarray.Dataset) -> str:
     parts = ["<h2>Curves</h2><p class='soft'>Median over seeds, with quartiles.</p>"]
     for metric in metrics:
         drawn = "".join(
-            f"<figure><figcaption>{_text(caption)}</figcaption>{svg}</figure>"
+            f"<figure><figcaption>{text(caption)}</figcaption>{svg}</figure>"
             for caption, svg in profile_curves.panels(dataset, metric, profile.axes)
         )
         name = dataset[metric].attrs.get("long_name", metric)
-        parts.append(f"<h3>{_text(name)}</h3><div class='curves'>{drawn}</div>")
+        parts.append(f"<h3>{text(name)}</h3><div class='curves'>{drawn}</div>")
     return "".join(parts)
