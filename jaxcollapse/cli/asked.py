@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import shlex
 import textwrap
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -182,7 +183,7 @@ def options_of(asked: Any, function: Callable[..., Any] | None = None) -> dict[s
     return found
 
 
-def _in_whole_lines(kind: type) -> type:
+def _in_whole_lines(kind: type, **others: Any) -> type:
     """A dataclass of options whose helps are a line each, as tyro breaks them itself.
 
     It takes a docstring below a field with the ends of its lines, so that half of a sentence would
@@ -199,7 +200,7 @@ def _in_whole_lines(kind: type) -> type:
             hint = Annotated[hint, tyro.conf.arg(help=told[field.name])]
         same = dataclasses.field(default=field.default, default_factory=field.default_factory)
         fields.append((field.name, hint, same))
-    namespace = {"__doc__": kind.__doc__}
+    namespace = {"__doc__": kind.__doc__, **others}
     return dataclasses.make_dataclass(
         kind.__name__, fields, bases=(kind,), frozen=True, kw_only=True, namespace=namespace
     )
@@ -223,8 +224,21 @@ def _docstrings(kind: type) -> dict[str, str]:
     }
 
 
+def _in_words(command: str, arguments: Sequence[str]) -> str:
+    """A command as a shell takes it, anywhere: what lies in this folder, or by its name alone."""
+    words = []
+    for word in arguments:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        path = Path(value)
+        if path.is_absolute() and len(path.parts) > 2:
+            here = path.is_relative_to(Path.cwd())
+            value = str(path.relative_to(Path.cwd())) if here else path.name
+        words.append(f"{flag}{equals}{value}")
+    return shlex.join(["jaxcollapse", *command.split(" "), *words])
+
+
 def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) -> Any:
-    """An instance of a dataclass of options from the words of a command.
+    """An instance of a dataclass of options from the words of a command, which it has as one text.
 
     Args:
       kind: the dataclass.
@@ -232,7 +246,7 @@ def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) 
       arguments: what follows them.
       **defaults: of fields, in place of those that the dataclass has.
     """
-    kind = _in_whole_lines(kind)
+    kind = _in_whole_lines(kind, command=_in_words(command, arguments))
     default = None
     if defaults:
         missing = {

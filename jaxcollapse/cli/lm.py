@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def _pretrain(args: Any) -> None:
         tell=_tell,
         **asked.options_of(args, plans.pretraining),
     )
+    plan = dataclasses.replace(plan, command=args.command)
     if args.driver == "host":
         _run_on_host(args, plan, corpus, None)
         return
@@ -70,6 +72,7 @@ def _finetune(args: Any) -> None:
         tell=_tell,
         **asked.options_of(args, plans.fine_tuning),
     )
+    plan = dataclasses.replace(plan, command=args.command)
     _run_on_host(args, plan, corpus, mesh)
 
 
@@ -126,6 +129,7 @@ def _mix(args: Any, out: Path) -> None:
         tell=_tell,
         **asked.options_of(args, plans.fine_tuned_mixtures),
     )
+    plan = dataclasses.replace(plan, command=args.command)
     machine.enable_compilation_cache()
     more = asked.options_of(args, host.run_mixtures)
     dataset = host.run_mixtures(plan, corpus, args.out, progress=args.progress, mesh=mesh, **more)

@@ -35,6 +35,7 @@ from jaxcollapse.cli import (
     lm_options,
     optimum,
     profile,
+    rerun,
     sweeps,
 )
 
@@ -76,6 +77,7 @@ def commands() -> dict[str, Command]:
         "plot": (files.Plot, files.plot),
         "info": (files.Info, files.info),
         "merge": (files.Merge, files.merge),
+        "rerun": (rerun.Rerun, lambda options: rerun.rerun(options, _parsed)),
         "profile": (profile.Profile, profile.profile),
         "explore": (explore.Explore, explore.explore),
         "bench": (bench.Bench, bench.bench),

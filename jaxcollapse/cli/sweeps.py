@@ -37,6 +37,11 @@ class Grid:
     and the seconds left, and how it ended."""
 
     @property
+    def command(self) -> str:
+        """What was given, as a shell takes it; see ``asked.parsed``."""
+        return ""
+
+    @property
     def progress(self) -> bool | RunLog:
         """What is shown of how far it is, and written."""
         return True if self.log is None else RunLog(self.log)
@@ -146,7 +151,7 @@ def run(args: Any) -> None:
     check_output(args.out, (".nc",), _replaces(args))
     seeds = parse_seeds(args.seeds)
     share = _share(args)
-    _devices(args.family, len(seeds))
+    use_devices(args.family, len(seeds))
     checked = chains.plan(
         args.family,
         args.workflow,
@@ -155,10 +160,11 @@ def run(args: Any) -> None:
         args.generations,
         args.preset,
         args.metric or None,
-        _bytes(args.memory_limit),
+        in_bytes(args.memory_limit),
         every=args.every,
         **asked.options_of(args),
     )
+    checked = dataclasses.replace(checked, command=args.command)
     _advise(checked)
     dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
     if dataset is None:
@@ -187,7 +193,7 @@ def mix(args: Any) -> None:
         check_output(path, (path.suffix,), _replaces(args))
     seeds, batch = parse_seeds(args.seeds), args.family.batch
     share = _share(args)
-    _devices(args.family, len(seeds))
+    use_devices(args.family, len(seeds))
     checked = mixtures.plan(
         args.family,
         asked.axes_of(args, [name for name in _with_publishers(args).axes if name != batch]),
@@ -198,9 +204,10 @@ def mix(args: Any) -> None:
         args.source,
         args.preset,
         loss=args.metric,
-        memory_limit=_bytes(args.memory_limit),
+        memory_limit=in_bytes(args.memory_limit),
         **asked.options_of(args),
     )
+    checked = dataclasses.replace(checked, command=args.command)
     _advise(checked)
     dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
     if dataset is None:
@@ -245,11 +252,12 @@ def _advise(plan: Plan) -> None:
         print(line, file=sys.stderr)
 
 
-def _bytes(gib: float | None) -> float | None:
+def in_bytes(gib: float | None) -> float | None:
+    """So many GiB as bytes."""
     return None if gib is None else gib * GIB
 
 
-def _devices(family: TaskFamily, seeds: int) -> None:
+def use_devices(family: TaskFamily, seeds: int) -> None:
     """A core is a device where the seeds of a task run one after another on each."""
     if family.sequential_on:
         machine.use_cores_as_devices(seeds)

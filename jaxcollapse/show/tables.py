@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TABLE_WIDTH = 110  # narrower, tables would cut the names of what they are about
 PROVENANCE = (
+    "command",
     "created",
     "device",
     "compile_seconds",

@@ -23,7 +23,7 @@ Grid = dict[str, list[Any]]  # values by dimension, in the order of the dimensio
 GROWING = ("axes", "seeds", "workflow", "records", "real", "synthetic")
 ADDED = ("compile_seconds", "run_seconds", "programs")
 LISTED = ("device", "platform", "python_version", "approximations")
-MADE_ANEW = ("title", "created", "configuration", "details", "peak_memory_bytes")
+MADE_ANEW = ("title", "created", "command", "configuration", "details", "peak_memory_bytes")
 # A chain that was run twice, in calls of other sizes, differs by the rounding of its sums.
 ROUNDING, OF_THE_LARGEST = 1e-3, 1e-6
 MOST_NAMED = 3  # holes
@@ -288,6 +288,8 @@ def _attributes(parts: Sequence[xarray.Dataset], whole: Grid) -> dict[str, Any]:
     attrs |= {key: round(sum(part.attrs[key] for part in parts), 3) for key in ADDED}
     apart = [text for text in attrs["approximations"].split("; ") if text != "none"]
     attrs["approximations"] = "; ".join(apart) or "none"
+    if commands := dict.fromkeys(filter(None, (part.attrs.get("command") for part in parts))):
+        attrs["command"] = "\n".join(commands)
     attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     attrs["peak_memory_bytes"] = max(part.attrs["peak_memory_bytes"] for part in parts)
     seeds = plans.number_of(len(whole["seed"]), "seed")

@@ -92,6 +92,7 @@ class Plan(abc.ABC):
       preset: where the options that were not given came from.
       metrics: names of the metrics to compute.
       memory: what the seeds of one call may take on one device.
+      command: that asks for it, as a shell takes it; "" of a program.
     """
 
     family: TaskFamily
@@ -101,6 +102,7 @@ class Plan(abc.ABC):
     preset: str
     metrics: list[str]
     memory: Memory
+    command: str = dataclasses.field(default="", kw_only=True)
 
     # What a kind of plan says ------------------------------------------------------------------
 

@@ -155,6 +155,8 @@ def attributes(
         **machine.describe(),
         **plan.marks,
     }
+    if plan.command:
+        attrs["command"] = plan.command
     if is_own(family):  # so that results of an edited task are never joined with older ones
         attrs["task_source"] = source_digest((family.bare or family).task)
     if family.resolved is not None:
@@ -204,11 +206,11 @@ def save(
     path = Path(path)
     check_output(path, (".nc",), overwrite)
     with _writing(path, overwrite) as temporary:
-        netcdf.write(temporary, *_in_parts(dataset))
+        netcdf.write(temporary, *in_parts(dataset))
         whole(temporary)
 
 
-def _in_parts(
+def in_parts(
     dataset: xarray.Dataset,
 ) -> tuple[xarray.Dataset, dict[str, Declared], Iterator[Part]]:
     """A result as ``netcdf.write`` takes it: what is bare, what is declared, and its numbers."""
