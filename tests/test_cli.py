@@ -138,7 +138,7 @@ def test_files_of_mean_and_covariance(folder, capsys):
         ),
         (
             ["runn"],
-            "best categorical, plot, info, merge, profile, bench, list, describe, ",
+            "best categorical, plot, info, merge, ",
         ),
         ([], "lm evaluate, got none"),
         ([*RUN, "--dim", "0"], "dim: expected at least 1, got 0"),
