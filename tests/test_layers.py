@@ -10,7 +10,7 @@ PACKAGE = ROOT / "jaxcollapse"
 # From the ground up; rooms on one line do not know one another.
 FLOORS = [
     {"checks", "products"},
-    {"draws", "machine", "metrics", "plugins", "schedules"},
+    {"decompositions", "draws", "machine", "metrics", "plugins", "schedules"},
     {"files", "inputs", "descent", "parameters", "theory", "datasets", "analysis", "point_metrics"},
     {"locks", "spelling", "workflow_checks"},
     {"workflows", "keys", "subsamples"},

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcollapse import checks, draws
+from jaxcollapse import checks, decompositions, draws
 from jaxcollapse.products import product
 
 
@@ -291,7 +291,7 @@ def singular_values(matrix: jax.Array, rank: int | jax.Array) -> jax.Array:
 
     def of_width(width):
         def decompose(matrix):
-            values = jnp.linalg.svd(matrix[:, :width], compute_uv=False)
+            values = decompositions.singular_values(matrix[:, :width])
             return jnp.pad(values, (0, columns - width))
 
         return decompose
