@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxcollapse import checks, plugins
+from jaxcollapse.cli import config
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.inputs import numbers
 from jaxcollapse.parameters import Axis, Option, Parameter, alternatives, parameters_of
@@ -200,6 +201,9 @@ def _in_whole_lines(kind: type, **others: Any) -> type:
             hint = Annotated[hint, tyro.conf.arg(help=told[field.name])]
         same = dataclasses.field(default=field.default, default_factory=field.default_factory)
         fields.append((field.name, hint, same))
+    for name, told_of in config.HELP.items():
+        hint = Annotated[Path | None, tyro.conf.arg(help=told_of, metavar="FILE")]
+        fields.append((name, hint, dataclasses.field(default=None)))
     namespace = {"__doc__": kind.__doc__, **others}
     return dataclasses.make_dataclass(
         kind.__name__, fields, bases=(kind,), frozen=True, kw_only=True, namespace=namespace
@@ -240,12 +244,17 @@ def _in_words(command: str, arguments: Sequence[str]) -> str:
 def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) -> Any:
     """An instance of a dataclass of options from the words of a command, which it has as one text.
 
+    Words of a configuration file that is named among them are put before them.
+
     Args:
       kind: the dataclass.
       command: its words, for help.
       arguments: what follows them.
       **defaults: of fields, in place of those that the dataclass has.
     """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    usual = {field.name: field.default for field in dataclasses.fields(kind)} | defaults
+    arguments, saved = config.expanded(hints, usual, command, arguments)
     kind = _in_whole_lines(kind, command=_in_words(command, arguments))
     default = None
     if defaults:
@@ -255,10 +264,14 @@ def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) 
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         }
         default = kind(**{**missing, **defaults})
-    return tyro.cli(
+    found = tyro.cli(
         kind,
         prog=f"jaxcollapse {command}",
         args=list(arguments),
         **({} if default is None else {"default": default}),
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName),
     )
+    if saved is not None:
+        options = {field.name: getattr(found, field.name) for field in dataclasses.fields(kind)}
+        config.write(saved, command, options, getattr(found, "overwrite", False))
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcollapse import checks, locks, machine, publishers, registry
-from jaxcollapse.cli import asked
+from jaxcollapse.cli import asked, config
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output, forget_unfinished
 from jaxcollapse.parameters import parameters_of
@@ -120,8 +120,9 @@ class Mix(Spread, Grid):
 
 def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``run`` for a task."""
-    check_no_fields(_flags(arguments), family)
-    registry.published(family, _flags(arguments))  # refuses those that do not serve it
+    given = config.names_given(arguments)
+    check_no_fields(given, family)
+    registry.published(family, given)  # refuses those that do not serve it
     kind = asked.options_class(family, Run, beside=publishers.offers(family))
     return asked.parsed(kind, command, arguments, **family.usual)
 
@@ -129,19 +130,13 @@ def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
 def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``mix`` for a task."""
     hidden = ("pool", *filter(None, [family.batch]))
-    registry.published(family, _flags(arguments))  # as there
+    registry.published(family, config.names_given(arguments))  # as there
     of_several = parameters_of(publishers.ensemble)
     beside = {n: p for n, p in publishers.offers(family).items() if n not in of_several}
     kind = asked.options_class(family, Mix, hidden, mixture=True, beside=beside)
     facts = family.mixtures
     usual = {"real": facts.real, "synthetic": facts.synthetic, "seeds": facts.seeds}
     return asked.parsed(kind, command, arguments, **usual)
-
-
-def _flags(arguments: list[str]) -> list[str]:
-    """The names of what is given, as parameters are called."""
-    words = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    return [word.removeprefix("--").replace("-", "_") for word in words]
 
 
 def run(args: Any) -> None:
