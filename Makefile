@@ -6,7 +6,7 @@ RESULTS ?= results
 # What the decoders are tested against; tests that need it are skipped with TORCH= (empty).
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check docs site bench clean
 
 # Each stamp stands for an environment that has an extra; it is made anew when pyproject changes.
 $(VENV)/pip: 
@@ -21,6 +21,10 @@ $(VENV)/plot: $(VENV)/pip pyproject.toml
 $(VENV)/test: $(VENV)/pip pyproject.toml
 	$(BIN)/python -m pip install --quiet $(TORCH) --editable '.[test]'
 	touch $@ $(VENV)/plot
+
+$(VENV)/docs: $(VENV)/pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
 
 ## The paper's Figure 1: sweep, results file, figures, table.
 demo: $(VENV)/plot
@@ -39,10 +43,18 @@ check: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+## The documentation, every snippet of which is run: site/index.html.
+docs: site
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/test_readme.py tests/test_docs.py
+
+# Warnings are errors, dead links and anchors among them.
+site: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 ## How fast this machine runs chains, beside NumPy and PyTorch, and language models.
 bench: $(VENV)/test
 	$(BIN)/jaxcollapse bench --against numpy torch --seconds 1800 --out benchmarks/results
 	$(BIN)/python benchmarks/language_model.py --out benchmarks/results
 
 clean:
-	rm -rf $(VENV) $(RESULTS)
+	rm -rf $(VENV) $(RESULTS) site

@@ -26,7 +26,7 @@ def show(facts: Facts) -> None:
     console.print(f"{facts['device']}, {facts['seconds']:.0f} s", soft_wrap=True)
     if cache != "none":
         console.print(f"compile times may be of programs kept in {cache}", soft_wrap=True)
-    for title, headings, rows in _tables(facts):
+    for title, headings, rows in tables(facts):
         if rows:
             console.print()
             console.print(_table(title, headings, rows))
@@ -76,7 +76,8 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
-def _tables(facts: Facts) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+def tables(facts: Facts) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    """The title, headings and rows of each table of a benchmark; no rows where it has none."""
     limits = [row for row in facts["ceilings"] if "value" in row]
     yield (
         "Limits of one device",

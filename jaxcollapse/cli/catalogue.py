@@ -169,12 +169,12 @@ def _of_task(family: TaskFamily) -> list[str]:
         if parameter.is_axis:
             lines += [f"  {name} ({parameter.symbol})", f"      {plugins.plain(parameter.help)}"]
     lines += ["", "metrics:"]
-    known = _known_closed_forms(family)
+    known = known_closed_forms(family)
     for name, metric in family.labels.items():
         lines.append(f"  {name}: {metric.long_name} [{metric.units}]")
         if known.get(name):
             lines.append(f"      closed form under {', '.join(known[name])}")
-    if of_points := _metrics_of_points(family):
+    if of_points := metrics_of_points(family):
         lines.append(f"  where they are named, of points: {', '.join(of_points)}")
     presets = {name: dict(options) for name, options in family.presets.items()}
     lines += [
@@ -184,10 +184,10 @@ def _of_task(family: TaskFamily) -> list[str]:
     return [*lines, f"source: {family.source}"] if family.source else lines
 
 
-def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
+def known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
     """The workflows under which the mean of each metric is known, at some point of the grid."""
     found: dict[str, list[str]] = {}
-    named = [as_workflow(_spelling(name)) for name in WORKFLOWS.names()]
+    named = [as_workflow(an_instance(name)) for name in WORKFLOWS.names()]
     grids = {a: family.parameters[a].how.grid for a in family.axes}  # type: ignore[union-attr]
     if not all(grids.values()):
         return found
@@ -203,7 +203,7 @@ def _known_closed_forms(family: TaskFamily) -> dict[str, list[str]]:
     return found
 
 
-def _metrics_of_points(family: TaskFamily) -> list[str]:
+def metrics_of_points(family: TaskFamily) -> list[str]:
     """The metrics of points that a task can be asked for, at the largest point of its grid."""
     grids = {a: family.parameters[a].how.grid for a in family.axes}  # type: ignore[union-attr]
     if not all(grids.values()):
@@ -220,7 +220,7 @@ def _metrics_of_points(family: TaskFamily) -> list[str]:
 def _of_workflow(spelling: str) -> list[str]:
     name = spelling.partition(":")[0].replace("_", "-")
     known = WORKFLOWS.find(name)
-    told = as_workflow(_spelling(name) if ":" not in spelling else spelling)
+    told = as_workflow(an_instance(name) if ":" not in spelling else spelling)
     doc = inspect.getdoc(known if callable(known) else type(known)) or ""
     about = re.split(r"\n\n\w+:\n", plugins.plain(doc))[0]
     helps = {n: p.help for kind in (Workflow, type(told)) for n, p in parameters_of(kind).items()}
@@ -284,8 +284,8 @@ def _required(name: str) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty]
 
 
-def _spelling(name: str) -> str:
-    """A workflow of a name; 3 stands for what has to be given."""
+def an_instance(name: str) -> str:
+    """The spelling of a workflow of a name; 3 stands for what has to be given."""
     return ":".join([name, *(f"{field}=3" for field in _required(name))])
 
 
@@ -303,7 +303,7 @@ def _of_others(name: str) -> list[str]:
     for family in found[:1] if name == SHARE_OF_REAL_DATA else found:
         metric = family.labels[name]
         of = "every task" if name == SHARE_OF_REAL_DATA else family.name
-        known = _known_closed_forms(family).get(name, [])
+        known = known_closed_forms(family).get(name, [])
         lines += [
             f"metric {name} of {of}: {metric.long_name} [{metric.units}]",
             f"  axis in figures: {metric.scale}"
