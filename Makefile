@@ -6,7 +6,7 @@ RESULTS ?= results
 # What the decoders are tested against; tests that need it are skipped with TORCH= (empty).
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-all check docs site bench clean
+.PHONY: demo test test-all check docs site bench dist clean
 
 # Each stamp stands for an environment that has an extra; it is made anew when pyproject changes.
 $(VENV)/pip: 
@@ -55,6 +55,18 @@ site: $(VENV)/docs
 bench: $(VENV)/test
 	$(BIN)/jaxcollapse bench --against numpy torch --seconds 1800 --out benchmarks/results
 	$(BIN)/python benchmarks/language_model.py --out benchmarks/results
+
+## A wheel and a source distribution, checked, and the wheel alone in an environment of its own.
+dist:
+	rm -rf build dist
+	$(PYTHON) -m venv $(VENV)/dist
+	$(VENV)/dist/bin/python -m pip install --quiet build twine
+	$(VENV)/dist/bin/python -m build --quiet .
+	$(VENV)/dist/bin/twine check --strict dist/*
+	$(PYTHON) -m venv --clear $(VENV)/wheel
+	$(VENV)/wheel/bin/python -m pip install --quiet "$$(echo dist/*.whl)[sweep]"
+	cd dist && $(abspath $(VENV))/wheel/bin/jaxcollapse run gaussian --dim 1 --num-samples 10 --seeds 2 \
+	  --generations 3 --out wheel.nc --overwrite && rm wheel.nc
 
 clean:
 	rm -rf $(VENV) $(RESULTS) site
