@@ -12,7 +12,7 @@ from jaxcollapse.cli import asked, config
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.files import check_output, forget_unfinished
 from jaxcollapse.parameters import parameters_of
-from jaxcollapse.sweeps import chains, hosts, leftovers, mixtures, nonfinite
+from jaxcollapse.sweeps import chains, hosts, leftovers, mixtures, nonfinite, preview
 from jaxcollapse.sweeps.plan import Plan, check_no_fields, number_of, parse_seeds
 from jaxcollapse.sweeps.progress import RunLog
 from jaxcollapse.sweeps.run import run_share
@@ -76,6 +76,9 @@ class Spread:
     process: int | None = None
     """This is the process of that number, from 0; the first one waits for the others and writes the
     results."""
+    dry_run: bool = False
+    """Say which programs and chains would be run, with how much memory, how large the file would be
+    and what is there already; nothing is compiled or written."""
     patience: float = 60.0
     """The first process gives up where no other finished anything for so many minutes."""
 
@@ -141,7 +144,7 @@ def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
 
 def run(args: Any) -> None:
     """``jaxcollapse run TASK``: a sweep into a results file, resumed if it was interrupted."""
-    if not args.overwrite:
+    if not (args.overwrite or args.dry_run):
         leftovers.tidy(args.out)
     check_output(args.out, (".nc",), _replaces(args))
     seeds = parse_seeds(args.seeds)
@@ -161,6 +164,9 @@ def run(args: Any) -> None:
     )
     checked = dataclasses.replace(checked, command=args.command)
     _advise(checked)
+    if args.dry_run:
+        print(*preview.preview(checked, args.out, share, args.extend), sep="\n")
+        return
     dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
     if dataset is None:
         print(_finished(share, args.out))
@@ -181,7 +187,7 @@ def mix(args: Any) -> None:
     """``jaxcollapse mix TASK``: fits to mixtures, with their tables and figure beside the file."""
     from jaxcollapse.show import mixture_files
 
-    if not args.overwrite:
+    if not (args.overwrite or args.dry_run):
         leftovers.tidy(args.out)
     beside = mixture_files.outputs(args.out)
     for path in beside:
@@ -204,6 +210,9 @@ def mix(args: Any) -> None:
     )
     checked = dataclasses.replace(checked, command=args.command)
     _advise(checked)
+    if args.dry_run:
+        print(*preview.preview(checked, args.out, share, args.extend), sep="\n")
+        return
     dataset = run_share(checked, args.out, share, args.overwrite, args.progress, args.extend)
     if dataset is None:
         print(_finished(share, args.out))
@@ -225,6 +234,9 @@ def _replaces(args: Any) -> bool:
 
 def _share(args: Any) -> hosts.Share:
     """Which of how many processes this is."""
+    if args.dry_run and (args.distributed or args.coordinator):
+        remedy = "give it to one process, with --processes and --process"
+        raise checks.refusal("--dry-run", "no other process", "--distributed", remedy)
     patience = 60 * args.patience
     return hosts.join(args.distributed, args.coordinator, args.processes, args.process, patience)
 

@@ -70,14 +70,17 @@ class Lowering:
         """Which lane runs a cell."""
         return self._lanes[self.plan.program(cell)]
 
+    def seeds_a_call(self, cell: Cell) -> int:
+        """How many seeds of a cell a device has in a call, as memory is reckoned."""
+        return self._chunk(cell, self.plan.seed_bytes(cell))
+
     def program(self, cell: Cell) -> Program:
         """The program of a cell, not yet compiled."""
         name = self.plan.program(cell)
         with self._lock:
             if name not in self._lowered:
                 with jax.enable_x64(self._x64):
-                    chunk = self._chunk(cell, self.plan.seed_bytes(cell))
-                    self._lowered[name] = self._lower(cell, chunk)
+                    self._lowered[name] = self._lower(cell, self.seeds_a_call(cell))
             return self._lowered[name]
 
     def _chosen(self, cell: Cell) -> Callable[..., dict[str, jax.Array]]:

@@ -177,6 +177,18 @@ class _Piece(NamedTuple):
     units: list[Unit]
 
 
+def kept_of(plan: Plan, folder: Path, share: Share = ALONE) -> tuple[int, int]:
+    """How many units of a plan have files in a folder, and of how many; nothing is written."""
+    piece = _piece(plan, folder if folder.is_dir() else None, share)
+    names = [name for store in piece.stores if store.folder for name in store.names]
+    return sum((folder / name).is_file() for name in names), len(piece.units)
+
+
+def lowering_of(plan: Plan, share: Share = ALONE) -> Lowering:
+    """The programs of a plan, none of them traced yet."""
+    return _piece(plan, None, share).units[0].lowering
+
+
 def _piece(
     plan: Plan,
     folder: Path | None,
