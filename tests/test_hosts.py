@@ -112,32 +112,26 @@ def test_a_process_alone():
     assert hosts.join(processes=3, process=2, patience=9.0) == Share(2, 3, 9.0)
 
 
-COMMAND = [
-    "run",
-    "gaussian",
-    "--workflow",
-    "replace",
-    "accumulate",
-    "accumulate-subsample",
-    "--dim",
-    "1",
-    "2",
-    "3",
-    "--num-samples",
-    "10",
-    "20",
-    "--seeds",
-    "40",
-    "--generations",
-    "20",
-    "--patience",
-    "3",
-]
+GAUSSIANS = (
+    "run gaussian --workflow replace accumulate accumulate-subsample --dim 1 2 3 "
+    "--num-samples 10 20 --seeds 40 --generations 20"
+)
+OTHERS = {
+    "kde": "run kde --dataset moons --bandwidth 0.1 0.5 --num-samples 20 --seeds 12 "
+    "--generations 5 --workflow replace accumulate",
+    "regression": "run linear-regression --dim 3 --num-samples 16 32 --seeds 12 --generations 10",
+}
 
 
-def started(out, *options):
-    command = [sys.executable, "-m", "jaxcollapse", *COMMAND, "--out", str(out), *options]
+def started(command, out, *options):
+    words = [*command.split(), "--patience", "3", "--out", str(out), *options]
+    command = [sys.executable, "-m", "jaxcollapse", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def all_end(running):
+    told = [process.communicate(timeout=240) for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), told
 
 
 def cells_in(folder):
@@ -154,21 +148,33 @@ def test_a_process_that_was_killed_is_started_again(coordinator, tmp_path):
     def options(process):
         return [*found, "--processes", str(count), "--process", str(process)]
 
-    running = [started(out, *options(process)) for process in range(count)]
+    running = [started(GAUSSIANS, out, *options(process)) for process in range(count)]
     while not cells_in(out.with_name("a.nc.partial")):
         assert running[1].poll() is None, running[1].communicate()
         time.sleep(0.01)
     running[1].send_signal(signal.SIGKILL)
     running[1].communicate()
-    running[1] = started(out, *options(1))
-    told = [process.communicate(timeout=240) for process in running]
-    assert [process.returncode for process in running] == [0] * count, told
+    running[1] = started(GAUSSIANS, out, *options(1))
+    all_end(running)
     assert not out.with_name("a.nc.partial").exists()
     alone = tmp_path / "alone.nc"
-    process = started(alone)
-    told = process.communicate(timeout=240)
-    assert process.returncode == 0, told
+    all_end([started(GAUSSIANS, alone)])
     one, several = jc.load(alone), jc.load(out)
     assert json.loads(several.attrs["configuration"]) == json.loads(one.attrs["configuration"])
+    for name in results.metrics_of(one):
+        np.testing.assert_allclose(several[name], one[name], rtol=2e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("task", OTHERS)
+def test_other_tasks_are_those_of_one_process(task, processes, tmp_path):
+    alone, out = tmp_path / "alone.nc", tmp_path / "a.nc"
+    all_end([started(OTHERS[task], alone)])
+    shares = (["--processes", str(processes), "--process", str(n)] for n in range(processes))
+    all_end([started(OTHERS[task], out, *share) for share in shares])
+    one, several = jc.load(alone), jc.load(out)
+    assert several.attrs["device"].startswith(f"{processes} processes of ")
+    assert one.sizes == several.sizes
     for name in results.metrics_of(one):
         np.testing.assert_allclose(several[name], one[name], rtol=2e-4, atol=1e-5, err_msg=name)
