@@ -21,12 +21,16 @@ from typing import Any
 import jax
 import jaxlib
 
-# Enough for what was tried: forty programs of decompositions in flight, on two cores.
+# For each device; enough for what was tried: forty programs of decompositions in flight, on two
+# cores. As many threads as devices are not: each waits in one, for the others.
 THREADS = 4
+NUMBER_OF_DEVICES = "jax_num_cpu_devices"
+DEVICES_OF_A_CPU = "--xla_force_host_platform_device_count"
 THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
 NOT_INSTALLED = "not installed"
 _spared = False
 _too_few = False
+_devices_spared_for = 0  # none where that is not needed
 
 
 def spare_threads() -> None:
@@ -35,21 +39,26 @@ def spare_threads() -> None:
     jaxlib 0.10.0 to 0.11.0 share the matrices of a batched decomposition out among XLA's threads,
     as many as cores, and wait for them in one of these threads. When all of them wait so, they wait
     for ever: on two cores two decompositions at once are enough, of two chains in flight or of two
-    metrics of one. ``PJRT_NPROC``, which XLA reads when it starts, is left as it is if it is set.
+    metrics of one; or as many as there are simulated devices. ``PJRT_NPROC``, which XLA reads when
+    it starts, is left as it is if it is set.
     Where JAX has started already, ``devices`` has threads of its own, and what other programs of
     the process are to know is logged.
     """
-    global _spared, _too_few
+    global _spared, _too_few, _devices_spared_for
     if not (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1):
         return
     given = os.environ.get("NPROC", "")  # which XLA reads next
     threads = int(given) if given.isdecimal() else cores()
-    if "PJRT_NPROC" in os.environ or threads >= THREADS:
+    if "PJRT_NPROC" in os.environ:
+        return
+    devices = _simulated_devices()
+    _devices_spared_for = max(devices, threads // THREADS)
+    if threads >= THREADS * devices:
         return
     from jax._src import xla_bridge  # private, and known in these versions
 
     if not xla_bridge.backends_are_initialized():
-        os.environ["PJRT_NPROC"] = str(THREADS)
+        os.environ["PJRT_NPROC"] = str(THREADS * devices)
         _spared = True
     elif jax.default_backend() == "cpu":
         _too_few = True
@@ -59,8 +68,14 @@ def spare_threads() -> None:
             "jaxcollapse first, or set PJRT_NPROC=%d in the environment",
             threads,
             jaxlib.version.__version__,
-            THREADS,
+            THREADS * devices,
         )
+
+
+def _simulated_devices() -> int:
+    """How many devices a CPU is to have, as far as that has been said."""
+    told = re.findall(rf"{DEVICES_OF_A_CPU}=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    return max(1, int(told[-1]) if told else 1, getattr(jax.config, NUMBER_OF_DEVICES))
 
 
 def no_spare_threads() -> None:
@@ -68,10 +83,10 @@ def no_spare_threads() -> None:
 
     For language models, which decompose nothing: more threads than cores slow them by a fifth.
     """
-    global _spared
+    global _spared, _devices_spared_for
     if _spared:
         os.environ.pop("PJRT_NPROC", None)
-        _spared = False
+        _spared, _devices_spared_for = False, 0
 
 
 def devices() -> list[jax.Device]:
@@ -79,18 +94,23 @@ def devices() -> list[jax.Device]:
 
     Where JAX started on a CPU with too few threads, see ``spare_threads``, a CPU of their own.
     """
-    return _devices_with_threads() if _too_few else jax.local_devices()
+    found = jax.local_devices()
+    asked_later = 0 < _devices_spared_for < len(found) and jax.default_backend() == "cpu"
+    return _devices_with_threads(len(found)) if _too_few or asked_later else found
 
 
 @functools.cache
-def _devices_with_threads() -> list[jax.Device]:
+def _devices_with_threads(count: int) -> list[jax.Device]:
     from jax._src import xla_bridge  # private, and known in the versions that need it
 
-    os.environ["PJRT_NPROC"] = str(THREADS)
+    before = os.environ.get("PJRT_NPROC")
+    os.environ["PJRT_NPROC"] = str(THREADS * count)
     try:
         return xla_bridge.make_cpu_client().local_devices()
     finally:
-        del os.environ["PJRT_NPROC"]
+        os.environ.pop("PJRT_NPROC")
+        if before is not None:
+            os.environ["PJRT_NPROC"] = before
 
 
 def one_blas_thread() -> None:
@@ -327,7 +347,7 @@ def use_cores_as_devices(chains: int) -> None:
 def use_simulated_devices(count: int) -> None:
     """So many devices on a CPU, whatever its cores; without effect on an accelerator."""
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", count)
+        jax.config.update(NUMBER_OF_DEVICES, count)
 
 
 class CompileClock(contextlib.AbstractContextManager):

@@ -38,7 +38,10 @@ def test_what_is_missing_is_the_rest_of_the_whole_grid_once(old, asked):
     assert set(found) == set(members(asked.on(whole))) - set(members(old))
 
 
-@pytest.mark.parametrize("name", ["a seed", "a value", "a workflow", "everything", "nothing"])
+OF_PARTS = [pytest.param(name, marks=pytest.mark.slow) for name in ("a value", "a workflow")]
+
+
+@pytest.mark.parametrize("name", ["a seed", *OF_PARTS, "everything", "nothing"])
 def test_a_grown_result_is_that_of_the_whole(name, tmp_path, ran, capsys):  # noqa: F811
     old, asked = GROWN[name]
     run_and_save(old, tmp_path / "a.nc")

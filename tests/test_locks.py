@@ -240,6 +240,7 @@ def killed_once_whole(plan, path, monkeypatch, dead, **how):
         run_and_save(plan, path, **how)
     monkeypatch.setattr(Path, "replace", name)
     write_lock(path, pid=dead)
+    write_lock(path.with_name("a.nc.process-1"), pid=dead)
 
 
 def names(path):
@@ -250,7 +251,7 @@ def names(path):
 def test_the_next_command_removes_what_was_left(command, path, ran, monkeypatch, dead):  # noqa: F811
     plan = small_grid()
     killed_once_whole(plan, path, monkeypatch, dead)
-    assert names(path) == ["a.nc", "a.nc.lock", "a.nc.partial"]
+    assert names(path) == ["a.nc", "a.nc.lock", "a.nc.partial", "a.nc.process-1.lock"]
     if command == "info":
         cli.main(["info", str(path)])
     elif command == "run":
@@ -307,4 +308,4 @@ def test_a_result_that_cannot_be_tidied_is_read(path, ran, monkeypatch, dead, ca
     monkeypatch.setattr(locks.os, "open", read_only)
     leftovers.tidy(path)
     monkeypatch.undo()
-    assert names(path) == ["a.nc", "a.nc.lock", "a.nc.partial"]
+    assert names(path) == ["a.nc", "a.nc.lock", "a.nc.partial", "a.nc.process-1.lock"]

@@ -47,6 +47,29 @@ for _ in range(2):
     )
 
 
+DEVICES = "--xla_force_host_platform_device_count=4"
+
+
+def test_devices_at_once_do_not_wait_for_each_other():
+    """Each of them decomposes, of as many as XLA would have threads."""
+    code = """
+import jaxcollapse as jc
+axes = {"dim": [10], "num_samples": [32, 100]}
+found = jc.sweep("gaussian", ["accumulate-subsample"], axes, seeds=200, generations=20)
+print(found.trace_ratio.shape, len(jc.machine.devices()))
+"""
+    assert run_python(code, XLA_FLAGS=DEVICES).stdout.split()[-1] == "4"
+
+
+def test_devices_that_are_asked_for_after_the_import_have_threads_too():
+    code = """
+import jax, jaxcollapse as jc
+jax.config.update("jax_num_cpu_devices", 2)
+print(len(jc.machine.devices()), jc.machine.devices()[0] in jax.devices())
+"""
+    assert run_python(code).stdout.split() == ["2", str(not AFFECTED)]
+
+
 @pytest.mark.parametrize(
     ("given", "threads"),
     [
@@ -54,6 +77,8 @@ for _ in range(2):
         ({"PJRT_NPROC": "3"}, "3"),
         ({"NPROC": "2"}, "4" if AFFECTED else "None"),
         ({"NPROC": "9"}, "None"),
+        ({"NPROC": "9", "XLA_FLAGS": DEVICES}, "16" if AFFECTED else "None"),
+        ({"JAX_NUM_CPU_DEVICES": "2"}, "8" if AFFECTED else "None"),
     ],
 )
 def test_threads_that_xla_starts_with(given, threads):
