@@ -34,6 +34,7 @@ from jaxcollapse.sweeps.chains import sweep
 from jaxcollapse.sweeps.merging import merge
 from jaxcollapse.sweeps.mixtures import mix
 from jaxcollapse.sweeps.profiles import profile
+from jaxcollapse.sweeps.references import compare, reference
 from jaxcollapse.sweeps.results import load, save
 from jaxcollapse.task import Task, modify, points_task
 from jaxcollapse.tasks import categorical, gaussian, kde, linear_regression
@@ -61,6 +62,7 @@ __all__ = [
     "accumulate_subsample",
     "best",
     "categorical",
+    "compare",
     "curated",
     "declared",
     "ensemble",
@@ -80,6 +82,7 @@ __all__ = [
     "points_task",
     "profile",
     "publishers",
+    "reference",
     "register",
     "replace",
     "resampled",

@@ -15,7 +15,7 @@ import verdicts
 from jaxcollapse.sweeps import results
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-SHARED = ("common", "language_models", "verdicts")
+SHARED = ("common", "language_models", "reference_results", "verdicts")
 NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.py") if path.stem not in SHARED)
 PAPER = {
     "num_samples": [10, 32, 100, 316, 1000],

@@ -23,17 +23,29 @@ from jaxcollapse.metrics import SHARE_OF_REAL_DATA, Metric
 from jaxcollapse.parameters import Axis, parameters_of
 from jaxcollapse.publishers import PUBLISHERS
 from jaxcollapse.registry import TASKS, as_family, families
+from jaxcollapse.sweeps import references
 from jaxcollapse.workflows import NUMBERS, WORKFLOWS, Workflow, as_workflow
 
-KINDS = ("tasks", "workflows", "publishers", "metrics", "datasets", "models")
+KINDS = ("tasks", "workflows", "publishers", "metrics", "datasets", "references", "models")
 
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """Say which tasks, workflows, publishers, metrics, data sets and models there are."""
+    """Say which tasks, workflows, publishers, metrics, data sets and so on there are."""
 
     what: tyro.conf.Positional[
-        tuple[Literal["tasks", "workflows", "publishers", "metrics", "datasets", "models"], ...]
+        tuple[
+            Literal[
+                "tasks",
+                "workflows",
+                "publishers",
+                "metrics",
+                "datasets",
+                "references",
+                "models",
+            ],
+            ...,
+        ]
     ] = ()
     """The kinds to list; all by default."""
 
@@ -114,12 +126,18 @@ def _models() -> Iterator[tuple[str, str]]:
         )
 
 
+def _references() -> Iterator[tuple[str, str]]:
+    for name in references.names():
+        yield name, f"{references.reference(name).attrs['title']}, for 'jaxcollapse compare'"
+
+
 LISTED = {
     "tasks": _tasks,
     "workflows": _workflows,
     "publishers": _publishers,
     "metrics": _metrics,
     "datasets": _datasets,
+    "references": _references,
     "models": _models,
 }
 
