@@ -221,13 +221,14 @@ def _compared(
     )
 
 
-def differing_options(mine: xarray.Dataset, other: xarray.Dataset) -> dict[str, tuple[Any, Any]]:
-    """Options of the task that two results were made with, where they differ."""
+def differing_options(mine: xarray.Dataset, other: xarray.Dataset) -> dict[str, tuple[str, str]]:
+    """Options of the task that two results were made with, where they differ, as one writes them."""
     first, second = (json.loads(each.attrs.get("options", "{}")) for each in (mine, other))
     if not first or not second:
         return {}
     names = sorted({*first, *second})
-    return {n: (first.get(n), second.get(n)) for n in names if first.get(n) != second.get(n)}
+    differing = [name for name in names if first.get(name) != second.get(name)]
+    return {name: (_label(first.get(name)), _label(second.get(name))) for name in differing}
 
 
 def opened(given: str) -> xarray.Dataset:
