@@ -222,7 +222,7 @@ def _compared(
 
 
 def differing_options(mine: xarray.Dataset, other: xarray.Dataset) -> dict[str, tuple[str, str]]:
-    """Options of the task that two results were made with, where they differ, as one writes them."""
+    """Options of the task that two results were made with, where they differ."""
     first, second = (json.loads(each.attrs.get("options", "{}")) for each in (mine, other))
     if not first or not second:
         return {}
