@@ -42,7 +42,7 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def _index() -> Iterator[str]:
     yield "# Reference\n"
-    yield "What there is, as `jaxcollapse list` tells it; each page is made from the declaration\n"
+    yield "What there is, as `jaxcollapse list` tells it; each page is made from the declaration"
     yield "that commands, checks and results read too.\n"
     for kind in ("tasks", "workflows", "publishers", "metrics"):
         yield f"## {kind.capitalize()}\n"
@@ -217,7 +217,7 @@ def _of_publisher(axis: str) -> Iterator[str]:
     yield f"jaxcollapse describe {axis}"
     yield "```\n"
     function = publisher.__name__
-    yield f"In Python [`jc.{function}`](../../python/publishers.md#jaxcollapse.{function}),\n"
+    yield f"In Python [`jc.{function}`](../../python/publishers.md#jaxcollapse.{function}),"
     yield f"or an axis `{axis}` of `jc.sweep`.\n"
     yield from _options([(name, p) for name, p in known.items() if name != axis])
     served = [family.name for family in FAMILIES if publishers.serves(family, axis)]

@@ -44,7 +44,7 @@ def cited(paper: dict[str, Any]) -> str:
 
 def _papers() -> Iterator[str]:
     yield "# Reading list\n"
-    yield f"{len(PAPERS)} papers on models that train on what models made, with what of each runs\n"
+    yield f"{len(PAPERS)} papers on models that train on what models made, with what of each runs"
     yield "here. The records are `docs/papers.json`.\n"
     for paper in PAPERS:
         yield f"## {cited(paper)} {{#{paper['key']}}}\n"
@@ -77,7 +77,7 @@ def _verdicts() -> str:
 
 def _benchmarks() -> Iterator[str]:
     yield "# Benchmarks\n"
-    yield "From the files in `benchmarks/results`, as they were committed; how to measure\n"
+    yield "From the files in `benchmarks/results`, as they were committed; how to measure"
     yield "a device is told in [benchmark a device](../start/benchmark.md).\n"
     for path in sorted(RESULTS.glob("bench-*.json")):
         facts = json.loads(path.read_text())

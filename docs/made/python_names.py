@@ -11,7 +11,7 @@ PAGES = {
     "chains": (
         "Chains",
         ("make_chain", "Task", "points_task", "modify", "measured", "seed_keys", "make_mixture"),
-        ("jaxcollapse.chain",),
+        ("jaxcollapse.chain.Chain", "jaxcollapse.chain.State"),
     ),
     "workflows": (
         "Workflows",

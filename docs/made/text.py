@@ -28,7 +28,7 @@ def about(thing: Any) -> str:
     """A docstring without its sections, as Markdown; examples are code."""
     text = inspect.getdoc(inspect.unwrap(thing) if callable(thing) else thing) or ""
     text = re.split(r"\n\n(?:Args|Attributes|Raises|Returns|Yields):\n", text)[0]
-    return re.sub(r"^>>>", "    >>>", text, flags=re.M)
+    return re.sub(r"^(>>>|\.\.\.)( |$)", r"    \1\2", text, flags=re.M)
 
 
 def link(text: str, address: str) -> str:
