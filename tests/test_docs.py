@@ -1,12 +1,14 @@
 """What the site says of the package is so; its pages and links are checked by 'make docs'."""
 
 import ast
+import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+import jaxcollapse as jc
 from jaxcollapse.held_out import POINT_METRICS
 from jaxcollapse.publishers import PUBLISHERS
 from jaxcollapse.registry import TASKS, families
@@ -65,3 +67,12 @@ def test_errors_of_the_questions_are_said(said):
         for piece in re.split(r": expected |^expected |, got$", word)
     }
     assert not {piece for piece in pieces if piece not in said}
+
+
+def test_every_name_of_the_package_has_a_page():
+    path = ROOT / "docs" / "made" / "python_names.py"
+    spec = importlib.util.spec_from_file_location("python_names", path)
+    python_names = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(python_names)
+    named = [name for _, names, _ in python_names.PAGES.values() for name in names]
+    assert sorted(named) == sorted(jc.__all__)

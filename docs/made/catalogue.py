@@ -48,7 +48,7 @@ def _index() -> Iterator[str]:
         yield f"## {kind.capitalize()}\n"
         rows = [(link(name, f"{kind}/{name}.md"), told) for name, told in catalogue.LISTED[kind]()]
         yield from table((kind.removesuffix("s"), ""), rows)
-    for kind in ("datasets", "models"):
+    for kind in ("datasets", "references", "models"):
         yield f"## {'Data sets' if kind == 'datasets' else 'Models'}\n"
         yield from table(("name", ""), [(f"`{n}`", told) for n, told in catalogue.LISTED[kind]()])
 

@@ -33,7 +33,10 @@ PAGES = {
     ),
     "sweeps": (
         "Sweeps and results",
-        ("sweep", "mix", "best", "profile", "load", "save", "merge"),
+        (
+            *("sweep", "mix", "best", "profile", "compare", "reference"),
+            *("load", "save", "merge"),
+        ),
         (),
     ),
     "families": (
