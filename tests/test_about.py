@@ -1,7 +1,9 @@
 """What the program says of itself: version, commit, environment."""
 
 import contextlib
+import dataclasses
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,9 @@ import pytest
 
 import jaxcollapse as jc
 from jaxcollapse import machine
+from jaxcollapse.cli import about, files, sweeps
 from jaxcollapse.cli import main as cli
+from jaxcollapse.registry import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,6 +80,62 @@ def test_what_is_built_knows_its_commit(tmp_path):
         run(sys.executable, "-c", write, built)
         found = machine._built_from(built / "jaxcollapse")
         assert found == {"commit": head, "source_tree": state}
+
+
+# Completion -------------------------------------------------------------------------------------
+
+SMALL = {
+    "run gaussian": sweeps.Run,
+    "run kde": sweeps.Run,
+    "plot": files.Plot,
+    "completion": about.Completion,
+}
+
+
+def completed(script, *words):
+    """What bash offers for the last word."""
+    line = f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}"
+    call = '_tyro_jaxcollapse; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{line}\n{call}"], capture_output=True, text=True
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_commands_options_and_values(capsys):
+    about.completion(about.Completion("bash"), SMALL.items())
+    script = capsys.readouterr().out
+    offered = {
+        ("ru",): ["run"],
+        ("run", "ga"): ["gaussian"],
+        ("run", "gaussian", "--dry"): ["--dry-run"],
+        ("run", "gaussian", "--save"): ["--save-config"],
+        ("plot", "--stat"): ["--statistic"],
+    }
+    for words, expected in offered.items():
+        assert completed(script, "jaxcollapse", *words) == expected
+    assert {"mean", "median"} <= set(completed(script, "jaxcollapse", "plot", "--statistic", ""))
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells(shell, capsys):
+    about.completion(about.Completion(shell), SMALL.items())
+    script = capsys.readouterr().out
+    assert "complete" in script
+    for word in ("gaussian", "dry-run", "median"):
+        assert word in script
+
+
+def test_all_commands_are_completed(monkeypatch):
+    known = ["gaussian", "kde"]
+    monkeypatch.setattr(TASKS, "names", lambda: known)
+    told = dict(cli._options())
+    assert set(told) == set(cli.commands())
+    assert "num_samples" in {field.name for field in dataclasses.fields(told["best kde"])}
+
+
+# Built --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"commit": "a"}'])

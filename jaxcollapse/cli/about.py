@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json as jsons
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union
 
-from jaxcollapse import machine
+import tyro
+
+from jaxcollapse import checks, machine
+from jaxcollapse.cli import asked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,3 +48,58 @@ def version() -> str:
     commit = machine.commit()
     told = f"commit {commit['commit']}, {commit['source_tree']}"
     return f"jaxcollapse {machine.version('jaxcollapse')} ({told})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """Print what a shell completes commands and options by."""
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """The shell. It finds what is printed in a file of its own:
+    ~/.local/share/bash-completion/completions/jaxcollapse, _jaxcollapse in a folder of zsh's
+    $fpath, or ~/.config/fish/completions/jaxcollapse.fish."""
+
+
+def completion(args: Completion, options: Iterable[tuple[str, type]]) -> None:
+    """``jaxcollapse completion SHELL``.
+
+    Args:
+      args: its options.
+      options: words of each command and the dataclass of its options.
+    """
+    tree: dict[str, Any] = {}
+    for words, kind in options:
+        group, _, name = words.partition(" ")
+        if name:
+            tree.setdefault(group, {})[name] = asked.in_whole_lines(kind)
+        else:
+            tree[group] = asked.in_whole_lines(kind)
+    script = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(script):
+            tyro.cli(
+                _one_of(tree),
+                prog="jaxcollapse",
+                args=["--tyro-print-completion", args.shell],
+                config=(
+                    *asked.LOOKS,
+                    tyro.conf.OmitArgPrefixes,
+                    tyro.conf.OmitSubcommandPrefixes,
+                ),
+            )
+    except SystemExit:
+        print(script.getvalue(), end="")
+    except AssertionError:
+        if args.shell != "fish":  # which older versions of tyro do not know
+            raise
+        known, remedy = "bash or zsh, with this version of tyro", "upgrade tyro"
+        raise checks.refusal("shell", known, args.shell, remedy) from None
+
+
+def _one_of(tree: Mapping[str, Any]) -> Any:
+    """The type of one command of a tree of them."""
+    kinds = (
+        Annotated[_one_of(kind) if isinstance(kind, dict) else kind, tyro.conf.subcommand(name)]
+        for name, kind in tree.items()
+    )
+    return Union[tuple(kinds)]  # noqa: UP007

@@ -22,6 +22,7 @@ from jaxcollapse.families import TaskFamily
 from jaxcollapse.inputs import numbers
 from jaxcollapse.parameters import Axis, Option, Parameter, alternatives, parameters_of
 
+LOOKS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 PLAIN = (int, float, str, bool)
 FILE = "On the command line it is a .npy or .npz file, or a .csv of numbers without a header line."
 
@@ -184,7 +185,7 @@ def options_of(asked: Any, function: Callable[..., Any] | None = None) -> dict[s
     return found
 
 
-def _in_whole_lines(kind: type, **others: Any) -> type:
+def in_whole_lines(kind: type, **others: Any) -> type:
     """A dataclass of options whose helps are a line each, as tyro breaks them itself.
 
     It takes a docstring below a field with the ends of its lines, so that half of a sentence would
@@ -255,7 +256,7 @@ def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) 
     hints = typing.get_type_hints(kind, include_extras=True)
     usual = {field.name: field.default for field in dataclasses.fields(kind)} | defaults
     arguments, saved = config.expanded(hints, usual, command, arguments)
-    kind = _in_whole_lines(kind, command=_in_words(command, arguments))
+    kind = in_whole_lines(kind, command=_in_words(command, arguments))
     default = None
     if defaults:
         missing = {
@@ -269,7 +270,7 @@ def parsed(kind: type, command: str, arguments: Sequence[str], **defaults: Any) 
         prog=f"jaxcollapse {command}",
         args=list(arguments),
         **({} if default is None else {"default": default}),
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName),
+        config=LOOKS,
     )
     if saved is not None:
         options = {field.name: getattr(found, field.name) for field in dataclasses.fields(kind)}

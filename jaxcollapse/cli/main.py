@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import os
 import re
@@ -45,11 +46,11 @@ INTERRUPTED = "interrupted; a run goes on where it stopped when it is given agai
 FROM_THE_HOST = ("fine-tuning",)
 # Slopes through all of whose training would not fit.
 HEAVY = ("language-model",)
-# Commands of a task: how their options are read, and what runs.
-OF_TASKS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
-    "run": (sweeps.parse_run, sweeps.run),
-    "mix": (sweeps.parse_mix, sweeps.mix),
-    "best": (optimum.parse, optimum.best),
+# Commands of a task: their options, how these are read, and what runs.
+OF_TASKS: dict[str, tuple[Callable[..., type], Callable[..., Any], Callable[[Any], None]]] = {
+    "run": (sweeps.run_options, sweeps.parse_run, sweeps.run),
+    "mix": (sweeps.mix_options, sweeps.parse_mix, sweeps.mix),
+    "best": (optimum.options, optimum.parse, optimum.best),
 }
 
 
@@ -60,20 +61,22 @@ class Command(NamedTuple):
       about: one line.
       parse: ``parse(arguments)``, its options.
       run: ``run(options)``.
+      options: makes the dataclass of its options.
     """
 
     about: str
     parse: Callable[[list[str]], Any]
     run: Callable[[Any], None]
+    options: Callable[[], type]
 
 
 def commands() -> dict[str, Command]:
     """All commands, by their words."""
     found = {}
-    for word, (parse, run) in OF_TASKS.items():
+    for word, how in OF_TASKS.items():
         for name in TASKS.names():
             if name not in FROM_THE_HOST and not (word == "best" and name in HEAVY):
-                found[f"{word} {name}"] = _of_task(name, f"{word} {name}", parse, run)
+                found[f"{word} {name}"] = _of_task(name, f"{word} {name}", *how)
     plain: dict[str, tuple[type, Callable[[Any], None]]] = {
         "plot": (files.Plot, files.plot),
         "info": (files.Info, files.info),
@@ -86,6 +89,7 @@ def commands() -> dict[str, Command]:
         "list": (catalogue.List, catalogue.list_things),
         "describe": (catalogue.Describe, catalogue.describe),
         "env": (about.Env, about.env),
+        "completion": (about.Completion, lambda options: about.completion(options, _options())),
     }
     found |= {name: _plain(name, *command) for name, command in plain.items()}
     return found | {name: _of_lm(name, *command) for name, command in lm.COMMANDS.items()}
@@ -93,19 +97,36 @@ def commands() -> dict[str, Command]:
 
 def _plain(name: str, kind: type, run: Callable[[Any], None]) -> Command:
     about = (kind.__doc__ or "").strip().splitlines()[0]
-    return Command(about, lambda arguments: asked.parsed(kind, name, arguments), run)
+    return Command(about, lambda words: asked.parsed(kind, name, words), run, lambda: kind)
 
 
 def _of_lm(name: str, kind: type, run: Callable[[Any], None]) -> Command:
     about = (kind.__doc__ or "").strip().splitlines()[0]
-    return Command(about, lambda arguments: lm_options.parsed(kind, name, arguments), run)
+    options = functools.partial(lm_options.options_class, kind)
+    return Command(about, lambda words: lm_options.parsed(kind, name, words), run, options)
 
 
 def _of_task(
-    task: str, words: str, parse: Callable[..., Any], run: Callable[[Any], None]
+    task: str,
+    words: str,
+    options: Callable[..., type],
+    parse: Callable[..., Any],
+    run: Callable[[Any], None],
 ) -> Command:
     about = catalogue.about_task(task)
-    return Command(about, lambda arguments: parse(as_family(task), words, arguments), run)
+    return Command(
+        about,
+        lambda arguments: parse(as_family(task), words, arguments),
+        run,
+        lambda: options(as_family(task)),
+    )
+
+
+def _options() -> Iterator[tuple[str, type]]:
+    """The options of every command, but of those that need an extra that is not installed."""
+    for words, command in commands().items():
+        with contextlib.suppress(ImportError):
+            yield words, command.options()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

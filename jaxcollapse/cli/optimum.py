@@ -51,9 +51,14 @@ class Best:
 
 def parse(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``best`` for a task."""
-    kind = asked.options_class(family, Best)
     # A grid is of one cell, so no axis has several values by default.
-    return asked.parsed(kind, command, arguments, **dict.fromkeys(family.axes, ()))
+    none = dict.fromkeys(family.axes, ())
+    return asked.parsed(options(family), command, arguments, **none)
+
+
+def options(family: TaskFamily) -> type:
+    """The dataclass of the options of ``best`` for a task."""
+    return asked.options_class(family, Best)
 
 
 def best(args: Any) -> None:

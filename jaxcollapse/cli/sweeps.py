@@ -126,20 +126,28 @@ def parse_run(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     given = config.names_given(arguments)
     check_no_fields(given, family)
     registry.published(family, given)  # refuses those that do not serve it
-    kind = asked.options_class(family, Run, beside=publishers.offers(family))
-    return asked.parsed(kind, command, arguments, **family.usual)
+    return asked.parsed(run_options(family), command, arguments, **family.usual)
+
+
+def run_options(family: TaskFamily) -> type:
+    """The dataclass of the options of ``run`` for a task."""
+    return asked.options_class(family, Run, beside=publishers.offers(family))
 
 
 def parse_mix(family: TaskFamily, command: str, arguments: list[str]) -> Any:
     """The options of ``mix`` for a task."""
-    hidden = ("pool", *filter(None, [family.batch]))
     registry.published(family, config.names_given(arguments))  # as there
-    of_several = parameters_of(publishers.ensemble)
-    beside = {n: p for n, p in publishers.offers(family).items() if n not in of_several}
-    kind = asked.options_class(family, Mix, hidden, mixture=True, beside=beside)
     facts = family.mixtures
     usual = {"real": facts.real, "synthetic": facts.synthetic, "seeds": facts.seeds}
-    return asked.parsed(kind, command, arguments, **usual)
+    return asked.parsed(mix_options(family), command, arguments, **usual)
+
+
+def mix_options(family: TaskFamily) -> type:
+    """The dataclass of the options of ``mix`` for a task."""
+    hidden = ("pool", *filter(None, [family.batch]))
+    of_several = parameters_of(publishers.ensemble)
+    beside = {n: p for n, p in publishers.offers(family).items() if n not in of_several}
+    return asked.options_class(family, Mix, hidden, mixture=True, beside=beside)
 
 
 def run(args: Any) -> None:
