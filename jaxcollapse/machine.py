@@ -24,6 +24,7 @@ import jaxlib
 # For each device; enough for what was tried: forty programs of decompositions in flight, on two
 # cores. As many threads as devices are not: each waits in one, for the others.
 THREADS = 4
+OURS = "JAXCOLLAPSE_PJRT_NPROC"  # the value that we gave PJRT_NPROC, for processes that are begun
 NUMBER_OF_DEVICES = "jax_num_cpu_devices"
 DEVICES_OF_A_CPU = "--xla_force_host_platform_device_count"
 THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
@@ -47,10 +48,12 @@ def spare_threads() -> None:
     global _spared, _too_few, _devices_spared_for
     if not (0, 10) <= jaxlib.version.__version_info__ < (0, 11, 1):
         return
-    given = os.environ.get("NPROC", "")  # which XLA reads next
-    threads = int(given) if given.isdecimal() else cores()
-    if "PJRT_NPROC" in os.environ:
+    asked = os.environ.get("PJRT_NPROC", "")
+    _spared = asked != "" and asked == os.environ.get(OURS)  # by the process that began this one
+    if asked and not _spared:
         return
+    given = asked or os.environ.get("NPROC", "")  # which XLA reads next
+    threads = int(given) if given.isdecimal() else cores()
     devices = _simulated_devices()
     _devices_spared_for = max(devices, threads // THREADS)
     if threads >= THREADS * devices:
@@ -58,7 +61,7 @@ def spare_threads() -> None:
     from jax._src import xla_bridge  # private, and known in these versions
 
     if not xla_bridge.backends_are_initialized():
-        os.environ["PJRT_NPROC"] = str(THREADS * devices)
+        os.environ["PJRT_NPROC"] = os.environ[OURS] = str(THREADS * devices)
         _spared = True
     elif jax.default_backend() == "cpu":
         _too_few = True
@@ -85,7 +88,8 @@ def no_spare_threads() -> None:
     """
     global _spared, _devices_spared_for
     if _spared:
-        os.environ.pop("PJRT_NPROC", None)
+        for name in ("PJRT_NPROC", OURS):
+            os.environ.pop(name, None)
         _spared, _devices_spared_for = False, 0
 
 

@@ -78,6 +78,12 @@ print(len(jc.machine.devices()), jc.machine.devices()[0] in jax.devices())
         ({"NPROC": "2"}, "4" if AFFECTED else "None"),
         ({"NPROC": "9"}, "None"),
         ({"NPROC": "9", "XLA_FLAGS": DEVICES}, "16" if AFFECTED else "None"),
+        # Of a process that this package started in, which had one device.
+        (
+            {"PJRT_NPROC": "4", "JAXCOLLAPSE_PJRT_NPROC": "4", "XLA_FLAGS": DEVICES},
+            "16" if AFFECTED else "4",
+        ),
+        ({"PJRT_NPROC": "3", "JAXCOLLAPSE_PJRT_NPROC": "4", "XLA_FLAGS": DEVICES}, "3"),
         ({"JAX_NUM_CPU_DEVICES": "2"}, "8" if AFFECTED else "None"),
     ],
 )
