@@ -232,14 +232,16 @@ SHORT = ["--seeds", "3", "--generations", "3"]
 @pytest.mark.parametrize(
     ("command", "dims", "variables"),
     [
-        (
+        pytest.param(
             "run kde --dataset moons --bandwidth 0.1 scott --num-samples 5",
             {"workflow": 3, "dataset": 1, "bandwidth": 2, "num_samples": 1},
             {"nll", "pool_variance", "second_moment", "uncovered"},
+            marks=pytest.mark.slow,
         ),
         (
-            "run linear-regression --dim 2 --num-samples 5 --noise-variance 0.1 1",
-            {"workflow": 3, "dim": 1, "noise_variance": 2, "num_samples": 1},
+            "run linear-regression --dim 2 --num-samples 5 --noise-variance 0.1 1 "
+            "--workflow replace",
+            {"workflow": 1, "dim": 1, "noise_variance": 2, "num_samples": 1},
             {"mse", "excess_risk"},
         ),
         (

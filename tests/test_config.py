@@ -105,7 +105,7 @@ def test_what_is_saved_is_read_again(kind, tmp_path):
 def test_every_command_is_saved_and_read_again(words, tmp_path):
     given = shlex.split(words)
     start = given[:2] if given[0] in ("run", "mix", "best", "lm") else given[:1]
-    for kind in FILES:
+    for kind in (".toml", ".yaml"):
         path = tmp_path / f"a{kind}"
         asked = options([*given, "--save-config", path])
         assert options([*start, "--config", path]) == asked
