@@ -55,7 +55,18 @@ VALUES = [
 COMMANDS = [
     *[f"{word} {task}" for word in ("run", "mix") for task in ("gaussian", "kde", "categorical")],
     *["run linear-regression", "best gaussian", "best kde", "best categorical", "best nothing"],
-    *["plot", "info", "profile", "merge", "describe", "list", "run", "mix no", "lm pretrain"],
+    *[
+        "plot",
+        "info",
+        "profile",
+        "explore",
+        "merge",
+        "describe",
+        "list",
+        "run",
+        "mix no",
+        "lm pretrain",
+    ],
     *["lm finetune", "lm mix", "lm evaluate", "lm generate", "bench --compare", "", "help"],
 ]
 
@@ -92,6 +103,7 @@ def flags_of(command):
                 "info": cli.files.Info,
                 "merge": cli.files.Merge,
                 "profile": cli.profile.Profile,
+                "explore": cli.explore.Explore,
                 "describe": cli.catalogue.Describe,
                 "list": cli.catalogue.List,
             }[word]
@@ -110,13 +122,13 @@ def words_of(number, files):
         return str(pool[rng.integers(len(pool))])
 
     words = [*command.split()]
-    if command.split(" ")[0] in ("plot", "info", "profile", "merge", "bench"):
+    if command.split(" ")[0] in ("plot", "info", "profile", "explore", "merge", "bench"):
         words += [str(rng.choice(files)) if files and rng.random() < 0.7 else value()]
     elif command.startswith(("describe", "list")):
         words += [value()] * int(rng.random() < 0.9)
     known = flags_of(command)
     if "out" in known and rng.random() < 0.9:
-        ending = {"plot": ".png", "profile": ".html", "best": ".json"}.get(
+        ending = {"plot": ".png", "profile": ".html", "explore": ".html", "best": ".json"}.get(
             command.split(" ")[0], ".nc"
         )
         words += ["--out", f"{{new}}{ending}"]

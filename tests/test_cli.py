@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -86,6 +87,28 @@ def test_plot(file, capsys):
     assert out.exists()
     message = "dim: expected one of 1, 3, got '4'"
     assert message in refused(capsys, "plot", file, "--out", f"{out}.png", "--select", "dim=4")
+
+
+def test_plot_of_several_files_for_a_journal(file, capsys):
+    out, beside = file.with_name("several.svg"), file.with_name("beside.nc")
+    beside.write_bytes(file.read_bytes())
+    choice = ["--metric", "kl", "--select", "dim=3", "--hue", "workflow"]
+    cli.main(["plot", str(file), str(beside), *choice, "--caption", "--out", str(out)])
+    path, caption = capsys.readouterr().out.splitlines()
+    assert path == str(out)
+    assert caption.startswith("KL divergence from the real law [nats]. Lines: mean over 4 seeds")
+    assert beside.name in out.read_text()  # text stays text
+    wide = file.with_name("wide.png")
+    to = ["--out", wide, "--overwrite"]
+    cli.main(["plot", str(file), *map(str, to), *choice, "--width", "column"])
+    assert plt.imread(wide).shape[1] == 680  # 3.4 inches of 200 dots
+    for width in ("1", "broad", "nan"):
+        message = refused(capsys, "plot", file, *to, "--width", width)
+        assert f"--width: expected column, page, or 2 to 40 inches, got '{width}'" in message
+    several = refused(capsys, "plot", file, beside, *to, "--against", "num_samples")
+    assert "results in one figure: expected chains over all generations" in several
+    twice = refused(capsys, "plot", file, file, *to)
+    assert "results files: expected at least one value, each once" in twice
 
 
 def test_negative_values_are_on_an_axis_with_numbers(file):

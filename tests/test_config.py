@@ -113,9 +113,12 @@ def test_every_command_is_saved_and_read_again(words, tmp_path):
 
 def test_a_file_of_what_stands_by_its_place(tmp_path):
     path = tmp_path / "a.toml"
-    path.write_text('file = "a.nc"\nout = "a.png"\n')
-    assert cli.parse(["plot", "--config", str(path)]).file == Path("a.nc")
-    assert cli.parse(["plot", "b.nc", "--config", str(path)]).file == Path("b.nc")
+    path.write_text('file = "a.nc"\ncsv = "a.csv"\n')
+    assert cli.parse(["info", "--config", str(path)]).file == Path("a.nc")
+    assert cli.parse(["info", "b.nc", "--config", str(path)]).file == Path("b.nc")
+    path.write_text('files = ["a.nc", "b.nc"]\nout = "a.png"\n')
+    assert cli.parse(["plot", "--config", str(path)]).files == (Path("a.nc"), Path("b.nc"))
+    assert cli.parse(["plot", "c.nc", "--config", str(path)]).files == (Path("c.nc"),)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_results_figure_and_tables(file, capsys):
 @pytest.mark.parametrize(
     "task",
     [
-        "kde --dataset moons --bandwidth scott",
+        pytest.param("kde --dataset moons --bandwidth scott", marks=pytest.mark.slow),
         "linear-regression --dim 2 --source subset",
         "categorical --num-outcomes 4 --metric entropy_ratio",
     ],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from jaxcollapse import checks
-from jaxcollapse.cli.files import select
+from jaxcollapse.cli.files import names_of, select
 from jaxcollapse.files import check_output, whole_file
 from jaxcollapse.sweeps import profiles, results
 
@@ -52,7 +51,7 @@ def explore(args: Explore) -> None:
     from jaxcollapse.show import explorer, language_models
 
     explored = []
-    for path, name in zip(args.files, _names(args.files), strict=True):
+    for path, name in zip(args.files, names_of(args.files), strict=True):
         dataset = select(results.lazily(path), args.select)
         texts = list(language_models.texts_of(path.parent, dataset, args.texts))
         told = _profile(dataset, args.metric) if args.profile else "left out"
@@ -61,14 +60,6 @@ def explore(args: Explore) -> None:
     with whole_file(args.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(args.out)
-
-
-def _names(paths: tuple[Path, ...]) -> list[str]:
-    """The files' names, with as much of their folders as tells them apart."""
-    if len(paths) == len({path.name for path in paths}):
-        return [path.name for path in paths]
-    common = os.path.commonpath([path.absolute().parent for path in paths])
-    return [str(path.absolute().relative_to(common)) for path in paths]
 
 
 def _profile(dataset: Any, metrics: tuple[str, ...]) -> Any:

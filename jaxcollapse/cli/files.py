@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +22,12 @@ from jaxcollapse.sweeps.plan import number_of
 class Plot:
     """Draw a results file: a column a workflow, colours by the last axis, theory dashed.
 
-    Of mixtures, the loss against the synthetic count and against the share of real data.
+    Of mixtures, the loss against the synthetic count and against the share of real data. Several
+    files are drawn one below the other, over all generations.
     """
 
-    file: tyro.conf.Positional[Path]
-    """The results file."""
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """The results file; or several that share workflows and what colours tell apart."""
     out: Path
     """The figure to write (.png, .pdf or .svg)."""
     metric: tuple[str, ...] = ()
@@ -41,6 +44,11 @@ class Plot:
     """Draw the mean with its 95% confidence interval, or the median with quartiles."""
     scale: Literal["linear", "log", "symlog"] | None = None
     """The axes of the metrics; by default each metric's own, linear where one is negative."""
+    width: str | None = None
+    """How wide the figure is: column (3.4 inches) or page (7 inches) of a journal, or so many
+    inches; by default as wide as its panels need."""
+    caption: bool = False
+    """Also print a caption: what is drawn, of what, and what made it."""
     overwrite: bool = False
     """Replace an existing figure."""
 
@@ -74,11 +82,24 @@ class Merge:
 def plot(args: Plot) -> None:
     """``jaxcollapse plot FILE``."""
     checks.require("matplotlib", "plot").use("Agg")
-    from jaxcollapse.show import against, figures, mixture_figures
+    from jaxcollapse.show import against, captions, figures, mixture_figures
 
     check_output(args.out, (".png", ".pdf", ".svg"), args.overwrite)
-    leftovers.tidy(args.file)
-    dataset = select(results.lazily(args.file), args.select)
+    if not args.files:
+        raise checks.refusal("results file", "one to draw", "none", "name one")
+    named = {}
+    for path, name in zip(args.files, names_of(args.files), strict=True):
+        leftovers.tidy(path)
+        named[name] = select(results.lazily(path), args.select)
+    (dataset, *others), width = named.values(), _width(args.width)
+    x = args.against or ("generation" if others else None)
+    if others and (x != "generation" or any(map(results.is_mixture, named.values()))):
+        raise checks.refusal(
+            "results in one figure",
+            "chains over all generations",
+            "mixtures, or --against something else",
+            "draw them one by one, or on a page (jaxcollapse explore)",
+        )
     if results.is_mixture(dataset):
         asked = args.hue, args.against, args.scale
         if any(asked) or args.statistic != "mean":
@@ -88,21 +109,39 @@ def plot(args: Plot) -> None:
                 "--hue, --against, --statistic or --scale",
                 "leave these out: it has means over seeds, a colour a real count",
             )
-        figure = mixture_figures.figure(dataset, *args.metric[:1])
+        figure = mixture_figures.figure(dataset, *(args.metric[:1] or (None,)), *width)
     else:
-        x = args.against or against.natural(dataset) or "generation"
+        x = x or against.natural(dataset) or "generation"
         given = args.metric, args.hue, args.statistic
         if x == "generation":
-            figure = figures.grid(dataset, *given, args.scale)
+            figure = figures.grid(named if others else dataset, *given, args.scale, *width)
         elif args.scale is not None:
             raise checks.refusal(
                 "--scale", "--against generation beside it", x, "draw all generations"
             )
         else:
-            figure = against.against(dataset, x, *given)
+            figure = against.against(dataset, x, *given, *width)
     with whole_file(args.out) as temporary:
         figure.savefig(temporary)
     print(args.out)
+    if args.caption:
+        print(captions.caption(named, figure, args.statistic))
+
+
+def _width(width: str | None) -> tuple[float, ...]:
+    """A figure's width in inches, or nothing."""
+    from jaxcollapse.show.style import NARROWEST_FIGURE, WIDEST_FIGURE, WIDTHS
+
+    if width is None:
+        return ()
+    try:
+        inches = float(WIDTHS.get(width, width))
+    except ValueError:
+        inches = math.nan
+    if not NARROWEST_FIGURE <= inches <= WIDEST_FIGURE:
+        expected = f"{', '.join(WIDTHS)}, or {NARROWEST_FIGURE:g} to {WIDEST_FIGURE:g} inches"
+        raise checks.refusal("--width", expected, repr(width), "choose one of those")
+    return (inches,)
 
 
 def info(args: Info) -> None:
@@ -142,3 +181,12 @@ def select(dataset: Any, choices: Sequence[str]) -> Any:
         chosen = [checks.one_of(f"--select {name}", v, present) for v in values.split(",")]
         dataset = dataset.sel({name: [present[v] for v in chosen]})
     return dataset
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """The files' names, with as much of their folders as tells them apart."""
+    if len(paths) == len({path.name for path in paths}):
+        return [path.name for path in paths]
+    common = os.path.commonpath([path.absolute().parent for path in paths])
+    names = [str(path.absolute().relative_to(common)) for path in paths]
+    return checks.distinct("results files", names)

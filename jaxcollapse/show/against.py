@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxcollapse import checks
-from jaxcollapse.show import figures
+from jaxcollapse.show import figures, style
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.closed_forms import closed_form
 
@@ -53,6 +53,7 @@ def against(
     metrics: Sequence[str] | None = None,
     hue: str | None = None,
     statistic: str = "mean",
+    width: float | None = None,
 ) -> Figure:
     """The last generation against x: a column a workflow, a row a metric at a point of the grid.
 
@@ -66,6 +67,7 @@ def against(
       hue: what colours tell apart, an axis or ``workflow``; by default the last axis of several
         values, or workflows where there is none.
       statistic: ``mean`` or ``median``.
+      width: of the figure, in inches; by default as wide as its panels need.
 
     Raises:
       ValueError: an unknown metric, axis or statistic, or x is no such axis or field.
@@ -85,8 +87,9 @@ def against(
     lines = _lines(last, x)
     columns = [lines] if hue == figures.WORKFLOW else [[line] for line in lines]
     rest = figures.points_of(last, [name for name in axes if name != hue])
-    size = (max(figures.PAGE_WIDTH * len(columns) / 3, 4.2), 1.9 * len(shown) * len(rest) + 0.9)
-    with plt.rc_context(figures.STYLE):
+    wide = width or max(style.PAGE_WIDTH * len(columns) / 3, 4.2)
+    size = (wide, 1.9 * len(shown) * len(rest) + 0.9)
+    with plt.rc_context(style.STYLE):
         figure, panels = figures.empty_panels(len(shown) * len(rest), len(columns), size)
         places = [(metric, point) for metric in shown for point in rest]
         for (metric, point), row in zip(places, panels, strict=True):
@@ -107,6 +110,7 @@ def against(
         said = FIELDS.get(x) if x not in results.axes_of(dataset) else figures.label(dataset, x)
         for axis in panels[-1]:
             axis.set_xlabel(f"{said}, generation {last['generation'].item()}")
+        style.plain_numbers(panels)
         figures.legend(figure, panels, statistic, dataset.sizes["seed"])
     return figure
 
@@ -175,7 +179,7 @@ def _by(at: xarray.Dataset, line: _Line, hue: str) -> list[_Line]:
 def _panel(
     axis: Axes, at: xarray.Dataset, lines: Sequence[_Line], metric: str, statistic: str
 ) -> None:
-    colours = figures.colours_of(len(lines))
+    colours = style.colours_of(len(lines))
     for line, colour in zip(lines, colours, strict=True):
         drawn = [at.sel(point) for point in line.points]
         bands = [figures.band(one, metric, statistic) for one in drawn]
@@ -183,8 +187,8 @@ def _panel(
         if not np.isfinite(centre).any():
             continue
         axis.plot(line.numbers, centre, color=colour, marker="o", markersize=3, label=line.label)
-        axis.fill_between(line.numbers, low, high, color=colour, alpha=0.25, linewidth=0)
+        style.band(axis, line.numbers, low, centre, high, colour)
         known = [closed_form(one, metric) for one in drawn]
         theory = np.asarray([np.nan if one is None else one[-1] for one in known])
         if np.isfinite(theory).any():
-            axis.plot(line.numbers, theory, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+            style.law(axis, line.numbers, theory, colour)

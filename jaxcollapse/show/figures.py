@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxcollapse import checks
+from jaxcollapse.show import style
+from jaxcollapse.show.style import PAGE_WIDTH, STYLE
 from jaxcollapse.sweeps import results
 from jaxcollapse.sweeps.closed_forms import closed_form
 
@@ -16,25 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# A column of a journal's page is about 3.4 inches wide, a page 7.
-PAGE_WIDTH = 7.0
 WORKFLOW = "workflow"  # may be what colours tell apart
 FEW_GENERATIONS = 20  # are drawn on a linear axis, where each has its place
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.2,
-    "figure.dpi": 200,
-}
+NARROWEST = 1.4  # inches of a panel; where they would be narrower they stand one below the other
 
 
 def mean_with_interval(
@@ -63,11 +49,12 @@ def _is_log(dataset: xarray.Dataset, metric: str) -> bool:
 
 
 def grid(
-    dataset: xarray.Dataset,
+    dataset: xarray.Dataset | Mapping[str, xarray.Dataset],
     metrics: Sequence[str] | None = None,
     hue: str | None = None,
     statistic: str = "mean",
     scale: str | None = None,
+    width: float | None = None,
 ) -> Figure:
     """One panel for each workflow (column) and each metric at each point of the grid (row).
 
@@ -75,34 +62,57 @@ def grid(
     quartiles; dashes are the mean known in closed form.
 
     Args:
-      dataset: a sweep's result.
+      dataset: a sweep's result; or several by name, one below the other, which share workflows and
+        the values that colours tell apart.
       metrics: the metrics to show; by default the first two that there are.
       hue: the axis that colours tell apart, or ``workflow``, then in one column; by default the
         last axis of several values. The others become rows.
       statistic: ``mean`` or ``median``.
       scale: of the axes of metrics; by default each metric's own, linear where one is negative.
+      width: of the figure, in inches; by default as wide as its panels need.
 
     Raises:
-      ValueError: an unknown metric, axis or statistic.
+      ValueError: an unknown metric, axis or statistic; or results that share too little.
       ImportError: the extra ``plot`` is not installed.
     """
-    axes_names = results.axes_of(dataset)
-    shown = list(metrics or results.metrics_of(dataset)[:2])
-    for metric in shown:
-        checks.one_of("metric", metric, results.metrics_of(dataset))
-    several = [name for name in axes_names if dataset.sizes[name] > 1]
+    # A dataset is a mapping too.
+    named: Any = {"": dataset} if hasattr(dataset, "attrs") else dataset
+    (first, *_) = named.values()
+    shown = list(metrics or results.metrics_of(first)[:2])
     if hue is None:
+        axes_names = results.axes_of(first)
+        several = [name for name in axes_names if first.sizes[name] > 1]
         hue = [WORKFLOW, *axes_names[-1:], *several][-1]
-    checks.one_of("hue", hue, [*axes_names, WORKFLOW])
-    rest = [name for name in axes_names if name != hue]
     rows = [
+        row._replace(title="\n".join(filter(None, [name, row.title])))
+        for metric in shown
+        for name, one in named.items()
+        for row in _rows(one, metric, hue)
+    ]
+    for row in rows:
+        for shared in (WORKFLOW, hue):
+            expected, got = (part.dataset[shared].values.tolist() for part in (rows[0], row))
+            if expected != got:
+                raise checks.refusal(
+                    "results in one figure",
+                    f"the same values of {shared}, {expected}",
+                    got,
+                    "choose those that all have with --select, or give another --hue",
+                )
+    return panels(rows, hue, statistic, scale, width)
+
+
+def _rows(dataset: xarray.Dataset, metric: str, hue: str) -> list[Row]:
+    """A row for each point of the axes that colours do not tell apart."""
+    axes_names = results.axes_of(dataset)
+    checks.one_of("metric", metric, results.metrics_of(dataset))
+    checks.one_of("hue", hue, [*axes_names, WORKFLOW])
+    return [
         Row(
             dataset.sel(point), metric, ", ".join(equation(dataset, k, v) for k, v in point.items())
         )
-        for metric in shown
-        for point in points_of(dataset, rest)
+        for point in points_of(dataset, [name for name in axes_names if name != hue])
     ]
-    return panels(rows, hue, statistic, scale)
 
 
 class Row(NamedTuple):
@@ -127,7 +137,11 @@ def empty_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[An
 
 
 def panels(
-    rows: Sequence[Row], hue: str, statistic: str = "mean", scale: str | None = None
+    rows: Sequence[Row],
+    hue: str,
+    statistic: str = "mean",
+    scale: str | None = None,
+    width: float | None = None,
 ) -> Figure:
     """A row of panels for each of ``rows``, which share workflows and the values of ``hue``.
 
@@ -136,6 +150,8 @@ def panels(
       hue: the axis that colours tell apart, or ``workflow``.
       statistic: ``mean`` or ``median``.
       scale: of the axes of metrics, as matplotlib calls it; by default each metric's own.
+      width: of the figure, in inches; by default as wide as its panels need. Panels that it would
+        make too narrow stand one below the other.
 
     Raises:
       ValueError: an unknown statistic.
@@ -143,31 +159,31 @@ def panels(
     """
     plt = checks.require("matplotlib.pyplot", "plot")
     checks.one_of("statistic", statistic, ("mean", "median"))
-    columns = [None] if hue == WORKFLOW else rows[0].dataset["workflow"].values
-    size = (max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.85 * len(rows) + 0.9)
+    columns = [None] if hue == WORKFLOW else rows[0].dataset["workflow"].values.tolist()
+    stacked = width is not None and width < NARROWEST * len(columns)
+    shape = (len(rows) * len(columns), 1) if stacked else (len(rows), len(columns))
+    size = (width or max(PAGE_WIDTH * len(columns) / 3, 3.4), 1.85 * shape[0] + 0.9)
     with plt.rc_context(STYLE):
-        figure, axes = empty_panels(len(rows), len(columns), size)
-        colours = colours_of(rows[0].dataset.sizes[hue])
-        for row, panel_axes in zip(rows, axes, strict=True):
+        figure, drawn = empty_panels(*shape, size)
+        colours = style.colours_of(rows[0].dataset[hue].values.tolist())
+        for row, panel_axes in zip(rows, drawn.reshape(len(rows), len(columns)), strict=True):
             for workflow, axis in zip(columns, panel_axes, strict=True):
                 panel = row.dataset if workflow is None else row.dataset.sel(workflow=workflow)
                 _panel(axis, panel, row.metric, hue, colours, statistic)
-                axis.set_title("\n".join(filter(None, [workflow and str(workflow), row.title])))
+                axis.set_title("\n".join(filter(None, [workflow, row.title])))
+            for axis in panel_axes[1:] if stacked else ():
+                axis.sharey(panel_axes[0])
             scale_row(panel_axes, row.metric, row.dataset, scale=scale)
             attrs = row.dataset[row.metric].attrs
             units = "" if attrs["units"] == "1" else f"\n[{attrs['units']}]"
-            panel_axes[0].set_ylabel(wrap(attrs["long_name"]) + units)
-        for axis in axes[-1]:
+            for axis in panel_axes if stacked else panel_axes[:1]:
+                axis.set_ylabel(wrap(attrs["long_name"]) + units)
+        for axis in drawn[-1]:
             axis.set_xlabel("Generation")
-        legend(figure, axes, statistic, rows[0].dataset.sizes["seed"])
+        style.plain_numbers(drawn)
+        counts = dict.fromkeys(row.dataset.sizes["seed"] for row in rows)
+        legend(figure, drawn, statistic, *counts)
     return figure
-
-
-def colours_of(count: int) -> Any:
-    """So many colours, in order."""
-    return checks.require("matplotlib.pyplot", "plot").get_cmap("viridis")(
-        np.linspace(0, 0.88, count)
-    )
 
 
 def band(dataset: xarray.Dataset, metric: str, statistic: str) -> tuple[Any, Any, Any]:
@@ -215,15 +231,15 @@ def _panel(
         finite = np.isfinite(centre.values)
         if not finite.any():
             continue
-        marker = "o" if generation.size == 1 else None
+        marker = "o" if finite.sum() == 1 else None
         axis.plot(
             generation, centre, color=colour, marker=marker, label=equation(panel, hue, value)
         )
-        axis.fill_between(generation, low, high, color=colour, alpha=0.25, linewidth=0)
+        style.band(axis, generation, low, centre, high, colour)
         theory = closed_form(line, metric)
         if theory is not None and np.isfinite(theory).any():
             theory = np.where(np.isnan(centre), np.nan, theory)
-            axis.plot(generation, theory, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+            style.law(axis, generation, theory, colour)
 
 
 def scale_row(
@@ -262,35 +278,26 @@ def scale_row(
     row[0].set_ylim(max(low, min(high * 1e-6, begins / 3)), high)
 
 
-def legend(figure: Figure, axes: Any, statistic: str, seeds: int) -> None:
-    """One legend below all panels, which says what lines and bands are."""
-    plt = checks.require("matplotlib.pyplot", "plot")
+def legend(figure: Figure, axes: Any, statistic: str, *seeds: int) -> None:
+    """Below all panels what lines and bands are, and on a line of their own the known laws.
+
+    Args:
+      figure: of the panels.
+      axes: the panels.
+      statistic: of the seeds.
+      *seeds: how many there are, in one result or another.
+    """
     entries: dict[str, Any] = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
         entries.update(zip(labels, handles, strict=True))
-    if any(line.get_linestyle() == "--" for axis in axes.flat for line in axis.lines):
-        entries["mean, closed form"] = plt.Line2D(
-            [], [], color="black", linewidth=0.8, linestyle=(0, (4, 2))
-        )
-    band = (
-        "one seed"
-        if seeds == 1
-        else {
-            "mean": f"mean of {seeds} seeds, 95% confidence",
-            "median": f"median of {seeds} seeds, quartiles",
-        }[statistic]
-    )
-    width = 14 * figure.get_size_inches()[0]  # in characters; a handle takes eight
-    figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside lower center",
-        ncols=max(1, min(len(entries), int(width) // (max(map(len, entries), default=0) + 8))),
-        title=band,
-        title_fontsize=7,
-        frameon=False,
-    )
+    count = " or ".join(map(str, seeds))
+    said = {
+        "mean": f"mean of {count} seeds, 95% confidence",
+        "median": f"median of {count} seeds, quartiles",
+    }
+    known = any(line.get_linestyle() == "--" for axis in axes.flat for line in axis.lines)
+    style.legend(figure, entries, "one seed" if seeds == (1,) else said[statistic], known)
 
 
 def wrap(text: str, width: int = 24) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcollapse import checks
 from jaxcollapse.analysis.mixtures import analyse, loss_of
-from jaxcollapse.show import figures
+from jaxcollapse.show import figures, style
 from jaxcollapse.show.mixture_tables import points_of
 from jaxcollapse.sweeps.closed_forms import closed_form_of_mixtures
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DASHES = (0, (4, 2))
 
-
-def figure(dataset: xarray.Dataset, metric: str | None = None) -> Figure:
+def figure(
+    dataset: xarray.Dataset, metric: str | None = None, width: float = style.PAGE_WIDTH
+) -> Figure:
     """A row for each point of the other axes: the loss against the synthetic count, and the share.
 
     A colour is a real count; lines are means over seeds with their 95% confidence interval, dashes
@@ -30,6 +30,7 @@ def figure(dataset: xarray.Dataset, metric: str | None = None) -> Figure:
     Args:
       dataset: with the dimensions ``real``, ``synthetic`` and ``seed``, for instance from ``mix``.
       metric: the loss; by default the one that the attribute ``loss`` names.
+      width: of the figure, in inches.
 
     Raises:
       ValueError: an unknown metric.
@@ -39,12 +40,12 @@ def figure(dataset: xarray.Dataset, metric: str | None = None) -> Figure:
     metric = loss_of(dataset, metric)
     points = points_of(dataset, metric)
     real = np.sort(dataset["real"].values)
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, real.size))
-    with plt.rc_context(figures.STYLE):
+    colours = style.colours_of(real.size)
+    with plt.rc_context(style.STYLE):
         drawn, axes = plt.subplots(
             len(points),
             2,
-            figsize=(figures.PAGE_WIDTH, 2.3 * len(points) + 0.9),
+            figsize=(width, 2.3 * len(points) + 0.9),
             sharey="row",
             sharex="col",
             squeeze=False,
@@ -60,6 +61,7 @@ def figure(dataset: xarray.Dataset, metric: str | None = None) -> Figure:
             _scale(by_count, by_share, part, metric)
         axes[-1, 0].set_xlabel("Synthetic count")
         axes[-1, 1].set_xlabel("Share of real data")
+        style.plain_numbers(axes)
         _legend(drawn, axes, dataset)
     return drawn
 
@@ -88,26 +90,16 @@ def _lines(
         (by_count, place, synthetic > 0),
         (by_share, share, np.full(synthetic.shape, count > 0)),
     ):
-        style: dict[str, Any] = {"color": colour, "markersize": 2.5}
-        axis.plot(x[kept], mean[kept], marker="o", label=f"{count} real", **style)
-        axis.fill_between(x[kept], low[kept], high[kept], color=colour, alpha=0.25, linewidth=0)
+        look: dict[str, Any] = {"color": colour, "markersize": 2.5}
+        axis.plot(x[kept], mean[kept], marker="o", label=f"{count} real", **look)
+        style.band(axis, x[kept], low[kept], mean[kept], high[kept], colour)
         if axis is by_count and (synthetic == 0).any():
             # 0 has no place on a logarithmic axis: it stands apart.
-            axis.plot(x[:2], mean[:2], linestyle=":", linewidth=0.8, **style)
+            axis.plot(x[:2], mean[:2], linestyle=":", linewidth=0.8, **look)
             span = np.nan_to_num([mean[0] - low[0], high[0] - mean[0]])[:, None]
-            axis.errorbar(x[:1], mean[:1], span, fmt="o", capsize=1.5, elinewidth=0.8, **style)
+            axis.errorbar(x[:1], mean[:1], span, fmt="o", capsize=1.5, elinewidth=0.8, **look)
         if line is not None:
-            one = np.isfinite(line).sum() == 1  # a line of one point is not seen
-            axis.plot(
-                x,
-                line,
-                color="black",
-                linewidth=0.8,
-                linestyle=DASHES,
-                marker="_" if one else None,
-                markersize=7,
-                zorder=3,
-            )
+            style.law(axis, x, line, colour)
         axis.plot(
             x[star & (x > 0)],
             mean[star & (x > 0)],
@@ -148,19 +140,10 @@ def _legend(drawn: Figure, axes: Any, dataset: xarray.Dataset) -> None:
     plt = checks.require("matplotlib.pyplot", "plot")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
-    black = {"color": "black", "linewidth": 0.8}
-    if any(line.get_linestyle() == "--" for axis in axes.flat for line in axis.lines):
-        entries["mean, closed form"] = plt.Line2D([], [], linestyle=DASHES, **black)
     entries["best synthetic count"] = plt.Line2D(
         [], [], linestyle="", marker="*", markersize=8, color="white", markeredgecolor="black"
     )
     seeds = dataset.sizes["seed"]
-    drawn.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside lower center",
-        ncols=min(len(entries), 5),
-        title="one seed" if seeds == 1 else f"mean of {seeds} seeds, 95% confidence",
-        title_fontsize=7,
-        frameon=False,
-    )
+    known = any(line.get_linestyle() == "--" for axis in axes.flat for line in axis.lines)
+    title = "one seed" if seeds == 1 else f"mean of {seeds} seeds, 95% confidence"
+    style.legend(drawn, entries, title, known)
