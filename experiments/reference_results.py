@@ -19,7 +19,7 @@ GENERATIONS = (1, 2, 3, 5, 10, 20, 50, 100)
 FIGURES = {
     "figure1": ("figure1_gaussian/gaussian.nc", "Figure 1, Gaussians"),
     "figure2": ("figure2_kde/kde.nc", "Figure 2, kernel density estimates"),
-    "linear-regression": ("linear_regression/linear_regression.nc", "linear regression"),
+    "linear-regression": ("linear_regression/linear_regression.nc", "Linear regression"),
 }
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxcollapse import checks
+from jaxcollapse.metrics import SHARE_OF_REAL_DATA
 from jaxcollapse.sweeps import results
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _metrics_of(dataset: xarray.Dataset) -> list[str]:
     return [
         str(name)
         for name, array in dataset.data_vars.items()
-        if {"seed", "generation"} <= set(array.dims) <= known
+        if {"seed", "generation"} <= set(array.dims) <= known and name != SHARE_OF_REAL_DATA
     ]
 
 
