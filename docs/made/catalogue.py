@@ -13,7 +13,7 @@ from typing import Any
 import field
 from text import about, link, table
 
-from jaxcollapse import point_metrics, publishers
+from jaxcollapse import point_metrics, publishers, theory
 from jaxcollapse.cli import catalogue
 from jaxcollapse.families import TaskFamily
 from jaxcollapse.held_out import POINT_METRICS
@@ -107,6 +107,7 @@ def _of_task(family: TaskFamily) -> Iterator[str]:
     served = [axis for axis in PUBLISHERS if publishers.serves(family, axis)]
     yield "## Publishers\n"
     yield ", ".join(link(axis, f"../publishers/{axis}.md") for axis in served) + ".\n"
+    yield from _closed_forms(family)
     if modules := _modules(family):
         yield "## On arrays\n"
         yield f"`{modules[0].__name__}` holds its functions, each of which can be used alone.\n"
@@ -145,6 +146,21 @@ def _modules(family: TaskFamily) -> list[Any]:
         return [importlib.import_module(f"{folder}.fitting")]
     except ModuleNotFoundError:
         return []
+
+
+def _closed_forms(family: TaskFamily) -> Iterator[str]:
+    """What is known of a task in closed form, as its file of ``theory`` lists it."""
+    module = getattr(theory, family.name.replace("-", "_"), None)
+    rows = [
+        (
+            link(name, f"../../python/theory.md#jaxcollapse.theory.{name}"),
+            about(getattr(module, name)).partition("\n\n")[0],
+        )
+        for name in getattr(module, "__all__", ())
+    ]
+    if rows:
+        yield "## Closed forms\n"
+        yield from table(("function of jc.theory", ""), rows)
 
 
 def _functions(module: Any) -> Iterator[str]:

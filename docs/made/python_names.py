@@ -48,13 +48,7 @@ PAGES = {
     "theory": (
         "Closed forms",
         ("theory",),
-        tuple(
-            f"jaxcollapse.theory.{name}"
-            for name in (
-                *("gaussian", "kde", "linear_regression", "categorical", "real_data"),
-                *("publishers", "mixtures", "tails", "workflows"),
-            )
-        ),
+        (),
     ),
     "analysis": (
         "Analysis and figures",
