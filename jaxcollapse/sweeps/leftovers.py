@@ -57,9 +57,10 @@ def remove(out: Path) -> None:
 
 def tidy(out: Path) -> None:
     """Removes what a killed process left beside a whole result, unless somebody writes it now."""
+    if not out.is_file():
+        return
     shared = list(out.parent.glob(f"{escape(out.name)}.process-*.lock"))
-    left = partial_of(out).is_dir() or locks.is_locked(out) or shared
-    if not left or not out.is_file():
+    if not (partial_of(out).is_dir() or locks.is_locked(out) or shared):
         return
     # What cannot be written is left as it is; so is what others share, whose lock is taken first.
     with contextlib.suppress(ValueError, OSError), contextlib.ExitStack() as taken:
