@@ -125,6 +125,13 @@ def imported(address: str, what: str) -> Any:
             raise
         raise _unknown(what, address, f"no module {error.name}") from None
     except AttributeError:
+        if module == "__main__":
+            raise checks.refusal(
+                f"{what} {address}",
+                "one of a module that can be imported",
+                "one of a script that was run",
+                "put it into a module of its own, import it in the script, and run that again",
+            ) from None
         raise _unknown(what, address, f"no {attribute} in {module}") from None
     return found
 

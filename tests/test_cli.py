@@ -471,3 +471,33 @@ def test_a_rule_for_data_of_another_scale_is_told(tmp_path):
         "bandwidth silverman is for data of standard deviation 1, and that of the data is" in said
     )
     assert as_family("kde").advice({**point, "dataset": "blobs", "bandwidth": "scott"}, {}) == ""
+
+
+OWN = """
+import dataclasses
+
+import jaxcollapse as jc
+
+
+@dataclasses.dataclass(frozen=True)
+class Everything(jc.Workflow):
+    "All rows."
+
+    def choose(self, key, rows):
+        return rows.generation < rows.now
+"""
+
+
+def test_a_workflow_of_a_module_in_the_current_folder(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.chdir(tmp_path)
+    Path("mine_alone.py").write_text(OWN)
+    run = "run gaussian --dim 1 --num-samples 10 --generations 2 --out a.nc --dry-run --workflow"
+    cli.main([*run.split(), "mine_alone:Everything"])
+    assert "1 cell" in capsys.readouterr().out
+    text = refused(capsys, *run.split(), "__main__:Everything")
+    assert "put it into a module of its own" in text
+
+
+def test_a_task_that_is_driven_from_the_host_names_its_command(capsys):
+    assert "see jaxcollapse lm finetune --help" in refused(capsys, "run", "fine-tuning")

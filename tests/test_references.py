@@ -95,6 +95,7 @@ def test_a_result_against_a_figure(tmp_path, capsys):
     cli.main(["compare", str(tmp_path / "mine.nc"), "figure1"])
     shown = capsys.readouterr().out
     assert "600 seeds against 100: 0 of 60 quantiles beyond five standard errors" in shown
+    assert "seeds are also" not in shown
     text = refused(capsys, "compare", tmp_path / "mine.nc", "figure99")
     assert "figure1" in text
     # Another law: the unbiased covariance of few points.
@@ -104,3 +105,13 @@ def test_a_result_against_a_figure(tmp_path, capsys):
         cli.main(["compare", str(other), "figure1"])
     assert stop.value.code == 1
     assert "ddof is 1 here and 0 there" in capsys.readouterr().out
+
+
+def test_what_is_not_compared_is_told(tmp_path, capsys):
+    axes = {"dim": [1], "num_samples": [10]}
+    both = jc.sweep("gaussian", ["replace", "window:keep=2"], axes, seeds=3, generations=2)
+    jc.save(both, tmp_path / "mine.nc")
+    cli.main(["compare", str(tmp_path / "mine.nc"), "figure1"])
+    shown = capsys.readouterr().out
+    assert "not compared, figure1 has none: window:keep=2" in shown
+    assert "some seeds are also those of figure1: the same chains" in shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -80,7 +79,6 @@ def bench(args: Bench) -> None:
 def _measure(args: Bench, path: Path, drawn: Path | None) -> None:
     from jaxcollapse.bench import report, run
 
-    sys.path.insert(0, os.getcwd())  # a module of the user's, as python -m would find it
     if args.task == (run.LANGUAGE_MODELS,):
         machine.no_spare_threads()
     benchmark = run.plan(

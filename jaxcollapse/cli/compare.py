@@ -49,6 +49,12 @@ def compare(args: Compare) -> None:
         counts = [f"{row.tests:,}", f"{row.differ:,}"]
         table.add_row(row.metric, row.workflow, *counts, *(found if row.tests else "---"))
     checks.require("rich.console", "sweep").Console(width=TABLE_WIDTH).print(table)
+    compared = {row.workflow for row in rows}
+    alone = [str(name) for name in mine["workflow"].values if name not in compared]
+    if alone:
+        print(f"not compared, {args.other} has none: {', '.join(alone)}")
+    if set(mine["seed"].values.tolist()) & references.seeds_of(other):
+        print(f"some seeds are also those of {args.other}: the same chains, which prove nothing")
     left_out = sum(row.left_out for row in rows)
     if left_out:
         print(f"{left_out:,} quantiles left out, which are NaN in one of both")

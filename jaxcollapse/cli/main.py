@@ -200,6 +200,9 @@ def _parsed(arguments: list[str]) -> tuple[Callable[[Any], None], Any]:
     if name == "--version":
         print(about.version())
         raise SystemExit(0)
+    # Last, so that a module of the user's is found and none of a library is hidden by one.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     command = _command(name, arguments)
     errors = io.StringIO()
     try:
@@ -231,8 +234,10 @@ def _command(name: str, arguments: list[str]) -> Command:
     word, _, task = name.partition(" ")
     if word in OF_TASKS and task:
         if ":" in task:
-            sys.path.insert(0, os.getcwd())  # a module of the user's, as python -m would find it
             return _of_task(task, name, *OF_TASKS[word])
+        if task in FROM_THE_HOST:
+            remedy = "see jaxcollapse lm finetune --help"
+            raise checks.refusal("task", "one that this command runs", task, remedy)
         checks.one_of("task", task, [n for n in TASKS.names() if n not in FROM_THE_HOST])
     raise checks.refusal(
         "command", ", ".join(known), repr(name) if name else "none", "see jaxcollapse --help"

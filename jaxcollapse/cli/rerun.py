@@ -8,7 +8,6 @@ import io
 import json
 import re
 import shlex
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +69,6 @@ def rerun(args: Rerun, parsed: Parsed) -> None:
 
 def _run(dataset: Any, words: list[str], out: Path, args: Rerun, parsed: Parsed) -> Any:
     """A sweep, as its file tells it; what a file does not hold is in the files of its command."""
-    sys.path.insert(0, str(Path.cwd()))  # a module of the user's, as python -m would find it
     given = _with_files(parsed(words)[1], args.file) if words else None
     plan = again.plan_of(
         dataset,

@@ -232,6 +232,13 @@ def differing_options(mine: xarray.Dataset, other: xarray.Dataset) -> dict[str, 
     return {name: (_label(first.get(name)), _label(second.get(name))) for name in differing}
 
 
+def seeds_of(other: xarray.Dataset) -> set[int]:
+    """The seeds of a result, or those that a reference is of."""
+    if "seed" in other.dims:
+        return set(other["seed"].values.tolist())
+    return set(json.loads(other.attrs.get("configuration", "{}")).get("seeds", ()))
+
+
 def opened(given: str) -> xarray.Dataset:
     """A result by its file, or a reference by its name."""
     return reference(given) if given in names() else results.lazily(Path(given))
