@@ -201,8 +201,8 @@ def _parsed(arguments: list[str]) -> tuple[Callable[[Any], None], Any]:
         print(about.version())
         raise SystemExit(0)
     # Last, so that a module of the user's is found and none of a library is hidden by one.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    if "" not in sys.path:
+        sys.path.append("")
     command = _command(name, arguments)
     errors = io.StringIO()
     try:
